@@ -1,0 +1,94 @@
+# How every Posward target is built: one place for flags, one function per kind of target.
+include(GNUInstallDirs)
+find_package(PkgConfig REQUIRED)
+
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS ON) # _GNU_SOURCE interfaces: SEQPACKET peers, posix_spawn actions, memfd
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+
+set(POSWARD_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize=")
+option(POSWARD_COVERAGE "Count line coverage with gcov" OFF)
+option(POSWARD_FUZZ "Build the libFuzzer targets (clang only)" OFF)
+
+add_library(posward_flags INTERFACE)
+target_compile_definitions(posward_flags INTERFACE _GNU_SOURCE POSWARD_VERSION="${PROJECT_VERSION}")
+target_compile_options(posward_flags INTERFACE
+  -Wall -Wextra -Werror -Wshadow -Wundef -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes
+  -Wvla -Wformat=2 -Wwrite-strings -Wswitch-enum -Wno-missing-field-initializers
+  -fstack-protector-strong -fno-common)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(posward_flags INTERFACE -Wno-format-truncation) # notes and log lines are cut on purpose
+endif()
+target_link_options(posward_flags INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
+if(POSWARD_SANITIZE)
+  target_compile_options(posward_flags INTERFACE -fsanitize=${POSWARD_SANITIZE} -fno-omit-frame-pointer
+    -fno-sanitize-recover=all)
+  target_link_options(posward_flags INTERFACE -fsanitize=${POSWARD_SANITIZE})
+elseif(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
+  target_compile_options(posward_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+endif()
+if(POSWARD_COVERAGE)
+  target_compile_options(posward_flags INTERFACE --coverage)
+  target_link_options(posward_flags INTERFACE --coverage)
+endif()
+
+# posward_library(NAME SOURCES file... [LINKS target...] [PRIVATE_LINKS target...])
+# A static library posward::NAME. LINKS are libraries that NAME's headers include; PRIVATE_LINKS are its own affair.
+# Headers are included by their path from the folders given here: the source root and proto/.
+function(posward_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS;PRIVATE_LINKS" ${ARGN})
+  add_library(posward_${name} STATIC ${ARG_SOURCES})
+  add_library(posward::${name} ALIAS posward_${name})
+  target_include_directories(posward_${name} PUBLIC "${CMAKE_SOURCE_DIR}" "${CMAKE_SOURCE_DIR}/proto")
+  target_link_libraries(posward_${name} PUBLIC ${ARG_LINKS} PRIVATE posward_flags ${ARG_PRIVATE_LINKS})
+endfunction()
+
+# posward_program(NAME SOURCES file... LINKS target...): an installed executable.
+function(posward_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE "${CMAKE_SOURCE_DIR}" "${CMAKE_SOURCE_DIR}/proto")
+  target_link_libraries(${name} PRIVATE posward_flags ${ARG_LINKS})
+  install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endfunction()
+
+# posward_test(NAME SOURCES file... LINKS target... [TIMEOUT seconds] [LABELS label...]): a Check suite run by CTest.
+function(posward_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LINKS;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE "${CMAKE_SOURCE_DIR}" "${CMAKE_SOURCE_DIR}/proto")
+  target_link_libraries(${name} PRIVATE posward_flags ${ARG_LINKS} PkgConfig::check)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests/bin")
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+    ENVIRONMENT "POSWARD_SOURCE=${CMAKE_SOURCE_DIR};POSWARD_BUILD=${CMAKE_BINARY_DIR}")
+endfunction()
+
+# posward_fuzz(NAME SOURCES file... LINKS target...): a libFuzzer target, under the fuzz preset only.
+function(posward_fuzz name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+  if(NOT POSWARD_FUZZ)
+    return()
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE "${CMAKE_SOURCE_DIR}" "${CMAKE_SOURCE_DIR}/proto")
+  target_link_libraries(${name} PRIVATE posward_flags ${ARG_LINKS})
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
+endfunction()
+
+pkg_check_modules(protobuf-c REQUIRED IMPORTED_TARGET libprotobuf-c)
+pkg_check_modules(grpc REQUIRED IMPORTED_TARGET grpc)
+pkg_check_modules(p11-kit REQUIRED IMPORTED_TARGET p11-kit-1)
+pkg_check_modules(libuv REQUIRED IMPORTED_TARGET libuv)
+pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3)
+pkg_check_modules(yaml REQUIRED IMPORTED_TARGET yaml-0.1)
+pkg_check_modules(jansson REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(libcrypto REQUIRED IMPORTED_TARGET libcrypto)
+pkg_check_modules(check REQUIRED IMPORTED_TARGET check)
