@@ -1,0 +1,59 @@
+/* Configuration: a YAML file into a struct, by rows.
+ *
+ * One row a key; keys are dotted paths ("listen.address"). A key that no row names, a wrong type and a number out of
+ * range are ERR_INPUT with "file:line: ..." and, for a misspelt key, the nearest name. The same rows print the help. */
+#ifndef POSWARD_BASE_CONF_H
+#define POSWARD_BASE_CONF_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum conf_type {
+    CONF_STRING, /* char *, owned by the struct, NULL when absent and without fallback */
+    CONF_INT,    /* int64_t, within least..most (both 0: any) */
+    CONF_BOOL,   /* bool */
+    CONF_LIST    /* struct conf_items, each item a struct by the rows of `list` */
+};
+
+struct conf_items {
+    void *items; /* count structs of list->item_bytes each */
+    size_t count;
+};
+
+struct conf_list;
+
+struct conf_row {
+    const char *key;
+    enum conf_type type;
+    size_t offset;        /* of the field in the struct */
+    const char *fallback; /* as it would stand in the file; NULL: none */
+    int64_t least, most;  /* CONF_INT; CONF_LIST: most items */
+    bool required;
+    const char *help;
+    const struct conf_list *list;
+};
+
+struct conf_list {
+    const struct conf_row *rows; /* ends with a row without a key */
+    size_t item_bytes;
+};
+
+#define CONF_END                                                                                             \
+    {                                                                                                        \
+        .key = NULL                                                                                          \
+    }
+
+/* Fill *config (zeroed by the caller) from `path` (NULL: fallbacks only). On failure conf_drop has been done. */
+enum err_code conf_load(const char *path, const struct conf_row *rows, void *config, struct err *e) MUST_CHECK;
+/* The same from text; `name` stands in errors. */
+enum err_code conf_parse(const char *name, const char *text, size_t len, const struct conf_row *rows, void *config,
+                         struct err *e) MUST_CHECK;
+/* Free strings and lists. Accepts a zeroed struct. */
+void conf_drop(const struct conf_row *rows, void *config);
+/* One paragraph a key: name, type, fallback, help. */
+void conf_print_help(const struct conf_row *rows, FILE *out);
+
+#endif

@@ -1,0 +1,40 @@
+/* The engine of the `posward` command: groups of commands from tables, help, tables and JSON by descriptor.
+ *
+ * `posward GROUP COMMAND [--field VALUE ...] [--json] [--config FILE]`. A command that is only an RPC needs no code:
+ * its request's fields are its options (terminal_id -> --terminal-id; bytes in hex; enums by their short name, "tdes";
+ * repeated: several times), its response is printed as a table, or as JSON with --json.
+ * `posward call SERVICE.METHOD [JSON]` reaches every RPC of the embedded descriptor set without a row.
+ * Exit status: 0 done, 1 refused or failed (the note on standard error), 2 usage. */
+#ifndef POSWARD_RUN_CLI_H
+#define POSWARD_RUN_CLI_H
+
+#include "rpc/client.h"
+
+#include <stdbool.h>
+
+struct cli; /* one invocation: configuration, channels, output mode */
+
+struct cli_command {
+    const char *group, *name; /* "device", "register" */
+    const char *help;         /* one sentence */
+    /* An RPC: which endpoint of the client configuration ("hsm", "posp", "posv", "bank") and which method. */
+    const char *endpoint;
+    const ProtobufCServiceDescriptor *service;
+    const char *method;
+    const char *positional;   /* the request field that may be given without its option name; NULL: none */
+    /* Or own code: gets the arguments after the command's name; prints its own help on --help. */
+    enum err_code (*run)(struct cli *cli, int argc, char **argv, struct err *e);
+};
+
+/* Ends with a row without a group. */
+typedef const struct cli_command cli_table[];
+
+/* For own code. */
+struct rpc_channel *cli_channel(struct cli *cli, const char *endpoint, struct err *e); /* NULL: failed, `e` says why */
+bool cli_json(const struct cli *cli);
+/* Print a response the way the engine would. */
+enum err_code cli_print(struct cli *cli, const ProtobufCMessage *message, struct err *e) MUST_CHECK;
+
+int cli_main(const struct cli_command *const *tables, size_t table_count, int argc, char **argv);
+
+#endif
