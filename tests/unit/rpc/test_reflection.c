@@ -1,7 +1,7 @@
 #include "google/protobuf/descriptor.pb-c.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "grpc/reflection/v1alpha/reflection.pb-c.h"
-#include "tests/unit/rpc/echo_server.h"
+#include "tests/support/echo_server.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 #include "rpc/tls.h"
 
-#include "tests/unit/rpc/echo_server.h"
+#include "tests/support/echo_server.h"
 
 #include <stdio.h>
 #include <string.h>
