@@ -70,7 +70,8 @@ function(posward_test name)
     ENVIRONMENT "POSWARD_SOURCE=${CMAKE_SOURCE_DIR};POSWARD_BUILD=${CMAKE_BINARY_DIR}")
 endfunction()
 
-# posward_fuzz(NAME SOURCES file... LINKS target...): a libFuzzer target, under the fuzz preset only.
+# posward_fuzz(NAME SOURCES file... LINKS target...): a libFuzzer target, under the fuzz preset only. As a test it runs
+# for a bounded number of inputs from tests/fuzz/seeds/NAME; for a long run call the binary with a corpus folder.
 function(posward_fuzz name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
   if(NOT POSWARD_FUZZ)
@@ -81,6 +82,14 @@ function(posward_fuzz name)
   target_link_libraries(${name} PRIVATE posward_flags ${ARG_LINKS})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
+  set(corpus "${CMAKE_BINARY_DIR}/corpus/${name}")
+  file(MAKE_DIRECTORY "${corpus}")
+  set(seeds "${CMAKE_SOURCE_DIR}/tests/fuzz/seeds/${name}")
+  if(NOT IS_DIRECTORY "${seeds}")
+    message(FATAL_ERROR "fuzz target ${name} has no seeds in ${seeds}")
+  endif()
+  add_test(NAME ${name} COMMAND ${name} -runs=20000 -max_total_time=20 -timeout=10 "${corpus}" "${seeds}")
+  set_tests_properties(${name} PROPERTIES LABELS fuzz TIMEOUT 120)
 endfunction()
 
 pkg_check_modules(protobuf-c REQUIRED IMPORTED_TARGET libprotobuf-c)
