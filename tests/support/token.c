@@ -1,6 +1,6 @@
 #include "tests/support/token.h"
 
-#include <check.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -22,11 +22,20 @@ const char *token_kind_name(enum token_kind kind)
     return kind_names[kind];
 }
 
+/* Not an assertion of Check: the fixture also serves programs that are no suite. */
+static void must(bool right, const char *what)
+{
+    if (right)
+        return;
+    fprintf(stderr, "token fixture: %s: %s\n", what, strerror(errno));
+    exit(EXIT_FAILURE);
+}
+
 static void write_file(const char *path, const char *text)
 {
     const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     const size_t len = strlen(text);
-    ck_assert_msg(fd >= 0 && write(fd, text, len) == (ssize_t)len, "cannot write %s", path);
+    must(fd >= 0 && write(fd, text, len) == (ssize_t)len, path);
     close(fd);
 }
 
@@ -37,11 +46,10 @@ static void run(const char *const *argv)
     posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
     pid_t pid = 0;
     int status = -1;
-    const int failed = posix_spawnp(&pid, argv[0], &quiet, NULL, (char *const *)(uintptr_t)argv, environ);
+    must(posix_spawnp(&pid, argv[0], &quiet, NULL, (char *const *)(uintptr_t)argv, environ) == 0, argv[0]);
     posix_spawn_file_actions_destroy(&quiet);
-    ck_assert_msg(failed == 0, "cannot run %s: %s", argv[0], strerror(failed));
-    ck_assert(waitpid(pid, &status, 0) == pid);
-    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s failed", argv[0]);
+    must(waitpid(pid, &status, 0) == pid, "waitpid");
+    must(WIFEXITED(status) && WEXITSTATUS(status) == 0, argv[0]);
 }
 
 static void use(const struct token_fixture *fixture)
@@ -86,7 +94,7 @@ static void make_database(const struct token_fixture *f)
     char db[96], sql[96];
     snprintf(db, sizeof db, "%s/db", f->dir);
     snprintf(sql, sizeof sql, "sql:%s/db", f->dir);
-    ck_assert(mkdir(db, 0700) == 0);
+    must(mkdir(db, 0700) == 0, db);
     const char *const softhsm[] = {"softhsm2-util", "--init-token", "--free", "--label", TOKEN_LABEL,
                                    "--so-pin",      "posward-so",   "--pin",  TOKEN_PIN, NULL};
     const char *const nss[] = {"certutil", "-N", "-d", sql, "-f", f->pin_path, NULL};
@@ -98,7 +106,7 @@ static void make_directory(struct token_fixture *f, enum token_kind kind)
 {
     *f = (struct token_fixture){.kind = kind};
     snprintf(f->dir, sizeof f->dir, "/tmp/posward-token-XXXXXX");
-    ck_assert_msg(mkdtemp(f->dir) != NULL, "no temporary directory");
+    must(mkdtemp(f->dir) != NULL, f->dir);
     /* A key database of NSS hardens its PIN for seconds otherwise. */
     setenv("NSS_MAX_MP_PBE_ITERATION_COUNT", "1000", 1);
 }

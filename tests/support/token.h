@@ -6,7 +6,7 @@
  *   tok_open(token_options(&fixture), ...);    inside the test process, after Check's fork
  *   token_remove(&fixture);
  *
- * A failure fails the test (or ends the process, before the fork). */
+ * A failure ends the process, which fails the test. */
 #ifndef POSWARD_TESTS_SUPPORT_TOKEN_H
 #define POSWARD_TESTS_SUPPORT_TOKEN_H
 
