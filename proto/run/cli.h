@@ -1,8 +1,8 @@
 /* The engine of the `posward` command: groups of commands from tables, help, tables and JSON by descriptor.
  *
- * `posward GROUP COMMAND [--field VALUE ...] [--json] [--config FILE]`. A command that is only an RPC needs no code:
- * its request's fields are its options (terminal_id -> --terminal-id; bytes in hex; enums by their short name, "tdes";
- * repeated: several times), its response is printed as a table, or as JSON with --json.
+ * `posward GROUP COMMAND [--field VALUE ...] [--json] [--config FILE]`. A command that is only an RPC needs
+ * no code: its request's fields are its options (terminal_id -> --terminal-id; bytes in hex; enums by their
+ * short name, "tdes"; repeated: several times), its response is printed as a table, or as JSON with --json.
  * `posward call SERVICE.METHOD [JSON]` reaches every RPC of the embedded descriptor set without a row.
  * Exit status: 0 done, 1 refused or failed (the note on standard error), 2 usage. */
 #ifndef POSWARD_RUN_CLI_H
@@ -21,7 +21,7 @@ struct cli_command {
     const char *endpoint;
     const ProtobufCServiceDescriptor *service;
     const char *method;
-    const char *positional;   /* the request field that may be given without its option name; NULL: none */
+    const char *positional; /* the request field that may be given without its option name; NULL: none */
     /* Or own code: gets the arguments after the command's name; prints its own help on --help. */
     enum err_code (*run)(struct cli *cli, int argc, char **argv, struct err *e);
 };
@@ -30,7 +30,8 @@ struct cli_command {
 typedef const struct cli_command cli_table[];
 
 /* For own code. */
-struct rpc_channel *cli_channel(struct cli *cli, const char *endpoint, struct err *e); /* NULL: failed, `e` says why */
+struct rpc_channel *cli_channel(struct cli *cli, const char *endpoint,
+                                struct err *e); /* NULL: failed, `e` says why */
 bool cli_json(const struct cli *cli);
 /* Print a response the way the engine would. */
 enum err_code cli_print(struct cli *cli, const ProtobufCMessage *message, struct err *e) MUST_CHECK;
