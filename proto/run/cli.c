@@ -27,18 +27,21 @@ void cli_complain(const char *command, const struct err *e)
     fputc('\n', stderr);
 }
 
+/* --version and --help-config speak of the whole program in front of a command only: behind it they may be
+ * its own. */
 static bool take_flag(struct arguments *a, const char *argument)
 {
     const struct {
         const char *name;
         bool *flag;
-    } flags[] = {{"--json", &a->json},
-                 {"--help", &a->help},
-                 {"-h", &a->help},
-                 {"--help-config", &a->help_config},
-                 {"--version", &a->version}};
+        bool anywhere;
+    } flags[] = {{"--json", &a->json, true},
+                 {"--help", &a->help, true},
+                 {"-h", &a->help, true},
+                 {"--help-config", &a->help_config, false},
+                 {"--version", &a->version, false}};
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
-        if (strcmp(argument, flags[i].name) == 0) {
+        if (strcmp(argument, flags[i].name) == 0 && (flags[i].anywhere || a->count == 0)) {
             *flags[i].flag = true;
             return true;
         }
