@@ -23,7 +23,7 @@ void cli_complain(const char *command, const struct err *e)
 {
     fprintf(stderr, "posward %s: %s: ", command, rpc_status_name(rpc_status_of(e->code)));
     for (const unsigned char *c = (const unsigned char *)e->note; *c != '\0'; c++)
-        fputc(*c < 0x20 || *c == 0x7F ? '?' : *c, stderr);
+        fputc(*c < 0x20 || *c >= 0x7F ? '?' : *c, stderr);
     fputc('\n', stderr);
 }
 
