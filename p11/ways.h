@@ -1,0 +1,53 @@
+/* Ways: a flow can be done by one or more sequences of standard PKCS#11 calls. The probe tries each on the
+ * token with throw-away keys and keeps the first that works and gives the right answer; flags are not
+ * believed. */
+#ifndef POSWARD_P11_WAYS_H
+#define POSWARD_P11_WAYS_H
+
+#include "p11/token.h"
+
+enum tok_grade {
+    TOK_IN_TOKEN = 1,      /* no clear key or PIN leaves the token */
+    TOK_PROCESS_MEMORY = 2 /* a clear value passes through this process's locked memory */
+};
+
+enum tok_flow {
+    TOK_FLOW_DIVERSIFY_TDES,
+    TOK_FLOW_DIVERSIFY_AES,
+    TOK_FLOW_WORKING_KEY_TDES, /* ways: wrap, chain */
+    TOK_FLOW_WORKING_KEY_AES,
+    TOK_FLOW_BLOB,
+    TOK_FLOW_KCV,
+    TOK_FLOW_MAC_UNIONPAY,
+    TOK_FLOW_MAC_X9_9,
+    TOK_FLOW_MAC_X9_19,
+    TOK_FLOW_MAC_CMAC,
+    TOK_FLOW_PIN_TDES,   /* same format and PAN, TDES to TDES; ways: object, block */
+    TOK_FLOW_PIN_AES,    /* format 4 to format 4; ways: object, block */
+    TOK_FLOW_PIN_FORMAT, /* another format or suite; ways: block */
+    TOK_FLOW_DATA,
+    TOK_FLOW_CARD_PBOC, /* ways: concat, clear */
+    TOK_FLOW_CARD_AES,  /* ways: transport */
+    TOK_FLOW_COUNT
+};
+
+/* What the probe found for one way of one flow. */
+struct tok_way {
+    enum tok_flow flow;
+    const char *flow_name, *way_name; /* "working-key-tdes", "chain" */
+    enum tok_grade grade;
+    bool works, chosen;
+    int64_t took_us;
+    char why[120]; /* where it does not work: the call and its CKR, "C_WrapKey: CKR_MECHANISM_INVALID" */
+};
+
+/* Which grades may be used; a flow whose only ways are refused by policy fails with ERR_DENIED. */
+enum tok_exposure { TOK_EXPOSURE_ANY = 0, TOK_EXPOSURE_IN_TOKEN = 1 };
+
+/* Try every way. After tok_open, before any flow; needs no posward key. */
+enum err_code tok_ways_probe(struct tok *tok, enum tok_exposure exposure, struct err *e) MUST_CHECK;
+size_t tok_ways_count(const struct tok *tok);
+const struct tok_way *tok_ways_get(const struct tok *tok, size_t index);
+const char *tok_grade_name(enum tok_grade grade); /* "IN_TOKEN" */
+
+#endif
