@@ -28,6 +28,7 @@ const char *tok_rv_name(CK_RV rv); /* "CKR_MECHANISM_INVALID" */
  * ERR_NOT_FOUND names the label that is missing. The handle is shared: never destroy it. */
 struct tok_found {
     CK_OBJECT_HANDLE handle;
+    CK_OBJECT_HANDLE left; /* a TDES zone MAC key's K1||K1, which algorithm 3 needs; 0: none */
     struct tok_key_name name;
 };
 enum err_code tok_keys_find(struct tok *tok, const struct tok_key_name *name, struct tok_found *out_found,
@@ -73,6 +74,7 @@ enum err_code tok_derive_child(struct tok_session *s, const struct tok_child_req
 
 struct tok_opened {
     CK_OBJECT_HANDLE handle;  /* usable for `usage` only */
+    CK_OBJECT_HANDLE left;    /* K1||K1 of a TDES MAC key, for ISO 9797-1 algorithm 3; 0: none kept. Shared. */
     struct tok_object owned;  /* holds the object of an opened blob; empty for a token key or a cached blob */
     enum tok_suite suite;     /* TOK_TDES, or TOK_AES_128 for AES working and zone keys */
     unsigned key_bytes;       /* 8: a single-length DES key held as K||K */
