@@ -37,7 +37,8 @@ static enum err_code run(struct tok_session *s, const struct data_job *job, uint
     TRY(tok_open_ref(s, job->key, TOK_TDK, TOK_ZONE_DATA, &opened, e));
     const struct cipher_row *row = opened.suite == TOK_TDES ? &des_row : &aes_row;
     if (job->len % row->block_bytes != 0)
-        return err_set(e, ERR_INPUT, "%zu bytes are no whole blocks of %zu; pad before", job->len, row->block_bytes);
+        return err_set(e, ERR_INPUT, "%zu bytes are no whole blocks of %zu; pad before", job->len,
+                       row->block_bytes);
     const char *way;
     enum tok_grade grade;
     TRY(tok_way_chosen(s, TOK_FLOW_DATA, &way, &grade, e));

@@ -1,5 +1,5 @@
-/* Message authentication codes. Source: UnionPay's ECB MAC as in facts of the terminal estate; ANSI X9.9, X9.19;
- * ISO/IEC 9797-1:2011 algorithms 1 and 3, padding methods 1 and 2; NIST SP 800-38B. */
+/* Message authentication codes. Source: UnionPay's ECB MAC as in facts of the terminal estate; ANSI X9.9,
+ * X9.19; ISO/IEC 9797-1:2011 algorithms 1 and 3, padding methods 1 and 2; NIST SP 800-38B. */
 #include "p11/pay.h"
 
 #define MAC_SHORTEST 4 /* bytes of a truncated MAC that mean anything */
@@ -88,10 +88,11 @@ static enum err_code check_key(const struct mac_row *row, const struct tok_mac_k
 {
     const bool wants_aes = row->core == CORE_CMAC;
     if (wants_aes != (key->suite != TOK_TDES))
-        return err_set(e, ERR_INPUT, "%s takes %s key, not one of suite %s", row->name, wants_aes ? "an AES" : "a DES",
-                       tok_suite_name(key->suite));
+        return err_set(e, ERR_INPUT, "%s takes %s key, not one of suite %s", row->name,
+                       wants_aes ? "an AES" : "a DES", tok_suite_name(key->suite));
     if (row->key_bytes != 0 && row->key_bytes != key->key_bytes)
-        return err_set(e, ERR_INPUT, "%s takes a key of %u bytes, not %u", row->name, row->key_bytes, key->key_bytes);
+        return err_set(e, ERR_INPUT, "%s takes a key of %u bytes, not %u", row->name, row->key_bytes,
+                       key->key_bytes);
     return ERR_OK;
 }
 
@@ -187,8 +188,8 @@ enum err_code tok_mac_make(struct tok_session *s, enum tok_mac algorithm, const 
 }
 
 enum err_code tok_mac_check(struct tok_session *s, enum tok_mac algorithm, const struct tok_key_ref *key,
-                            const uint8_t *data, size_t len, const uint8_t *mac, size_t mac_len, bool *out_matches,
-                            enum tok_grade *out_grade, struct err *e)
+                            const uint8_t *data, size_t len, const uint8_t *mac, size_t mac_len,
+                            bool *out_matches, enum tok_grade *out_grade, struct err *e)
 {
     TRY(check_call(algorithm, data, len, e));
     const size_t shortest = mac_rows[algorithm].shortest;

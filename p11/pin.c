@@ -1,6 +1,7 @@
 /* PIN translation: the rules, the choice of a way, the ways. */
 #include "p11/pay.h"
 #include "p11/pin_block.h"
+#include "p11/template.h"
 
 struct pin_format_row {
     unsigned iso;
@@ -29,24 +30,18 @@ static void add_pan(const char *pan, uint8_t block[AES_BLOCK])
 
 /* ---- object ways: the PIN is a key ---- */
 
-/* Unwrap `block` under one key, wrap it under another, ECB. The object is a generic secret: a DES type would have its
- * parity changed. */
+/* Unwrap `block` under one key, wrap it under another, ECB. The object is a generic secret: a DES type would
+ * have its parity changed. */
 static enum err_code rewrap(struct tok_session *s, const struct tok_pin_job *job, CK_MECHANISM_TYPE ecb,
                             const uint8_t *block, size_t len, uint8_t *out_block, struct err *e)
 {
-    static CK_OBJECT_CLASS secret = CKO_SECRET_KEY;
-    static CK_KEY_TYPE generic = CKK_GENERIC_SECRET;
-    static CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
-    CK_ULONG value_len = len;
-    CK_ATTRIBUTE is[] = {
-        {CKA_CLASS, &secret, sizeof secret}, {CKA_KEY_TYPE, &generic, sizeof generic},
-        {CKA_TOKEN, &no, sizeof no},         {CKA_SENSITIVE, &yes, sizeof yes},
-        {CKA_EXTRACTABLE, &yes, sizeof yes}, {CKA_VALUE_LEN, &value_len, sizeof value_len},
-    };
+    struct tok_template is;
+    tok_template_secret(&is, CKK_GENERIC_SECRET, TOK_USES(CKA_EXTRACTABLE));
+    tok_template_number(&is, CKA_VALUE_LEN, len);
     CK_MECHANISM mechanism = {ecb, NULL, 0};
     AUTO(tok_object) pin = {0};
-    TRY(tok_rv(s->fn->C_UnwrapKey(s->handle, &mechanism, job->source, (CK_BYTE *)block, len, is,
-                                  sizeof is / sizeof *is, &pin.handle),
+    TRY(tok_rv(s->fn->C_UnwrapKey(s->handle, &mechanism, job->source, (CK_BYTE *)(uintptr_t)block, len,
+                                  is.rows, is.count, &pin.handle),
                "C_UnwrapKey", e));
     pin.session = s;
     uint8_t wrapped[PIN_BLOCK_LARGEST];
@@ -65,8 +60,8 @@ enum err_code tok_pin_object_tdes(struct tok_session *s, const struct tok_pin_jo
     return rewrap(s, job, CKM_DES3_ECB, job->block, DES_BLOCK, out_block, e);
 }
 
-/* Format 4 enciphers the PIN field, adds the PAN field, and enciphers again. The block between is a ciphertext, so it may
- * be seen; the PIN field only ever is an object. */
+/* Format 4 enciphers the PIN field, adds the PAN field, and enciphers again. The block between is a
+ * ciphertext, so it may be seen; the PIN field only ever is an object. */
 enum err_code tok_pin_object_aes(struct tok_session *s, const struct tok_pin_job *job, uint8_t out_block[16],
                                  struct err *e)
 {
@@ -98,8 +93,8 @@ static enum err_code decipher(struct tok_session *s, const struct tok_pin_job *j
     return tok_decrypt(s, &ecb, job->source, between, AES_BLOCK, out_clear->bytes, e);
 }
 
-static enum err_code encipher(struct tok_session *s, const struct tok_pin_job *job, const struct secret *clear,
-                              uint8_t out_block[16], struct err *e)
+static enum err_code encipher(struct tok_session *s, const struct tok_pin_job *job,
+                              const struct secret *clear, uint8_t out_block[16], struct err *e)
 {
     if (!pin_formats[job->destination_format].aes) {
         CK_MECHANISM ecb = {CKM_DES3_ECB, NULL, 0};
@@ -144,8 +139,8 @@ static enum err_code check_request(const struct tok_pin_request *request, struct
     const unsigned from = pin_formats[request->source_format].iso;
     TRY(pin_rule_check(from, pin_formats[request->destination_format].iso, e));
     if (request->block == NULL || request->block_len != pin_block_bytes(from))
-        return err_set(e, ERR_INPUT, "a PIN block of format %u has %zu bytes, not %zu", from, pin_block_bytes(from),
-                       request->block_len);
+        return err_set(e, ERR_INPUT, "a PIN block of format %u has %zu bytes, not %zu", from,
+                       pin_block_bytes(from), request->block_len);
     return ERR_OK;
 }
 
@@ -166,8 +161,9 @@ static enum tok_flow flow_of(const struct tok_pin_request *request)
     return pin_formats[request->source_format].aes ? TOK_FLOW_PIN_AES : TOK_FLOW_PIN_TDES;
 }
 
-enum err_code tok_pin_translate(struct tok_session *s, const struct tok_pin_request *request, uint8_t out_block[16],
-                                size_t *out_len, enum tok_grade *out_grade, struct err *e)
+enum err_code tok_pin_translate(struct tok_session *s, const struct tok_pin_request *request,
+                                uint8_t out_block[16], size_t *out_len, enum tok_grade *out_grade,
+                                struct err *e)
 {
     TRY(check_request(request, e));
     AUTO(tok_opened) source = {0};
@@ -181,8 +177,9 @@ enum err_code tok_pin_translate(struct tok_session *s, const struct tok_pin_requ
     const char *way;
     enum tok_grade grade;
     TRY(tok_way_chosen(s, flow, &way, &grade, e));
-    const struct tok_pin_job job = {source.handle,          destination.handle, request->source_format,
-                                    request->destination_format, request->pan,  request->block};
+    const struct tok_pin_job job = {source.handle,          destination.handle,
+                                    request->source_format, request->destination_format,
+                                    request->pan,           request->block};
     if (!tok_way_is(way, "object"))
         TRY(tok_pin_block(s, &job, out_block, e));
     else if (flow == TOK_FLOW_PIN_AES)

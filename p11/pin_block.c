@@ -5,9 +5,9 @@
 #include <string.h>
 
 #define PAN_SHORTEST 12
-#define PAN_LONGEST 19
-#define FIELD_BYTES 8 /* control, length, digits and fill, in every format */
-#define PLACES 14     /* nibbles for digits and fill */
+#define PAN_LONGEST  19
+#define FIELD_BYTES  8  /* control, length, digits and fill, in every format */
+#define PLACES       14 /* nibbles for digits and fill */
 
 /* Lowest and highest nibble of a fill place. */
 struct format_row {
@@ -28,10 +28,8 @@ static const struct format_row formats[PIN_FORMATS] = {
 #define OFFLINE "format 2 goes to a chip card only, never over a line"
 static const char *const refusals[PIN_FORMATS][PIN_FORMATS] = {
     /* to       0        1        2        3        4 */
-    [0] = {NULL, UNBINDS, OFFLINE, NULL, NULL},
-    [1] = {NULL, NULL, OFFLINE, NULL, NULL},
-    [2] = {OFFLINE, OFFLINE, OFFLINE, OFFLINE, OFFLINE},
-    [3] = {NULL, UNBINDS, OFFLINE, NULL, NULL},
+    [0] = {NULL, UNBINDS, OFFLINE, NULL, NULL},          [1] = {NULL, NULL, OFFLINE, NULL, NULL},
+    [2] = {OFFLINE, OFFLINE, OFFLINE, OFFLINE, OFFLINE}, [3] = {NULL, UNBINDS, OFFLINE, NULL, NULL},
     [4] = {NULL, UNBINDS, OFFLINE, NULL, NULL},
 };
 
@@ -44,7 +42,8 @@ enum err_code pin_pan_check(const char *pan, struct err *e)
 {
     const size_t len = pan == NULL ? 0 : strnlen(pan, PAN_LONGEST + 1);
     if (len < PAN_SHORTEST || len > PAN_LONGEST || !digits_only(pan, len))
-        return err_set(e, ERR_INPUT, "pan has to be %d to %d digits, check digit included", PAN_SHORTEST, PAN_LONGEST);
+        return err_set(e, ERR_INPUT, "pan has to be %d to %d digits, check digit included", PAN_SHORTEST,
+                       PAN_LONGEST);
     return ERR_OK;
 }
 
