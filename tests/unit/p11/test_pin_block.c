@@ -242,4 +242,4 @@ static Suite *make_suite(void)
     return suite;
 }
 
-SUITE_MAIN(make_suite)
+SUITE_MAIN(make_suite())
