@@ -92,3 +92,50 @@ pkg_check_modules(yaml REQUIRED IMPORTED_TARGET yaml-0.1)
 pkg_check_modules(jansson REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(libcrypto REQUIRED IMPORTED_TARGET libcrypto)
 pkg_check_modules(check REQUIRED IMPORTED_TARGET check)
+
+# posward_messages(NAME ROOT dir SYMBOL name HEADER path PROTOS import-path... [LINKS target...])
+# A static library posward::NAME of protobuf-c's generated code, and the descriptor set of all PROTOS with their imports
+# as the array SYMBOL that HEADER (in the source tree) declares. Import paths are relative to ROOT or /usr/include.
+# "#include <dir>/<name>.pb-c.h" finds the generated headers. Generated code is not held to our warnings.
+function(posward_messages name)
+  cmake_parse_arguments(ARG "" "ROOT;SYMBOL;HEADER" "PROTOS;LINKS" ${ARGN})
+  find_program(PROTOC_C protoc-c REQUIRED)
+  find_program(PROTOC protoc REQUIRED)
+  set(out "${CMAKE_BINARY_DIR}/generated/${name}")
+  file(MAKE_DIRECTORY "${out}")
+  set(inputs)
+  set(sources)
+  set(headers)
+  foreach(proto IN LISTS ARG_PROTOS)
+    set(input "${ARG_ROOT}/${proto}")
+    if(NOT EXISTS "${input}")
+      set(input "/usr/include/${proto}")
+    endif()
+    list(APPEND inputs "${input}")
+    string(REGEX REPLACE "\\.proto$" ".pb-c" stem "${proto}")
+    list(APPEND sources "${out}/${stem}.c")
+    list(APPEND headers "${out}/${stem}.h")
+  endforeach()
+  # One run for all: files that import each other change together.
+  add_custom_command(OUTPUT ${sources} ${headers}
+    COMMAND ${PROTOC_C} -I "${ARG_ROOT}" -I /usr/include --c_out=${out} ${ARG_PROTOS}
+    DEPENDS ${inputs} VERBATIM COMMENT "protoc-c: ${name}")
+  add_custom_command(OUTPUT "${out}/${name}.desc"
+    COMMAND ${PROTOC} -I "${ARG_ROOT}" -I /usr/include --include_imports
+      --descriptor_set_out=${out}/${name}.desc ${ARG_PROTOS}
+    DEPENDS ${inputs} VERBATIM COMMENT "protoc: descriptor set ${name}")
+  set(embed "${CMAKE_SOURCE_DIR}/deploy/cmake/EmbedBytes.cmake")
+  add_custom_command(OUTPUT "${out}/${name}_descriptors.c"
+    COMMAND ${CMAKE_COMMAND} -DINPUT=${out}/${name}.desc -DOUTPUT=${out}/${name}_descriptors.c
+      -DHEADER=${ARG_HEADER} -DSYMBOL=${ARG_SYMBOL} -P ${embed}
+    DEPENDS "${out}/${name}.desc" "${embed}" VERBATIM)
+  add_library(posward_${name} STATIC ${sources} ${headers} "${out}/${name}_descriptors.c")
+  add_library(posward::${name} ALIAS posward_${name})
+  target_include_directories(posward_${name} SYSTEM PUBLIC "${out}")
+  target_include_directories(posward_${name} PUBLIC "${CMAKE_SOURCE_DIR}" "${CMAKE_SOURCE_DIR}/proto")
+  target_compile_options(posward_${name} PRIVATE -w)
+  if(POSWARD_SANITIZE)
+    target_compile_options(posward_${name} PRIVATE -fsanitize=${POSWARD_SANITIZE} -fno-omit-frame-pointer)
+  endif()
+  target_link_libraries(posward_${name} PUBLIC PkgConfig::protobuf-c ${ARG_LINKS})
+endfunction()
