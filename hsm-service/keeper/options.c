@@ -1,49 +1,8 @@
 #include "hsm-service/keeper/options.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-
-static enum err_code take_text(const char **field, const char *value)
-{
-    *field = value;
-    return ERR_OK;
-}
-
-static enum err_code set_module(struct keeper_options *o, const char *value, struct err *e)
-{
-    (void)e;
-    return take_text(&o->token.module_path, value);
-}
-
-static enum err_code set_label(struct keeper_options *o, const char *value, struct err *e)
-{
-    (void)e;
-    return take_text(&o->token.token_label, value);
-}
-
-static enum err_code set_serial(struct keeper_options *o, const char *value, struct err *e)
-{
-    (void)e;
-    return take_text(&o->token.token_serial, value);
-}
-
-static enum err_code set_pin_file(struct keeper_options *o, const char *value, struct err *e)
-{
-    (void)e;
-    return take_text(&o->token.pin_path, value);
-}
-
-static enum err_code set_init_string(struct keeper_options *o, const char *value, struct err *e)
-{
-    (void)e;
-    return take_text(&o->token.init_string, value);
-}
-
-static enum err_code set_lock_file(struct keeper_options *o, const char *value, struct err *e)
-{
-    (void)e;
-    return take_text(&o->token.lock_path, value);
-}
 
 static enum err_code set_sessions(struct keeper_options *o, const char *value, struct err *e)
 {
@@ -78,13 +37,29 @@ static enum err_code set_log_format(struct keeper_options *o, const char *value,
 
 static const struct option_row {
     const char *name;
+    size_t text; /* offset of a const char * that takes the value as it is; used where `set` is NULL */
     enum err_code (*set)(struct keeper_options *o, const char *value, struct err *e);
 } rows[] = {
-    {"--module", set_module},           {"--label", set_label},       {"--serial", set_serial},
-    {"--pin-file", set_pin_file},       {"--lock-file", set_lock_file}, {"--init-string", set_init_string},
-    {"--sessions", set_sessions},       {"--exposure", set_exposure}, {"--log-level", set_log_level},
-    {"--log-format", set_log_format},
+    {"--module", .text = offsetof(struct keeper_options, token.module_path)},
+    {"--label", .text = offsetof(struct keeper_options, token.token_label)},
+    {"--serial", .text = offsetof(struct keeper_options, token.token_serial)},
+    {"--pin-file", .text = offsetof(struct keeper_options, token.pin_path)},
+    {"--init-string", .text = offsetof(struct keeper_options, token.init_string)},
+    {"--lock-file", .text = offsetof(struct keeper_options, token.lock_path)},
+    {"--sessions", .set = set_sessions},
+    {"--exposure", .set = set_exposure},
+    {"--log-level", .set = set_log_level},
+    {"--log-format", .set = set_log_format},
 };
+
+static enum err_code apply(const struct option_row *row, struct keeper_options *o, const char *value, struct err *e)
+{
+    if (row->set != NULL)
+        return row->set(o, value, e);
+    const char **const field = (const char **)(void *)((char *)o + row->text);
+    *field = value;
+    return ERR_OK;
+}
 
 static enum err_code read_one(const char *word, struct keeper_options *o, struct err *e)
 {
@@ -92,7 +67,7 @@ static enum err_code read_one(const char *word, struct keeper_options *o, struct
     for (size_t i = 0; equals != NULL && i < sizeof rows / sizeof rows[0]; i++) {
         const size_t len = strlen(rows[i].name);
         if ((size_t)(equals - word) == len && strncmp(word, rows[i].name, len) == 0)
-            return rows[i].set(o, equals + 1, e);
+            return apply(&rows[i], o, equals + 1, e);
     }
     return err_set(e, ERR_INPUT, "'%.60s' is no option of a keeper", word);
 }
