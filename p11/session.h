@@ -24,8 +24,8 @@ void tok_object_drop(struct tok_object *object);
 enum err_code tok_rv(CK_RV rv, const char *call, struct err *e);
 const char *tok_rv_name(CK_RV rv); /* "CKR_MECHANISM_INVALID" */
 
-/* A found token key. role, suite, version and zone as in its name; version 0: the newest; suite 0: the only one.
- * ERR_NOT_FOUND names the label that is missing. The handle is shared: never destroy it. */
+/* A found token key. role, suite, version and zone as in its name; version 0: the newest; suite 0: the only
+ * one. ERR_NOT_FOUND names the label that is missing. The handle is shared: never destroy it. */
 struct tok_found {
     CK_OBJECT_HANDLE handle;
     struct tok_key_name name;
@@ -33,23 +33,26 @@ struct tok_found {
 enum err_code tok_keys_find(struct tok *tok, const struct tok_key_name *name, struct tok_found *out_found,
                             struct err *e) MUST_CHECK;
 
-/* One C_EncryptInit + C_Encrypt (or Decrypt) without padding: out_len == len. mechanism CKM_DES3_ECB, CKM_AES_CBC, ... */
-enum err_code tok_encrypt(struct tok_session *s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key, const uint8_t *data,
-                          size_t len, uint8_t *out, struct err *e) MUST_CHECK;
-enum err_code tok_decrypt(struct tok_session *s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key, const uint8_t *data,
-                          size_t len, uint8_t *out, struct err *e) MUST_CHECK;
+/* One C_EncryptInit + C_Encrypt (or Decrypt) without padding: out_len == len. mechanism CKM_DES3_ECB,
+ * CKM_AES_CBC, ... */
+enum err_code tok_encrypt(struct tok_session *s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key,
+                          const uint8_t *data, size_t len, uint8_t *out, struct err *e) MUST_CHECK;
+enum err_code tok_decrypt(struct tok_session *s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key,
+                          const uint8_t *data, size_t len, uint8_t *out, struct err *e) MUST_CHECK;
 /* C_Sign with a fixed-size result of at most out_capacity. */
-enum err_code tok_sign(struct tok_session *s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key, const uint8_t *data,
-                       size_t len, uint8_t *out, size_t out_capacity, size_t *out_len, struct err *e) MUST_CHECK;
+enum err_code tok_sign(struct tok_session *s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key,
+                       const uint8_t *data, size_t len, uint8_t *out, size_t out_capacity, size_t *out_len,
+                       struct err *e) MUST_CHECK;
 
 /* Leftmost `len` bytes of the check value of an object that may encipher (DES) or sign (AES-CMAC). */
-enum err_code tok_object_kcv(struct tok_session *s, CK_OBJECT_HANDLE key, enum tok_suite suite, uint8_t *out_kcv,
-                             size_t len, struct err *e) MUST_CHECK;
+enum err_code tok_object_kcv(struct tok_session *s, CK_OBJECT_HANDLE key, enum tok_suite suite,
+                             uint8_t *out_kcv, size_t len, struct err *e) MUST_CHECK;
 
-/* A key that may do one thing, made in a session object from a value: probes and tests import with it. `uses` are
- * CKA_ENCRYPT, CKA_DERIVE, ... ended by CK_UNAVAILABLE_INFORMATION; all else is false; SENSITIVE true. */
+/* A key that may do one thing, made in a session object from a value: probes and tests import with it. `uses`
+ * are CKA_ENCRYPT, CKA_DERIVE, ... ended by CK_UNAVAILABLE_INFORMATION; all else is false; SENSITIVE true. */
 enum err_code tok_object_import(struct tok_session *s, CK_KEY_TYPE type, const uint8_t *value, size_t len,
-                                const CK_ATTRIBUTE_TYPE *uses, struct tok_object *out_object, struct err *e) MUST_CHECK;
+                                const CK_ATTRIBUTE_TYPE *uses, struct tok_object *out_object,
+                                struct err *e) MUST_CHECK;
 
 /* ---- Diversification (derive.c), used by sign-in and issuing ---- */
 
@@ -72,17 +75,17 @@ enum err_code tok_derive_child(struct tok_session *s, const struct tok_child_req
 /* ---- Opening what a struct tok_key_ref names (blob.c) ---- */
 
 struct tok_opened {
-    CK_OBJECT_HANDLE handle;  /* usable for `usage` only */
-    struct tok_object owned;  /* holds the object of an opened blob; empty for a token key or a cached blob */
-    enum tok_suite suite;     /* TOK_TDES, or TOK_AES_128 for AES working and zone keys */
-    unsigned key_bytes;       /* 8: a single-length DES key held as K||K */
+    CK_OBJECT_HANDLE handle; /* usable for `usage` only */
+    struct tok_object owned; /* holds the object of an opened blob; empty for a token key or a cached blob */
+    enum tok_suite suite;    /* TOK_TDES, or TOK_AES_128 for AES working and zone keys */
+    unsigned key_bytes;      /* 8: a single-length DES key held as K||K */
 };
 void tok_opened_drop(struct tok_opened *opened);
 
 struct tok_key_ref;
 /* A blob must be of `usage`, a zone key of `zone_role`: ERR_DENIED otherwise, naming both usages. */
-enum err_code tok_open_ref(struct tok_session *s, const struct tok_key_ref *ref, int usage, enum tok_role zone_role,
-                           struct tok_opened *out_opened, struct err *e) MUST_CHECK;
+enum err_code tok_open_ref(struct tok_session *s, const struct tok_key_ref *ref, int usage,
+                           enum tok_role zone_role, struct tok_opened *out_opened, struct err *e) MUST_CHECK;
 /* Seal an extractable secret key object as a blob (struct tok_blob_info's values but kcv are given). */
 struct tok_blob_info;
 enum err_code tok_blob_seal(struct tok_session *s, CK_OBJECT_HANDLE key, const struct tok_blob_info *info,
