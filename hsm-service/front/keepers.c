@@ -64,8 +64,9 @@ static void note_failed_start(struct front *f, const struct err *e, struct front
 
 void front_keeper_ready(struct front *f, struct front_keeper *k, const struct ipc_frame *frame)
 {
-    char line[256];
-    snprintf(line, sizeof line, "%.*s", (int)(frame->body_len < sizeof line ? frame->body_len : sizeof line - 1),
+    char text[256];
+    const char *const line = text;
+    snprintf(text, sizeof text, "%.*s", (int)(frame->body_len < sizeof text ? frame->body_len : sizeof text - 1),
              (const char *)frame->body);
     log_event(LOG_INFO, "keeper ready", LOG_INT("keeper", k->number), LOG_INT("pid", k->pid), LOG_STR("token", line),
               LOG_INT("took_ms", clock_monotonic_ms() - k->since_ms));

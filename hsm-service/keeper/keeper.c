@@ -1,7 +1,7 @@
 #include "hsm-service/keeper/keeper.h"
 
+#include "hsm-service/harden.h"
 #include "hsm-service/ipc.h"
-#include "hsm-service/keeper/harden.h"
 #include "hsm-service/keeper/options.h"
 #include "hsm-service/keeper/serve.h"
 #include "p11/keys.h"
@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define EXIT_USAGE 2
 
@@ -47,7 +48,9 @@ static enum err_code say_ready(const struct tok *tok, struct err *e)
 static enum err_code open_token(const struct keeper_options *options, struct tok **out_tok, struct err *e)
 {
     struct tok *tok = NULL;
-    TRY(keeper_harden(e));
+    TRY(harden_process(e));
+    if (close_range(IPC_KEEPER_FD + 1, ~0U, 0) != 0)
+        return err_errno(e, "cannot close descriptors");
     TRY(tok_open(&options->token, &tok, e));
     enum err_code code = tok_ways_probe(tok, options->exposure, e);
     if (code == ERR_OK)

@@ -1,11 +1,8 @@
-#include "hsm-service/keeper/harden.h"
-
-#include "hsm-service/ipc.h"
+#include "hsm-service/harden.h"
 
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 /* With a limit in place MCL_FUTURE would make later allocations fail, so it is all or nothing. */
 static void lock_memory(void)
@@ -23,17 +20,15 @@ static void lock_memory(void)
     (void)setrlimit(RLIMIT_MEMLOCK, &now);
 }
 
-enum err_code keeper_harden(struct err *e)
+enum err_code harden_process(struct err *e)
 {
     const struct rlimit none = {0};
     if (setrlimit(RLIMIT_CORE, &none) != 0)
         return err_errno(e, "cannot switch core dumps off");
     if (prctl(PR_SET_DUMPABLE, 0) != 0)
-        return err_errno(e, "cannot make the keeper's memory unreadable");
+        return err_errno(e, "cannot make this process's memory unreadable");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return err_errno(e, "cannot refuse new privileges");
-    if (close_range(IPC_KEEPER_FD + 1, ~0U, 0) != 0)
-        return err_errno(e, "cannot close descriptors");
     lock_memory();
     return ERR_OK;
 }
