@@ -71,7 +71,8 @@ void ceremony_kcv_text(const struct tok_key_info *info, char out_text[7])
 
 void ceremony_say_next(void)
 {
-    fputs("A running service sees new keys after SIGHUP: systemctl reload posward-hsm, or kill -HUP its process.\n",
+    fputs("A running service sees new keys after SIGHUP: systemctl reload posward-hsm, or kill -HUP its "
+          "process.\n",
           stderr);
 }
 
@@ -92,13 +93,16 @@ enum err_code ceremony_role(const char *text, enum tok_role *out_role, struct er
             *out_role = (enum tok_role)role;
             return ERR_OK;
         }
-    return err_set(e, ERR_INPUT, "'%.20s' is no role; there are psam-master, card-control, storage, blob-tag, zone-pin, "
-                                 "zone-mac and zone-data", text);
+    return err_set(e, ERR_INPUT,
+                   "'%.20s' is no role; there are psam-master, card-control, storage, blob-tag, zone-pin, "
+                   "zone-mac and zone-data",
+                   text);
 }
 
 enum err_code ceremony_zone(const char *zone, struct tok_key_name *name, struct err *e)
 {
-    const bool wanted = name->role == TOK_ZONE_PIN || name->role == TOK_ZONE_MAC || name->role == TOK_ZONE_DATA;
+    const bool wanted =
+        name->role == TOK_ZONE_PIN || name->role == TOK_ZONE_MAC || name->role == TOK_ZONE_DATA;
     if (wanted && zone == NULL)
         return err_set(e, ERR_INPUT, "--zone is missing: whose %s key it is", tok_role_name(name->role));
     if (!wanted && zone != NULL)

@@ -1,5 +1,6 @@
-/* A key ceremony: `posward key init` and `posward key load-components` work on the token themselves, on the HSM host,
- * by the service's own configuration file. The process locks its memory, dumps no core and cannot be traced. */
+/* A key ceremony: `posward key init` and `posward key load-components` work on the token themselves, on the
+ * HSM host, by the service's own configuration file. The process locks its memory, dumps no core and cannot
+ * be traced. */
 #ifndef POSWARD_HSM_SERVICE_CEREMONY_H
 #define POSWARD_HSM_SERVICE_CEREMONY_H
 

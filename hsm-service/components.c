@@ -79,7 +79,8 @@ enum err_code components_add(struct components *c, const struct secret *text, bo
 static enum err_code check_distinct(const struct components *c, struct err *e)
 {
     if (c->count < COMPONENTS_LEAST)
-        return err_set(e, ERR_INPUT, "%zu component is given; no single custodian may hold a key: at least %d are needed",
+        return err_set(e, ERR_INPUT,
+                       "%zu component is given; no single custodian may hold a key: at least %d are needed",
                        c->count, COMPONENTS_LEAST);
     for (size_t i = 0; i < c->count; i++)
         for (size_t j = i + 1; j < c->count; j++)

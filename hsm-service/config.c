@@ -5,14 +5,22 @@
 #include <stddef.h>
 #include <string.h>
 
-#define TEXT(field) .type = CONF_STRING, .offset = offsetof(struct hsm_config, field)
+#define TEXT(field)   .type = CONF_STRING, .offset = offsetof(struct hsm_config, field)
 #define NUMBER(field) .type = CONF_INT, .offset = offsetof(struct hsm_config, field)
 
 const struct conf_row hsm_config_rows[] = {
     SERVICE_CONFIG_ROWS("127.0.0.1:7001", "127.0.0.1:7101"),
-    {.key = "token.module", TEXT(token_module), .required = true, .help = "The PKCS#11 module: the vendor's library."},
-    {.key = "token.label", TEXT(token_label), .required = true, .help = "Label of the token; slot numbers change."},
-    {.key = "token.serial", TEXT(token_serial), .help = "Serial number, where several tokens have the label."},
+    {.key = "token.module",
+     TEXT(token_module),
+     .required = true,
+     .help = "The PKCS#11 module: the vendor's library."},
+    {.key = "token.label",
+     TEXT(token_label),
+     .required = true,
+     .help = "Label of the token; slot numbers change."},
+    {.key = "token.serial",
+     TEXT(token_serial),
+     .help = "Serial number, where several tokens have the label."},
     {.key = "token.pin_file",
      TEXT(token_pin_file),
      .required = true,
@@ -22,7 +30,8 @@ const struct conf_row hsm_config_rows[] = {
      .help = "What the module takes at initialisation, such as NSS softoken's configdir='sql:DIR'."},
     {.key = "token.lock_file",
      TEXT(token_lock_file),
-     .help = "Lock held while a process initialises and logs in; all processes of a token must name the same."},
+     .help =
+         "Lock held while a process initialises and logs in; all processes of a token must name the same."},
     {.key = "keepers.count",
      NUMBER(keeper_count),
      .fallback = "2",
@@ -46,7 +55,8 @@ const struct conf_row hsm_config_rows[] = {
      .fallback = "10000",
      .least = 100,
      .most = 600000,
-     .help = "A call that a keeper works on for longer is taken for hung: the keeper is killed and replaced."},
+     .help =
+         "A call that a keeper works on for longer is taken for hung: the keeper is killed and replaced."},
     {.key = "keepers.start_ms",
      NUMBER(start_ms),
      .fallback = "60000",
@@ -60,7 +70,8 @@ const struct conf_row hsm_config_rows[] = {
     {.key = "policy.exposure",
      TEXT(exposure),
      .fallback = "any",
-     .help = "in_token refuses every way that shows a clear key or PIN to the keeper; any allows it, and says so."},
+     .help = "in_token refuses every way that shows a clear key or PIN to the keeper; any allows it, and "
+             "says so."},
     CONF_END};
 
 bool hsm_config_in_token(const struct hsm_config *config)

@@ -1,4 +1,5 @@
-/* The HSM service's configuration: what every daemon has, then its own. Documented in deploy/config/hsm.yaml. */
+/* The HSM service's configuration: what every daemon has, then its own. Documented in deploy/config/hsm.yaml.
+ */
 #ifndef POSWARD_HSM_SERVICE_CONFIG_H
 #define POSWARD_HSM_SERVICE_CONFIG_H
 
@@ -17,8 +18,8 @@ struct hsm_config {
 
 extern const struct conf_row hsm_config_rows[];
 
-/* What rows cannot say: exposure's values, and that the RPC limit fits the keepers' packets. `config` is a struct
- * hsm_config. */
+/* What rows cannot say: exposure's values, and that the RPC limit fits the keepers' packets. `config` is a
+ * struct hsm_config. */
 enum err_code hsm_config_check(const void *config, struct err *e) MUST_CHECK;
 /* policy.exposure = in_token. */
 bool hsm_config_in_token(const struct hsm_config *config);

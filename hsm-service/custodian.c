@@ -46,7 +46,8 @@ static enum err_code read_line(int fd, struct secret *line, struct err *e)
 }
 
 /* Without echo, and with Ctrl-C as a character, so that the terminal is always put back. */
-static enum err_code read_hidden(struct custodian_terminal *t, const char *prompt, struct secret *line, struct err *e)
+static enum err_code read_hidden(struct custodian_terminal *t, const char *prompt, struct secret *line,
+                                 struct err *e)
 {
     struct termios before, hidden;
     if (tcgetattr(t->fd, &before) != 0)
@@ -74,8 +75,8 @@ enum err_code custodian_ask(struct custodian_terminal *t, unsigned number, unsig
     AUTO(secret) second = {0};
     TRY(secret_init(&first, e));
     TRY(secret_init(&second, e));
-    dprintf(t->fd, "Custodian %u of %u: component of %zu hexadecimal digits. It is not shown.\n", number, count,
-            hex_digits);
+    dprintf(t->fd, "Custodian %u of %u: component of %zu hexadecimal digits. It is not shown.\n", number,
+            count, hex_digits);
     for (;;) {
         TRY(read_hidden(t, "Component: ", &first, e));
         TRY(read_hidden(t, "Once more: ", &second, e));
@@ -93,11 +94,13 @@ void custodian_refuse(struct custodian_terminal *t, const char *note)
     dprintf(t->fd, "Not taken: %s. Please enter it again.\n", note);
 }
 
-enum err_code custodian_hand_over(struct custodian_terminal *t, unsigned number, const char *kcv, struct err *e)
+enum err_code custodian_hand_over(struct custodian_terminal *t, unsigned number, const char *kcv,
+                                  struct err *e)
 {
     AUTO(secret) line = {0};
     TRY(secret_init(&line, e));
-    dprintf(t->fd, "Check value of component %u: %s. Compare it, then press Enter; the screen is cleared.", number, kcv);
+    dprintf(t->fd, "Check value of component %u: %s. Compare it, then press Enter; the screen is cleared.",
+            number, kcv);
     TRY(read_line(t->fd, &line, e));
     dprintf(t->fd, CLEAR);
     return ERR_OK;

@@ -1,5 +1,5 @@
-/* Components typed at the terminal, one custodian after the other: not shown, entered twice, the screen cleared before
- * the next one sits down. */
+/* Components typed at the terminal, one custodian after the other: not shown, entered twice, the screen
+ * cleared before the next one sits down. */
 #ifndef POSWARD_HSM_SERVICE_CUSTODIAN_H
 #define POSWARD_HSM_SERVICE_CUSTODIAN_H
 

@@ -4,8 +4,8 @@
 
 #include "base/err.h"
 
-/* No core dump, no ptrace by the same user, no new privileges, all memory locked where the limit allows (struct secret
- * locks its own pages in any case). */
+/* No core dump, no ptrace by the same user, no new privileges, all memory locked where the limit allows
+ * (struct secret locks its own pages in any case). */
 enum err_code harden_process(struct err *e) MUST_CHECK;
 
 #endif

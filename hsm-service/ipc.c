@@ -35,8 +35,8 @@ enum err_code ipc_encode(const struct ipc_frame *frame, uint8_t *out_packet, siz
         return err_set(e, ERR_LIMIT, "the caller's identity has %zu characters; at most %d are carried",
                        frame->identity_len, IPC_IDENTITY_BYTES);
     if (frame->traceparent_len > IPC_TRACEPARENT_BYTES)
-        return err_set(e, ERR_LIMIT, "traceparent has %zu characters; at most %d are carried", frame->traceparent_len,
-                       IPC_TRACEPARENT_BYTES);
+        return err_set(e, ERR_LIMIT, "traceparent has %zu characters; at most %d are carried",
+                       frame->traceparent_len, IPC_TRACEPARENT_BYTES);
     if (frame->body_len > IPC_BODY_BYTES)
         return err_set(e, ERR_LIMIT, "the message has %zu bytes; at most %d are carried", frame->body_len,
                        IPC_BODY_BYTES);
@@ -127,7 +127,8 @@ static enum err_code make_room(int fd, struct err *e)
     if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, &len) != 0)
         return err_errno(e, "cannot read a socket's buffer size");
     if (bytes < IPC_PACKET_BYTES + 4096)
-        return err_set(e, ERR_LIMIT, "sockets hold %d bytes, a packet may have %d; raise net.core.wmem_max to 212992",
+        return err_set(e, ERR_LIMIT,
+                       "sockets hold %d bytes, a packet may have %d; raise net.core.wmem_max to 212992",
                        bytes, IPC_PACKET_BYTES);
     return ERR_OK;
 }

@@ -15,7 +15,7 @@ static const struct {
     enum tok_role role;
     enum tok_suite suite;
 } estate_keys[] = {
-    {TOK_PSAM_MASTER, TOK_TDES},    {TOK_PSAM_MASTER, TOK_AES_256}, {TOK_CARD_CONTROL, TOK_TDES},
+    {TOK_PSAM_MASTER, TOK_TDES},     {TOK_PSAM_MASTER, TOK_AES_256}, {TOK_CARD_CONTROL, TOK_TDES},
     {TOK_CARD_CONTROL, TOK_AES_256}, {TOK_STORAGE, TOK_AES_256},     {TOK_BLOB_TAG, TOK_AES_256},
     {TOK_AUDIT, TOK_AES_256},
 };
@@ -38,14 +38,18 @@ struct init_options {
 static void print_help(void)
 {
     puts("Usage: posward key init --hsm-config FILE [--zone NAME[:tdes|aes-128] ...]\n\n"
-         "Make the keys of the estate that the token does not have yet, by the token's own generator: PSAM master and\n"
-         "card control master (tdes and aes-256), storage, blob tag and audit key; with --zone a business unit's PIN, MAC\n"
-         "and data key (suite tdes when none is given). Keys that are there already stay as they are: a master that was\n"
+         "Make the keys of the estate that the token does not have yet, by the token's own generator: PSAM "
+         "master and\n"
+         "card control master (tdes and aes-256), storage, blob tag and audit key; with --zone a business "
+         "unit's PIN, MAC\n"
+         "and data key (suite tdes when none is given). Keys that are there already stay as they are: a "
+         "master that was\n"
          "loaded from components is kept.\n\n"
          "  --hsm-config FILE  the HSM service's configuration: which token\n"
          "  --zone NAME        a business unit; several times for several\n"
          "  --json             print JSON\n\n"
-         "This is a ceremony on the HSM host: the command logs in to the token itself, locks its memory and dumps no\n"
+         "This is a ceremony on the HSM host: the command logs in to the token itself, locks its memory and "
+         "dumps no\n"
          "core. No key leaves the token.");
 }
 
@@ -68,9 +72,10 @@ static enum err_code add_zone(struct init_options *options, const char *text, st
 
 static enum err_code read_options(int argc, char **argv, struct init_options *out_options, struct err *e)
 {
-    static const struct option known[] = {
-        {"hsm-config", required_argument, NULL, 'c'}, {"zone", required_argument, NULL, 'z'},
-        {"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option known[] = {{"hsm-config", required_argument, NULL, 'c'},
+                                          {"zone", required_argument, NULL, 'z'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
     optind = 1;
     for (int option; (option = getopt_long(argc + 1, argv - 1, "h", known, NULL)) != -1;) {
         if (option == 'c')
@@ -103,7 +108,8 @@ static enum err_code make_key(struct ceremony *c, struct tok_key_name *name, boo
     return ERR_OK;
 }
 
-static enum err_code make_all(struct ceremony *c, const struct init_options *options, bool json, struct err *e)
+static enum err_code make_all(struct ceremony *c, const struct init_options *options, bool json,
+                              struct err *e)
 {
     if (!json)
         printf("%-48s  %-6s  %s\n", "LABEL", "KCV", "RESULT");
@@ -139,7 +145,8 @@ static enum err_code print_json(struct cli *cli, struct ceremony *c, struct err 
         keys[i].suite = (Posward__Types__V1__Suite)infos[i].name.suite;
         keys[i].version = infos[i].name.version;
         keys[i].zone = infos[i].name.zone;
-        keys[i].kcv = (ProtobufCBinaryData){.len = infos[i].has_kcv ? sizeof infos[i].kcv : 0, .data = infos[i].kcv};
+        keys[i].kcv =
+            (ProtobufCBinaryData){.len = infos[i].has_kcv ? sizeof infos[i].kcv : 0, .data = infos[i].kcv};
         rows[i] = &keys[i];
     }
     list.n_keys = count;

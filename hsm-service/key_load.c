@@ -20,21 +20,27 @@ struct load_options {
 
 static void print_help(void)
 {
-    puts("Usage: posward key load-components --hsm-config FILE --role ROLE --suite SUITE [--zone NAME] [--version N]\n"
+    puts("Usage: posward key load-components --hsm-config FILE --role ROLE --suite SUITE [--zone NAME] "
+         "[--version N]\n"
          "         --component FILE --component FILE ... | [--custodians N]\n\n"
-         "Load a key into the token from components: their exclusive-or is the key. With --component each is the first\n"
-         "line of a file of mode 0400 or 0600, in hexadecimal. Without, custodians type them at the terminal one after\n"
-         "the other: not shown, twice each, the screen cleared in between. The check value of each component and of the\n"
+         "Load a key into the token from components: their exclusive-or is the key. With --component each is "
+         "the first\n"
+         "line of a file of mode 0400 or 0600, in hexadecimal. Without, custodians type them at the terminal "
+         "one after\n"
+         "the other: not shown, twice each, the screen cleared in between. The check value of each component "
+         "and of the\n"
          "key is printed, to be compared with the custodians' papers. TDES keys get odd parity.\n\n"
          "  --hsm-config FILE   the HSM service's configuration: which token\n"
          "  --role ROLE         psam-master, card-control, storage, blob-tag, zone-pin, zone-mac, zone-data\n"
          "  --suite SUITE       tdes, aes-128, aes-256\n"
          "  --zone NAME         whose, for zone keys\n"
-         "  --version N         1 to 255; needed when the key is there already, higher than its newest version\n"
+         "  --version N         1 to 255; needed when the key is there already, higher than its newest "
+         "version\n"
          "  --component FILE    a component; 2 to 9 of them\n"
          "  --custodians N      how many will type; 2 when not given\n"
          "  --odd-parity        refuse a TDES component that has a byte of even parity\n\n"
-         "This is a ceremony on the HSM host: the command logs in to the token itself, locks its memory and dumps no\n"
+         "This is a ceremony on the HSM host: the command logs in to the token itself, locks its memory and "
+         "dumps no\n"
          "core. The clear key is in its memory for the moment of the import.");
 }
 
@@ -82,17 +88,22 @@ static enum err_code take_option(struct load_options *o, int option, struct err 
 
 static enum err_code read_options(int argc, char **argv, struct load_options *out_options, struct err *e)
 {
-    static const struct option known[] = {
-        {"hsm-config", required_argument, NULL, 'c'}, {"role", required_argument, NULL, 'r'},
-        {"suite", required_argument, NULL, 's'},      {"zone", required_argument, NULL, 'z'},
-        {"version", required_argument, NULL, 'v'},    {"custodians", required_argument, NULL, 'n'},
-        {"odd-parity", no_argument, NULL, 'p'},       {"component", required_argument, NULL, 'f'},
-        {"help", no_argument, NULL, 'h'},             {0}};
+    static const struct option known[] = {{"hsm-config", required_argument, NULL, 'c'},
+                                          {"role", required_argument, NULL, 'r'},
+                                          {"suite", required_argument, NULL, 's'},
+                                          {"zone", required_argument, NULL, 'z'},
+                                          {"version", required_argument, NULL, 'v'},
+                                          {"custodians", required_argument, NULL, 'n'},
+                                          {"odd-parity", no_argument, NULL, 'p'},
+                                          {"component", required_argument, NULL, 'f'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
     optind = 1;
     for (int option; (option = getopt_long(argc + 1, argv - 1, "h", known, NULL)) != -1;)
         TRY(take_option(out_options, option, e));
     if (optind < argc + 1)
-        return err_set(e, ERR_INPUT, "'%.40s' is no option; see posward key load-components --help", argv[optind - 1]);
+        return err_set(e, ERR_INPUT, "'%.40s' is no option; see posward key load-components --help",
+                       argv[optind - 1]);
     return ERR_OK;
 }
 
@@ -102,7 +113,8 @@ static enum err_code read_number(const char *text, const char *option, unsigned 
     char *end = NULL;
     const unsigned long number = strtoul(text, &end, 10);
     if (!digits_only(text, strlen(text)) || end == text || number < least || number > most)
-        return err_set(e, ERR_INPUT, "%s is '%.20s'; it must be a number from %u to %u", option, text, least, most);
+        return err_set(e, ERR_INPUT, "%s is '%.20s'; it must be a number from %u to %u", option, text, least,
+                       most);
     *out_number = (unsigned)number;
     return ERR_OK;
 }
@@ -116,7 +128,8 @@ static enum err_code make_name(const struct load_options *o, struct tok_key_name
     TRY(ceremony_suite(o->suite, &name.suite, e));
     TRY(ceremony_zone(o->zone, &name, e));
     if (name.role == TOK_AUDIT)
-        return err_set(e, ERR_INPUT, "the audit key is a key pair that only the token makes: posward key init");
+        return err_set(e, ERR_INPUT,
+                       "the audit key is a key pair that only the token makes: posward key init");
     if (o->version != NULL)
         TRY(read_number(o->version, "--version", 1, 255, &name.version, e));
     *out_name = name;
@@ -129,14 +142,15 @@ static enum err_code choose_version(const struct ceremony *c, struct tok_key_nam
     const unsigned newest = tok_keys_newest(c->tok, name->role, name->suite, name->zone);
     if (newest > 0 && name->version <= newest)
         return err_set(e, ERR_EXISTS, "the token has version %u of this key; %s", newest,
-                       newest < 255 ? "give a higher --version to load the next one" : "there is no higher version");
+                       newest < 255 ? "give a higher --version to load the next one"
+                                    : "there is no higher version");
     if (name->version == 0)
         name->version = 1;
     return ERR_OK;
 }
 
-static enum err_code kcv_text(struct ceremony *c, enum tok_suite suite, const struct secret *value, char out_text[7],
-                              struct err *e)
+static enum err_code kcv_text(struct ceremony *c, enum tok_suite suite, const struct secret *value,
+                              char out_text[7], struct err *e)
 {
     uint8_t kcv[3];
     TRY(tok_value_kcv(c->tok, suite, value, kcv, e));
@@ -157,8 +171,8 @@ static enum err_code add_file(struct ceremony *c, enum tok_suite suite, const ch
     return ERR_OK;
 }
 
-static enum err_code ask_one(struct ceremony *c, struct custodian_terminal *t, enum tok_suite suite, unsigned count,
-                             bool odd_parity, struct components *parts, struct err *e)
+static enum err_code ask_one(struct ceremony *c, struct custodian_terminal *t, enum tok_suite suite,
+                             unsigned count, bool odd_parity, struct components *parts, struct err *e)
 {
     const unsigned number = (unsigned)parts->count + 1;
     char kcv[7];
@@ -200,7 +214,8 @@ static enum err_code collect(struct ceremony *c, const struct load_options *o, e
     return ERR_OK;
 }
 
-static enum err_code load(struct ceremony *c, const struct load_options *o, struct tok_key_name *name, struct err *e)
+static enum err_code load(struct ceremony *c, const struct load_options *o, struct tok_key_name *name,
+                          struct err *e)
 {
     AUTO(components) parts = {.key_bytes = tok_key_bytes(name->role, name->suite)};
     AUTO(secret) key = {0};

@@ -42,8 +42,8 @@ static enum err_code pack_call(struct front_call *call, const struct ipc_frame *
     return ipc_encode(frame, call->packet, capacity, &call->packet_len, e);
 }
 
-static enum err_code make_call(struct rpc_call *rpc, const struct ipc_frame *frame, struct front_call **out_call,
-                               struct err *e)
+static enum err_code make_call(struct rpc_call *rpc, const struct ipc_frame *frame,
+                               struct front_call **out_call, struct err *e)
 {
     struct front_call *const call = calloc(1, sizeof *call);
     if (call == NULL)
@@ -68,8 +68,10 @@ static enum err_code say_unavailable(const struct front *f, struct err *e)
     if (f->stopping)
         return err_set(e, ERR_UNAVAILABLE, "the HSM service is stopping");
     if (f->halted)
-        return err_set(e, ERR_UNAVAILABLE, "no keeper: the token refused the login (%.110s); mend token.pin_file, "
-                                           "then send SIGHUP", f->start_error.note);
+        return err_set(e, ERR_UNAVAILABLE,
+                       "no keeper: the token refused the login (%.110s); mend token.pin_file, "
+                       "then send SIGHUP",
+                       f->start_error.note);
     if (f->start_failed)
         return err_set(e, ERR_UNAVAILABLE, "no keeper: %.150s; it is tried again", f->start_error.note);
     return err_set(e, ERR_UNAVAILABLE, "no keeper is ready yet: the first one is starting");
@@ -81,7 +83,8 @@ static struct front_keeper *least_loaded(struct front *f)
     struct front_keeper *best = NULL;
     for (size_t i = 0; i < FRONT_KEEPERS; i++) {
         struct front_keeper *const k = &f->keepers[i];
-        if (k->state == KEEPER_READY && !k->broken && k->load < f->window && (best == NULL || k->load < best->load))
+        if (k->state == KEEPER_READY && !k->broken && k->load < f->window &&
+            (best == NULL || k->load < best->load))
             best = k;
     }
     return best;
@@ -176,7 +179,8 @@ struct front_call *front_answered(struct front_keeper *k, uint64_t id)
     return NULL;
 }
 
-void front_orphan(struct front *f, struct front_keeper *k, int64_t hung_before_ms, struct front_calls *out_failed)
+void front_orphan(struct front *f, struct front_keeper *k, int64_t hung_before_ms,
+                  struct front_calls *out_failed)
 {
     struct front_call *call;
     /* From the last to the first, so that the queue's head keeps the order of arrival. */
@@ -188,7 +192,8 @@ void front_orphan(struct front *f, struct front_keeper *k, int64_t hung_before_m
             front_call_free(call);
         } else if (call->deaths >= FRONT_DEATHS_MOST) {
             (void)err_set(&call->outcome, ERR_INTERNAL,
-                          "%u keepers ended while they worked on this call; it is not tried again", call->deaths);
+                          "%u keepers ended while they worked on this call; it is not tried again",
+                          call->deaths);
             TAILQ_INSERT_TAIL(out_failed, call, link);
         } else {
             TAILQ_INSERT_HEAD(&f->waiting, call, link);
@@ -211,7 +216,8 @@ static bool is_over(struct front_call *call, int64_t now_ms)
     return true;
 }
 
-/* A stand-in carries the answer; the call itself stays until its keeper answers, which keeps load and hang right. */
+/* A stand-in carries the answer; the call itself stays until its keeper answers, which keeps load and hang
+ * right. */
 static void answer_early(struct front_call *call, struct front_calls *out_failed)
 {
     struct front_call *const stand_in = calloc(1, sizeof *stand_in);
@@ -236,8 +242,8 @@ void front_expire(struct front *f, int64_t now_ms, struct front_calls *out_faile
     for (size_t i = 0; i < FRONT_KEEPERS; i++)
         if (f->keepers[i].load > 0)
             TAILQ_FOREACH(call, &f->keepers[i].calls, link)
-                if (is_over(call, now_ms))
-                    answer_early(call, out_failed);
+    if (is_over(call, now_ms))
+        answer_early(call, out_failed);
 }
 
 void front_flush(struct front *f, struct front_calls *out_failed)

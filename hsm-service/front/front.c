@@ -88,7 +88,8 @@ static const struct own_method {
 static const struct own_method *find_own(const ProtobufCServiceDescriptor *service, unsigned index)
 {
     for (size_t i = 0; i < sizeof own_methods / sizeof own_methods[0]; i++)
-        if (own_methods[i].service == service && strcmp(own_methods[i].name, service->methods[index].name) == 0)
+        if (own_methods[i].service == service &&
+            strcmp(own_methods[i].name, service->methods[index].name) == 0)
             return &own_methods[i];
     return NULL;
 }
@@ -102,7 +103,8 @@ static void take_data(void *context, struct rpc_call *call, unsigned index, cons
         front_take(context, call, IPC_METHOD(IPC_DATA_PLANE, index), bytes, len);
 }
 
-static void take_control(void *context, struct rpc_call *call, unsigned index, const uint8_t *bytes, size_t len)
+static void take_control(void *context, struct rpc_call *call, unsigned index, const uint8_t *bytes,
+                         size_t len)
 {
     const struct own_method *const own = find_own(&posward__hsm__v1__control__descriptor, index);
     if (own != NULL)
@@ -215,7 +217,7 @@ void front_metrics(void *front, FILE *out)
     struct front_call *call;
     pthread_mutex_lock(&f->lock);
     TAILQ_FOREACH(call, &f->waiting, link)
-        waiting++;
+    waiting++;
     for (size_t i = 0; i < FRONT_KEEPERS; i++)
         with_keepers += f->keepers[i].load;
     const unsigned ready = f->ready;
@@ -228,13 +230,16 @@ void front_metrics(void *front, FILE *out)
         {"posward_hsm_keepers_ready", "gauge", "Keepers that take calls.", ready},
         {"posward_hsm_keepers_wanted", "gauge", "Keepers that the configuration asks for.",
          (unsigned long long)f->config->keeper_count},
-        {"posward_hsm_keeper_restarts_total", "counter", "Keepers that ended unasked or were killed.", restarts},
-        {"posward_hsm_keeper_retirements_total", "counter", "Keepers replaced after keepers.retire_after.", retirements},
-        {"posward_hsm_calls_retried_total", "counter", "Calls handed to another keeper when theirs ended.", retried},
+        {"posward_hsm_keeper_restarts_total", "counter", "Keepers that ended unasked or were killed.",
+         restarts},
+        {"posward_hsm_keeper_retirements_total", "counter", "Keepers replaced after keepers.retire_after.",
+         retirements},
+        {"posward_hsm_calls_retried_total", "counter", "Calls handed to another keeper when theirs ended.",
+         retried},
         {"posward_hsm_calls_waiting", "gauge", "Calls that wait for a keeper.", waiting},
         {"posward_hsm_calls_with_keepers", "gauge", "Calls that a keeper has.", with_keepers},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        fprintf(out, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", rows[i].name, rows[i].help, rows[i].name, rows[i].type,
-                rows[i].name, rows[i].value);
+        fprintf(out, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", rows[i].name, rows[i].help, rows[i].name,
+                rows[i].type, rows[i].name, rows[i].value);
 }

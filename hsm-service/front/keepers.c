@@ -1,7 +1,7 @@
 /* Which keepers there are: a plan that is looked at again on every tick, not a chain of events.
  *
- * Wanted are keepers.count fresh keepers. One start at a time, since starts of a token that overlap fail now and then.
- * A stale keeper goes on taking calls until its successor is ready. */
+ * Wanted are keepers.count fresh keepers. One start at a time, since starts of a token that overlap fail now
+ * and then. A stale keeper goes on taking calls until its successor is ready. */
 #include "hsm-service/front/state.h"
 
 #include "base/clock.h"
@@ -35,7 +35,8 @@ static void back_off(struct front *f)
     f->next_start_ms = clock_monotonic_ms() + (wait_ms < BACK_OFF_MOST_MS ? wait_ms : BACK_OFF_MOST_MS);
 }
 
-static void log_keeper(enum log_level level, const char *event, const struct front_keeper *k, const char *reason)
+static void log_keeper(enum log_level level, const char *event, const struct front_keeper *k,
+                       const char *reason)
 {
     log_event(level, event, LOG_INT("keeper", k->number), LOG_INT("pid", k->pid), LOG_STR("reason", reason),
               LOG_INT("operations", k->operations));
@@ -56,7 +57,8 @@ static void note_failed_start(struct front *f, const struct err *e, struct front
     f->halted = e->code == ERR_UNAUTHENTICATED;
     back_off(f);
     if (f->halted)
-        log_failure(LOG_ERROR, "keepers are halted: the token refused the login; mend token.pin_file, send SIGHUP", e);
+        log_failure(LOG_ERROR,
+                    "keepers are halted: the token refused the login; mend token.pin_file, send SIGHUP", e);
     if (f->ready == 0)
         front_flush(f, out_failed);
     pthread_cond_broadcast(&f->changed);
@@ -66,10 +68,11 @@ void front_keeper_ready(struct front *f, struct front_keeper *k, const struct ip
 {
     char text[256];
     const char *const line = text;
-    snprintf(text, sizeof text, "%.*s", (int)(frame->body_len < sizeof text ? frame->body_len : sizeof text - 1),
+    snprintf(text, sizeof text, "%.*s",
+             (int)(frame->body_len < sizeof text ? frame->body_len : sizeof text - 1),
              (const char *)frame->body);
-    log_event(LOG_INFO, "keeper ready", LOG_INT("keeper", k->number), LOG_INT("pid", k->pid), LOG_STR("token", line),
-              LOG_INT("took_ms", clock_monotonic_ms() - k->since_ms));
+    log_event(LOG_INFO, "keeper ready", LOG_INT("keeper", k->number), LOG_INT("pid", k->pid),
+              LOG_STR("token", line), LOG_INT("took_ms", clock_monotonic_ms() - k->since_ms));
     set_state(f, k, KEEPER_READY);
     f->ever_ready = true;
     f->start_failed = false;
@@ -80,20 +83,23 @@ void front_keeper_start_failed(struct front *f, struct front_keeper *k, const st
                                struct front_calls *out_failed)
 {
     struct err e = {0};
-    (void)err_native(&e, frame->error, (long)frame->native, "%.*s", (int)(frame->body_len < 199 ? frame->body_len : 199),
-                     (const char *)frame->body);
-    log_failure(LOG_ERROR, "keeper could not start", &e, LOG_INT("keeper", k->number), LOG_INT("pid", k->pid));
+    (void)err_native(&e, frame->error, (long)frame->native, "%.*s",
+                     (int)(frame->body_len < 199 ? frame->body_len : 199), (const char *)frame->body);
+    log_failure(LOG_ERROR, "keeper could not start", &e, LOG_INT("keeper", k->number),
+                LOG_INT("pid", k->pid));
     close_socket(f, k);
     note_failed_start(f, &e, out_failed);
 }
 
-void front_keeper_lost(struct front *f, struct front_keeper *k, const char *reason, struct front_calls *out_failed)
+void front_keeper_lost(struct front *f, struct front_keeper *k, const char *reason,
+                       struct front_calls *out_failed)
 {
     const int64_t now_ms = clock_monotonic_ms();
     const enum keeper_state was = k->state;
     const int64_t lived_ms = now_ms - k->since_ms;
     log_keeper(LOG_WARN, "keeper lost", k, reason);
-    (void)kill(k->pid, SIGKILL); /* what lost its socket, or is not trusted any more, does not keep the token */
+    (void)kill(k->pid,
+               SIGKILL); /* what lost its socket, or is not trusted any more, does not keep the token */
     close_socket(f, k);
     f->restarts++;
     if (was == KEEPER_STARTING) {
@@ -184,7 +190,10 @@ static enum err_code start_keeper(struct front *f, struct front_keeper *k, struc
     *k = (struct front_keeper){.pid = pid, .fd = fds[0], .number = ++f->next_number};
     TAILQ_INIT(&k->calls);
     set_state(f, k, KEEPER_STARTING);
-    log_keeper(LOG_INFO, "keeper starting", k, f->reload ? "reload" : f->restarts > 0 ? "replacement" : "wanted");
+    log_keeper(LOG_INFO, "keeper starting", k,
+               f->reload         ? "reload"
+               : f->restarts > 0 ? "replacement"
+                                 : "wanted");
     return ERR_OK;
 }
 
@@ -229,7 +238,8 @@ void front_keepers_tend(struct front *f, int64_t now_ms, struct front_calls *out
         apply_reload(f, now_ms);
     const unsigned wanted = (unsigned)f->config->keeper_count;
     struct tally t = count_keepers(f);
-    if (t.fresh < wanted && t.starting == 0 && !f->halted && now_ms >= f->next_start_ms && t.free_slot != NULL) {
+    if (t.fresh < wanted && t.starting == 0 && !f->halted && now_ms >= f->next_start_ms &&
+        t.free_slot != NULL) {
         struct err e = {0};
         if (start_keeper(f, t.free_slot, &e) != ERR_OK) {
             log_failure(LOG_ERROR, "keeper could not start", &e);

@@ -11,9 +11,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define TICK_MS         20  /* deadlines are met within this */
-#define PACKETS_A_TURN  64  /* from one keeper before the next gets its turn */
-#define REASSERT_EVERY  25  /* ticks between tellings that the service does not serve */
+#define TICK_MS        20 /* deadlines are met within this */
+#define PACKETS_A_TURN 64 /* from one keeper before the next gets its turn */
+#define REASSERT_EVERY 25 /* ticks between tellings that the service does not serve */
 
 /* What the loop does with an answer once the mutex is free. */
 static void finish(struct front_call *call, const struct ipc_frame *frame)
@@ -116,7 +116,8 @@ static void wait_for_packets(struct front *f, uint8_t *packet)
                 break;
 }
 
-/* Health follows the keepers. service_main says SERVING once after the start, so "not" is told again now and then. */
+/* Health follows the keepers. service_main says SERVING once after the start, so "not" is told again now and
+ * then. */
 static void tell_health(struct front *f, bool *serving, unsigned tick)
 {
     pthread_mutex_lock(&f->lock);

@@ -38,7 +38,8 @@ static enum err_code add(struct strings *s, const char *name, const char *value,
 static enum err_code make_environment(const struct hsm_config *config, struct strings *s, struct err *e)
 {
     char names[1024];
-    const int len = snprintf(names, sizeof names, "%s", config->keeper_environment ? config->keeper_environment : "");
+    const int len =
+        snprintf(names, sizeof names, "%s", config->keeper_environment ? config->keeper_environment : "");
     if (len < 0 || (size_t)len >= sizeof names)
         return err_set(e, ERR_INPUT, "keepers.environment is longer than %zu characters", sizeof names - 1);
     char *rest = NULL;
@@ -74,8 +75,8 @@ static enum err_code make_arguments(const struct hsm_config *c, struct strings *
     return ERR_OK;
 }
 
-/* Only the socket and standard error pass on; signals that end the service do not reach a keeper, which ends when its
- * socket closes, after the calls that it has. */
+/* Only the socket and standard error pass on; signals that end the service do not reach a keeper, which ends
+ * when its socket closes, after the calls that it has. */
 static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes, int fd)
 {
     sigset_t blocked;
@@ -106,7 +107,8 @@ static enum err_code spawn(char *const *argv, char *const *environment, int fd, 
         failed = posix_spawn(out_pid, "/proc/self/exe", &actions, &attributes, argv, environment);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
-    return failed == 0 ? ERR_OK : err_native(e, ERR_IO, failed, "cannot start a keeper: %s", strerror(failed));
+    return failed == 0 ? ERR_OK
+                       : err_native(e, ERR_IO, failed, "cannot start a keeper: %s", strerror(failed));
 }
 
 enum err_code front_spawn(const struct hsm_config *config, int fd, pid_t *out_pid, struct err *e)

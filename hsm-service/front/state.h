@@ -1,7 +1,8 @@
 /* Inside front/ only: calls, keepers and who may touch them.
  *
- * One mutex guards all of it. Calls arrive on gRPC's I/O threads (dispatch.c); everything else happens on the loop
- * thread (loop.c), which alone starts, reads and ends keepers. No gRPC call is finished with the mutex held. */
+ * One mutex guards all of it. Calls arrive on gRPC's I/O threads (dispatch.c); everything else happens on the
+ * loop thread (loop.c), which alone starts, reads and ends keepers. No gRPC call is finished with the mutex
+ * held. */
 #ifndef POSWARD_HSM_SERVICE_FRONT_STATE_H
 #define POSWARD_HSM_SERVICE_FRONT_STATE_H
 
@@ -80,14 +81,15 @@ struct front {
 
 /* Take a call in: to a keeper, to the queue, or refused. Any thread, mutex not held. */
 void front_take(struct front *f, struct rpc_call *rpc, uint16_t method, const uint8_t *body, size_t len);
-/* Give waiting calls to keepers that have room. Mutex held, as for all below; calls to be answered with their outcome
- * go to `out_failed`. */
+/* Give waiting calls to keepers that have room. Mutex held, as for all below; calls to be answered with their
+ * outcome go to `out_failed`. */
 void front_pump(struct front *f, struct front_calls *out_failed);
 /* The call that a keeper answers, taken off it; NULL when it has no such call. */
 struct front_call *front_answered(struct front_keeper *k, uint64_t id);
 /* Calls of a dead keeper go back to the head of the queue, or fail when this was one keeper too many.
  * `hung_before_ms`: only calls sent earlier are held against; INT64_MAX: all. */
-void front_orphan(struct front *f, struct front_keeper *k, int64_t hung_before_ms, struct front_calls *out_failed);
+void front_orphan(struct front *f, struct front_keeper *k, int64_t hung_before_ms,
+                  struct front_calls *out_failed);
 /* Answer calls past their deadline or whose client went away. */
 void front_expire(struct front *f, int64_t now_ms, struct front_calls *out_failed);
 /* Without a keeper in sight nothing waits: the whole queue fails. */
@@ -107,7 +109,8 @@ void front_keeper_ready(struct front *f, struct front_keeper *k, const struct ip
 void front_keeper_start_failed(struct front *f, struct front_keeper *k, const struct ipc_frame *frame,
                                struct front_calls *out_failed);
 /* The socket closed or spoke nonsense. */
-void front_keeper_lost(struct front *f, struct front_keeper *k, const char *reason, struct front_calls *out_failed);
+void front_keeper_lost(struct front *f, struct front_keeper *k, const char *reason,
+                       struct front_calls *out_failed);
 /* Close the sockets of all, for the end. */
 void front_keepers_release(struct front *f, int64_t now_ms);
 bool front_keepers_gone(const struct front *f);

@@ -25,7 +25,8 @@ enum err_code arena_init(struct arena *a, struct err *e)
     if (bytes == MAP_FAILED)
         return err_errno(e, "no memory for requests");
     (void)madvise(bytes, ARENA_BYTES, MADV_DONTDUMP);
-    *a = (struct arena){.bytes = bytes, .allocator = {.alloc = allocate, .free = release, .allocator_data = a}};
+    *a = (struct arena){.bytes = bytes,
+                        .allocator = {.alloc = allocate, .free = release, .allocator_data = a}};
     return ERR_OK;
 }
 
@@ -50,7 +51,8 @@ void *arena_take(struct arena *a, size_t len)
     return taken;
 }
 
-enum err_code arena_copy(struct arena *a, const void *bytes, size_t len, ProtobufCBinaryData *out_copy, struct err *e)
+enum err_code arena_copy(struct arena *a, const void *bytes, size_t len, ProtobufCBinaryData *out_copy,
+                         struct err *e)
 {
     uint8_t *const copy = arena_take(a, len);
     if (copy == NULL)

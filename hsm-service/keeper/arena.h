@@ -1,4 +1,5 @@
-/* Memory of one request: everything that a message unpacks to and that an answer is made of, wiped after the answer.
+/* Memory of one request: everything that a message unpacks to and that an answer is made of, wiped after the
+ * answer.
  *
  * Bounded, so that a small message that unpacks to a large tree is refused. One thread. */
 #ifndef POSWARD_HSM_SERVICE_KEEPER_ARENA_H
@@ -14,7 +15,7 @@
 struct arena {
     unsigned char *bytes; /* of ARENA_BYTES, left out of core dumps */
     size_t used;
-    bool exhausted; /* an allocation was refused since the last reset */
+    bool exhausted;               /* an allocation was refused since the last reset */
     ProtobufCAllocator allocator; /* for protobuf-c */
 };
 

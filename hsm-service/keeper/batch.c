@@ -16,15 +16,19 @@ static const struct batch_row {
     const ProtobufCMessageDescriptor *response;
     keeper_case run;
 } rows[] = {
-    {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_GENERATE_MAC, POSWARD__HSM__V1__BATCH_RESULT__RESULT_GENERATE_MAC,
+    {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_GENERATE_MAC,
+     POSWARD__HSM__V1__BATCH_RESULT__RESULT_GENERATE_MAC,
      &posward__hsm__v1__generate_mac_response__descriptor, case_generate_mac},
     {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_VERIFY_MAC, POSWARD__HSM__V1__BATCH_RESULT__RESULT_VERIFY_MAC,
      &posward__hsm__v1__verify_mac_response__descriptor, case_verify_mac},
-    {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_TRANSLATE_PIN, POSWARD__HSM__V1__BATCH_RESULT__RESULT_TRANSLATE_PIN,
+    {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_TRANSLATE_PIN,
+     POSWARD__HSM__V1__BATCH_RESULT__RESULT_TRANSLATE_PIN,
      &posward__hsm__v1__translate_pin_response__descriptor, case_translate_pin},
-    {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_ENCRYPT_DATA, POSWARD__HSM__V1__BATCH_RESULT__RESULT_ENCRYPT_DATA,
+    {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_ENCRYPT_DATA,
+     POSWARD__HSM__V1__BATCH_RESULT__RESULT_ENCRYPT_DATA,
      &posward__hsm__v1__encrypt_data_response__descriptor, case_encrypt},
-    {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_DECRYPT_DATA, POSWARD__HSM__V1__BATCH_RESULT__RESULT_DECRYPT_DATA,
+    {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_DECRYPT_DATA,
+     POSWARD__HSM__V1__BATCH_RESULT__RESULT_DECRYPT_DATA,
      &posward__hsm__v1__decrypt_data_response__descriptor, case_decrypt},
     {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_PROCESS_TRANSACTION,
      POSWARD__HSM__V1__BATCH_RESULT__RESULT_PROCESS_TRANSACTION,
@@ -42,7 +46,8 @@ static const struct batch_row *find_row(const HsmBatchItem *item)
     return NULL;
 }
 
-static enum err_code run_item(struct keeper_call *call, const HsmBatchItem *item, HsmBatchResult *out, struct err *e)
+static enum err_code run_item(struct keeper_call *call, const HsmBatchItem *item, HsmBatchResult *out,
+                              struct err *e)
 {
     const struct batch_row *const row = find_row(item);
     ProtobufCMessage *response = NULL;
@@ -69,13 +74,14 @@ static enum err_code answer_item(struct keeper_call *call, const HsmBatchItem *i
     return ERR_OK;
 }
 
-enum err_code case_batch(struct keeper_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
-                         struct err *e)
+enum err_code case_batch(struct keeper_call *call, const ProtobufCMessage *request,
+                         ProtobufCMessage *response, struct err *e)
 {
     const HsmBatchRequest *const in = (const HsmBatchRequest *)request;
     HsmBatchResponse *const out = (HsmBatchResponse *)response;
     if (in->n_items < 1 || in->n_items > ITEMS_MOST)
-        return err_set(e, ERR_INPUT, "items has %zu operations; it must have 1 to %d", in->n_items, ITEMS_MOST);
+        return err_set(e, ERR_INPUT, "items has %zu operations; it must have 1 to %d", in->n_items,
+                       ITEMS_MOST);
     HsmBatchResult **const results = arena_take(call->arena, in->n_items * sizeof(HsmBatchResult *));
     if (results == NULL)
         return err_set(e, ERR_LIMIT, "the answer needs more memory than a request may use");

@@ -34,36 +34,37 @@ struct keeper_call {
     struct tok *tok;
     struct tok_session *session; /* NULL for methods that need none */
     struct arena *arena;
-    bool in_token_only;          /* policy.exposure */
-    uint32_t operations;         /* what it cost so far */
+    bool in_token_only;  /* policy.exposure */
+    uint32_t operations; /* what it cost so far */
 };
 
-/* `request` and `response` are of the method's own types; `response` is initialised and lives in the arena. */
+/* `request` and `response` are of the method's own types; `response` is initialised and lives in the arena.
+ */
 typedef enum err_code (*keeper_case)(struct keeper_call *call, const ProtobufCMessage *request,
                                      ProtobufCMessage *response, struct err *e);
 
-enum err_code case_diversify(struct keeper_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
-                             struct err *e) MUST_CHECK;
+enum err_code case_diversify(struct keeper_call *call, const ProtobufCMessage *request,
+                             ProtobufCMessage *response, struct err *e) MUST_CHECK;
 enum err_code case_working_keys(struct keeper_call *call, const ProtobufCMessage *request,
                                 ProtobufCMessage *response, struct err *e) MUST_CHECK;
 enum err_code case_generate_mac(struct keeper_call *call, const ProtobufCMessage *request,
                                 ProtobufCMessage *response, struct err *e) MUST_CHECK;
-enum err_code case_verify_mac(struct keeper_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
-                              struct err *e) MUST_CHECK;
+enum err_code case_verify_mac(struct keeper_call *call, const ProtobufCMessage *request,
+                              ProtobufCMessage *response, struct err *e) MUST_CHECK;
 enum err_code case_translate_pin(struct keeper_call *call, const ProtobufCMessage *request,
                                  ProtobufCMessage *response, struct err *e) MUST_CHECK;
-enum err_code case_encrypt(struct keeper_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
-                           struct err *e) MUST_CHECK;
-enum err_code case_decrypt(struct keeper_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
-                           struct err *e) MUST_CHECK;
-enum err_code case_transaction(struct keeper_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
-                               struct err *e) MUST_CHECK;
-enum err_code case_batch(struct keeper_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
-                         struct err *e) MUST_CHECK;
+enum err_code case_encrypt(struct keeper_call *call, const ProtobufCMessage *request,
+                           ProtobufCMessage *response, struct err *e) MUST_CHECK;
+enum err_code case_decrypt(struct keeper_call *call, const ProtobufCMessage *request,
+                           ProtobufCMessage *response, struct err *e) MUST_CHECK;
+enum err_code case_transaction(struct keeper_call *call, const ProtobufCMessage *request,
+                               ProtobufCMessage *response, struct err *e) MUST_CHECK;
+enum err_code case_batch(struct keeper_call *call, const ProtobufCMessage *request,
+                         ProtobufCMessage *response, struct err *e) MUST_CHECK;
 enum err_code case_token_report(struct keeper_call *call, const ProtobufCMessage *request,
                                 ProtobufCMessage *response, struct err *e) MUST_CHECK;
-enum err_code case_list_keys(struct keeper_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
-                             struct err *e) MUST_CHECK;
+enum err_code case_list_keys(struct keeper_call *call, const ProtobufCMessage *request,
+                             ProtobufCMessage *response, struct err *e) MUST_CHECK;
 
 /* A zeroed message of `descriptor`, initialised, in the arena. */
 enum err_code case_message(struct keeper_call *call, const ProtobufCMessageDescriptor *descriptor,

@@ -125,17 +125,20 @@ enum err_code convert_version(uint32_t version, const char *field, bool newest_a
     if (version == 0 && !newest_allowed)
         return err_set(e, ERR_INPUT, "%s is missing", field);
     if (version > VERSION_MOST)
-        return err_set(e, ERR_INPUT, "%s is %u; it must be at most %d", field, (unsigned)version, VERSION_MOST);
+        return err_set(e, ERR_INPUT, "%s is %u; it must be at most %d", field, (unsigned)version,
+                       VERSION_MOST);
     return ERR_OK;
 }
 
-static enum err_code check_digits(const char *text, const char *field, size_t least, size_t most, struct err *e)
+static enum err_code check_digits(const char *text, const char *field, size_t least, size_t most,
+                                  struct err *e)
 {
     const size_t len = strlen(text);
     if (len == 0)
         return err_set(e, ERR_INPUT, "%s is missing", field);
     if (len < least || len > most)
-        return err_set(e, ERR_INPUT, "%s has %zu characters; it must have %zu to %zu digits", field, len, least, most);
+        return err_set(e, ERR_INPUT, "%s has %zu characters; it must have %zu to %zu digits", field, len,
+                       least, most);
     if (!digits_only(text, len))
         return err_set(e, ERR_INPUT, "%s has a character that is no digit", field);
     return ERR_OK;
@@ -151,7 +154,8 @@ enum err_code convert_pan(const char *pan, struct err *e)
     return check_digits(pan, "pan", PAN_LEAST, PAN_MOST, e);
 }
 
-static enum err_code convert_zone(const Posward__Hsm__V1__ZoneKey *zone, struct tok_key_ref *out_ref, struct err *e)
+static enum err_code convert_zone(const Posward__Hsm__V1__ZoneKey *zone, struct tok_key_ref *out_ref,
+                                  struct err *e)
 {
     const size_t len = strlen(zone->zone);
     if (len == 0)
@@ -174,8 +178,8 @@ static enum err_code convert_blob(const ProtobufCBinaryData *blob, struct tok_ke
     return ERR_OK;
 }
 
-enum err_code convert_key_ref(const Posward__Hsm__V1__KeyRef *ref, const char *field, struct tok_key_ref *out_ref,
-                              struct err *e)
+enum err_code convert_key_ref(const Posward__Hsm__V1__KeyRef *ref, const char *field,
+                              struct tok_key_ref *out_ref, struct err *e)
 {
     if (ref == NULL)
         return err_set(e, ERR_INPUT, "%s is missing", field);

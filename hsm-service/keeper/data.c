@@ -13,25 +13,26 @@ static enum err_code check_iv(enum tok_cipher mode, const ProtobufCBinaryData *i
     if (mode == TOK_ECB && iv->len > 0)
         return err_set(e, ERR_INPUT, "iv is given, but mode is ECB, which has none");
     if (mode == TOK_CBC && iv->len != BLOCK_LEAST && iv->len != BLOCK_MOST)
-        return err_set(e, ERR_INPUT, "iv has %zu bytes; CBC needs one block: %d for TDES, %d for AES", iv->len,
-                       BLOCK_LEAST, BLOCK_MOST);
+        return err_set(e, ERR_INPUT, "iv has %zu bytes; CBC needs one block: %d for TDES, %d for AES",
+                       iv->len, BLOCK_LEAST, BLOCK_MOST);
     return ERR_OK;
 }
 
-static enum err_code check_data(enum tok_cipher mode, const ProtobufCBinaryData *iv, const ProtobufCBinaryData *data,
-                                struct err *e)
+static enum err_code check_data(enum tok_cipher mode, const ProtobufCBinaryData *iv,
+                                const ProtobufCBinaryData *data, struct err *e)
 {
     const size_t block = mode == TOK_CBC ? iv->len : BLOCK_LEAST;
     TRY(convert_length(data->len, "data", BLOCK_LEAST, TOK_DATA_BYTES, e));
     if (data->len % block != 0)
-        return err_set(e, ERR_INPUT, "data has %zu bytes; it must be whole blocks of %zu, nothing is padded", data->len,
-                       block);
+        return err_set(e, ERR_INPUT, "data has %zu bytes; it must be whole blocks of %zu, nothing is padded",
+                       data->len, block);
     return ERR_OK;
 }
 
 /* Both requests have the same fields: DecryptDataRequest is EncryptDataRequest the other way round. */
 static enum err_code process(struct keeper_call *call, data_flow flow, const HsmEncryptRequest *in,
-                             ProtobufCBinaryData *out_data, Posward__Types__V1__Grade *out_grade, struct err *e)
+                             ProtobufCBinaryData *out_data, Posward__Types__V1__Grade *out_grade,
+                             struct err *e)
 {
     struct tok_key_ref key;
     enum tok_cipher mode;
@@ -45,22 +46,22 @@ static enum err_code process(struct keeper_call *call, data_flow flow, const Hsm
         return err_set(e, ERR_LIMIT, "the answer needs more memory than a request may use");
     enum tok_grade grade;
     call->operations++;
-    TRY(flow(call->session, mode, &key, mode == TOK_CBC ? in->iv.data : NULL, in->data.data, in->data.len, result.data,
-             &grade, e));
+    TRY(flow(call->session, mode, &key, mode == TOK_CBC ? in->iv.data : NULL, in->data.data, in->data.len,
+             result.data, &grade, e));
     *out_data = result;
     *out_grade = convert_grade(grade);
     return ERR_OK;
 }
 
-enum err_code case_encrypt(struct keeper_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
-                           struct err *e)
+enum err_code case_encrypt(struct keeper_call *call, const ProtobufCMessage *request,
+                           ProtobufCMessage *response, struct err *e)
 {
     HsmEncryptResponse *const out = (HsmEncryptResponse *)response;
     return process(call, tok_data_encrypt, (const HsmEncryptRequest *)request, &out->data, &out->grade, e);
 }
 
-enum err_code case_decrypt(struct keeper_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
-                           struct err *e)
+enum err_code case_decrypt(struct keeper_call *call, const ProtobufCMessage *request,
+                           ProtobufCMessage *response, struct err *e)
 {
     const HsmDecryptRequest *const in = (const HsmDecryptRequest *)request;
     HsmDecryptResponse *const out = (HsmDecryptResponse *)response;

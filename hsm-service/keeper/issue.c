@@ -13,9 +13,8 @@ static unsigned resolve(struct keeper_call *call, unsigned version, enum tok_rol
 static enum err_code convert_request(struct keeper_call *call, const HsmDiversifyRequest *in,
                                      struct tok_card_request *out_request, struct err *e)
 {
-    struct tok_card_request request = {.psam_number = in->psam_number,
-                                       .challenge = in->challenge.data,
-                                       .challenge_len = in->challenge.len};
+    struct tok_card_request request = {
+        .psam_number = in->psam_number, .challenge = in->challenge.data, .challenge_len = in->challenge.len};
     TRY(convert_psam_number(in->psam_number, e));
     TRY(convert_suite(in->suite, &request.suite, e));
     TRY(convert_version(in->master_version, "master_version", true, e));
@@ -32,8 +31,8 @@ static enum err_code convert_request(struct keeper_call *call, const HsmDiversif
     return ERR_OK;
 }
 
-enum err_code case_diversify(struct keeper_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
-                             struct err *e)
+enum err_code case_diversify(struct keeper_call *call, const ProtobufCMessage *request,
+                             ProtobufCMessage *response, struct err *e)
 {
     HsmDiversifyResponse *const out = (HsmDiversifyResponse *)response;
     struct tok_card_request card;

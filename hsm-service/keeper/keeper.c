@@ -40,8 +40,8 @@ static enum err_code say_ready(const struct tok *tok, struct err *e)
         inside += way->chosen && way->grade == TOK_IN_TOKEN;
     }
     tok_info(tok, &info);
-    snprintf(line, sizeof line, "%s, serial %s, %s: %zu keys, %zu flows, %zu of them in the token", info.label,
-             info.serial, info.model, tok_keys_count(tok), works, inside);
+    snprintf(line, sizeof line, "%s, serial %s, %s: %zu keys, %zu flows, %zu of them in the token",
+             info.label, info.serial, info.model, tok_keys_count(tok), works, inside);
     return say(IPC_READY, NULL, line, e);
 }
 

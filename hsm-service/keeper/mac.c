@@ -24,8 +24,8 @@ enum err_code case_generate_mac(struct keeper_call *call, const ProtobufCMessage
     return arena_copy(call->arena, mac, len, &out->mac, e);
 }
 
-enum err_code case_verify_mac(struct keeper_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
-                              struct err *e)
+enum err_code case_verify_mac(struct keeper_call *call, const ProtobufCMessage *request,
+                              ProtobufCMessage *response, struct err *e)
 {
     const HsmVerifyRequest *const in = (const HsmVerifyRequest *)request;
     HsmVerifyResponse *const out = (HsmVerifyResponse *)response;
@@ -40,8 +40,8 @@ enum err_code case_verify_mac(struct keeper_call *call, const ProtobufCMessage *
     bool matches = false;
     enum tok_grade grade;
     call->operations++;
-    TRY(tok_mac_check(call->session, algorithm, &key, in->data.data, in->data.len, in->mac.data, in->mac.len, &matches,
-                      &grade, e));
+    TRY(tok_mac_check(call->session, algorithm, &key, in->data.data, in->data.len, in->mac.data, in->mac.len,
+                      &matches, &grade, e));
     out->matches = matches;
     out->grade = convert_grade(grade);
     return ERR_OK;

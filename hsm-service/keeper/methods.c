@@ -10,21 +10,23 @@ static const struct method_row {
     const char *name; /* as in the .proto */
     keeper_case run;
     enum method_needs needs;
-} data_plane[] = {
-    {"DiversifyCardKey", case_diversify, NEEDS_SESSION},
-    {"GenerateWorkingKeys", case_working_keys, NEEDS_SESSION},
-    {"GenerateMac", case_generate_mac, NEEDS_SESSION},
-    {"VerifyMac", case_verify_mac, NEEDS_SESSION},
-    {"TranslatePin", case_translate_pin, NEEDS_SESSION},
-    {"EncryptData", case_encrypt, NEEDS_SESSION},
-    {"DecryptData", case_decrypt, NEEDS_SESSION},
-    {"ProcessTransaction", case_transaction, NEEDS_SESSION},
-    {"ProcessBatch", case_batch, NEEDS_SESSION},
-    {0},
-}, control[] = {
-    {"GetTokenReport", case_token_report, NEEDS_NOTHING},
-    {"ListKeys", case_list_keys, NEEDS_NOTHING},
-    {0},
+} data_plane[] =
+    {
+        {"DiversifyCardKey", case_diversify, NEEDS_SESSION},
+        {"GenerateWorkingKeys", case_working_keys, NEEDS_SESSION},
+        {"GenerateMac", case_generate_mac, NEEDS_SESSION},
+        {"VerifyMac", case_verify_mac, NEEDS_SESSION},
+        {"TranslatePin", case_translate_pin, NEEDS_SESSION},
+        {"EncryptData", case_encrypt, NEEDS_SESSION},
+        {"DecryptData", case_decrypt, NEEDS_SESSION},
+        {"ProcessTransaction", case_transaction, NEEDS_SESSION},
+        {"ProcessBatch", case_batch, NEEDS_SESSION},
+        {0},
+},
+  control[] = {
+      {"GetTokenReport", case_token_report, NEEDS_NOTHING},
+      {"ListKeys", case_list_keys, NEEDS_NOTHING},
+      {0},
 };
 
 static const struct service_row {
@@ -71,7 +73,8 @@ enum err_code case_message(struct keeper_call *call, const ProtobufCMessageDescr
 static enum err_code unpack(struct keeper_call *call, const ProtobufCMessageDescriptor *descriptor,
                             const uint8_t *body, size_t len, ProtobufCMessage **out_message, struct err *e)
 {
-    ProtobufCMessage *const message = protobuf_c_message_unpack(descriptor, &call->arena->allocator, len, body);
+    ProtobufCMessage *const message =
+        protobuf_c_message_unpack(descriptor, &call->arena->allocator, len, body);
     if (message == NULL && call->arena->exhausted)
         return err_set(e, ERR_LIMIT, "the message unpacks to more memory than a request may use");
     if (message == NULL)
@@ -80,12 +83,13 @@ static enum err_code unpack(struct keeper_call *call, const ProtobufCMessageDesc
     return ERR_OK;
 }
 
-static enum err_code pack(struct keeper_call *call, const ProtobufCMessage *message, ProtobufCBinaryData *out_answer,
-                          struct err *e)
+static enum err_code pack(struct keeper_call *call, const ProtobufCMessage *message,
+                          ProtobufCBinaryData *out_answer, struct err *e)
 {
     const size_t len = protobuf_c_message_get_packed_size(message);
     if (len > IPC_BODY_BYTES)
-        return err_set(e, ERR_LIMIT, "the answer would have %zu bytes, at most %d are sent; ask for less at once", len,
+        return err_set(e, ERR_LIMIT,
+                       "the answer would have %zu bytes, at most %d are sent; ask for less at once", len,
                        IPC_BODY_BYTES);
     uint8_t *const bytes = arena_take(call->arena, len);
     if (bytes == NULL)
@@ -94,8 +98,8 @@ static enum err_code pack(struct keeper_call *call, const ProtobufCMessage *mess
     return ERR_OK;
 }
 
-static enum err_code run(struct keeper_call *call, const struct method_row *row, const ProtobufCMessage *request,
-                         ProtobufCMessage *response, struct err *e)
+static enum err_code run(struct keeper_call *call, const struct method_row *row,
+                         const ProtobufCMessage *request, ProtobufCMessage *response, struct err *e)
 {
     if (row->needs == NEEDS_NOTHING)
         return row->run(call, request, response, e);

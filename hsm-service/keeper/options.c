@@ -52,7 +52,8 @@ static const struct option_row {
     {"--log-format", .set = set_log_format},
 };
 
-static enum err_code apply(const struct option_row *row, struct keeper_options *o, const char *value, struct err *e)
+static enum err_code apply(const struct option_row *row, struct keeper_options *o, const char *value,
+                           struct err *e)
 {
     if (row->set != NULL)
         return row->set(o, value, e);
@@ -79,8 +80,9 @@ enum err_code keeper_options_read(int argc, char **argv, struct keeper_options *
     for (int i = 2; i < argc; i++)
         TRY(read_one(argv[i], &o, e));
     if (o.token.module_path == NULL || o.token.token_label == NULL || o.token.pin_path == NULL)
-        return err_set(e, ERR_INPUT, "a keeper needs --module, --label and --pin-file; posward-hsm starts keepers "
-                                     "by itself");
+        return err_set(e, ERR_INPUT,
+                       "a keeper needs --module, --label and --pin-file; posward-hsm starts keepers "
+                       "by itself");
     *out_options = o;
     return ERR_OK;
 }

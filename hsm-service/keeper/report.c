@@ -43,8 +43,8 @@ static enum err_code fill_way(struct keeper_call *call, const struct tok_way *wa
 }
 
 /* An array of `count` messages, filled by the caller; empty for none. */
-static enum err_code make_array(struct keeper_call *call, const ProtobufCMessageDescriptor *descriptor, size_t count,
-                                ProtobufCMessage ***out_array, struct err *e)
+static enum err_code make_array(struct keeper_call *call, const ProtobufCMessageDescriptor *descriptor,
+                                size_t count, ProtobufCMessage ***out_array, struct err *e)
 {
     ProtobufCMessage **const array = arena_take(call->arena, (count + 1) * sizeof(ProtobufCMessage *));
     if (array == NULL)
@@ -74,7 +74,8 @@ enum err_code case_token_report(struct keeper_call *call, const ProtobufCMessage
     return ERR_OK;
 }
 
-static enum err_code fill_key(struct keeper_call *call, const struct tok_key_info *info, HsmKey *out, struct err *e)
+static enum err_code fill_key(struct keeper_call *call, const struct tok_key_info *info, HsmKey *out,
+                              struct err *e)
 {
     out->suite = convert_suite_back(info->name.suite);
     out->version = info->name.version;
@@ -83,8 +84,8 @@ static enum err_code fill_key(struct keeper_call *call, const struct tok_key_inf
     return info->has_kcv ? arena_copy(call->arena, info->kcv, sizeof info->kcv, &out->kcv, e) : ERR_OK;
 }
 
-enum err_code case_list_keys(struct keeper_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
-                             struct err *e)
+enum err_code case_list_keys(struct keeper_call *call, const ProtobufCMessage *request,
+                             ProtobufCMessage *response, struct err *e)
 {
     (void)request;
     HsmKeysResponse *const out = (HsmKeysResponse *)response;

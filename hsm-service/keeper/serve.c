@@ -14,8 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LOST_AFTER   8   /* calls in a row for which the token was away */
-#define END_LIMIT_S  15  /* a keeper that cannot end by then, since a call hangs, is ended by SIGALRM */
+#define LOST_AFTER   8  /* calls in a row for which the token was away */
+#define END_LIMIT_S  15 /* a keeper that cannot end by then, since a call hangs, is ended by SIGALRM */
 #define THREADS_MOST 256
 
 struct server {
@@ -54,7 +54,8 @@ static enum err_code worker_init(struct worker *w, struct server *server, struct
     return ERR_OK;
 }
 
-/* A token that is away for every call does not come back to this process: PKCS#11 wants a new C_Initialize. */
+/* A token that is away for every call does not come back to this process: PKCS#11 wants a new C_Initialize.
+ */
 static void watch_token(struct server *s, const struct err *e)
 {
     if (e->code != ERR_UNAVAILABLE) {
@@ -81,7 +82,8 @@ static bool serve_packet(struct worker *w, size_t len)
 {
     struct err e = {0};
     struct ipc_frame in = {0};
-    struct keeper_call call = {.tok = w->server->tok, .arena = &w->arena, .in_token_only = w->server->in_token_only};
+    struct keeper_call call = {
+        .tok = w->server->tok, .arena = &w->arena, .in_token_only = w->server->in_token_only};
     ProtobufCBinaryData answer = {0};
     enum err_code code = ipc_decode(w->packet, len, &in, &e);
     if (code != ERR_OK)
@@ -118,8 +120,8 @@ static void *work(void *context)
     return NULL;
 }
 
-static enum err_code start_workers(struct worker *workers, size_t count, struct server *server, size_t *out_started,
-                                   struct err *e)
+static enum err_code start_workers(struct worker *workers, size_t count, struct server *server,
+                                   size_t *out_started, struct err *e)
 {
     for (size_t i = 0; i < count; i++) {
         TRY(worker_init(&workers[i], server, e));

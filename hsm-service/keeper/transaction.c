@@ -2,8 +2,8 @@
 #include "hsm-service/keeper/convert.h"
 
 /* Verify the MAC; *out_go_on is false when it does not match. */
-static enum err_code check_mac(struct keeper_call *call, const HsmTransactionRequest *in, HsmTransactionResponse *out,
-                               bool *out_go_on, struct err *e)
+static enum err_code check_mac(struct keeper_call *call, const HsmTransactionRequest *in,
+                               HsmTransactionResponse *out, bool *out_go_on, struct err *e)
 {
     ProtobufCMessage *part = NULL;
     *out_go_on = true;
@@ -46,9 +46,10 @@ static enum err_code decipher_track(struct keeper_call *call, const HsmTransacti
     return ERR_OK;
 }
 
-/* With a MAC that does not match nothing else is done: a forged message learns nothing about its PIN block. */
-enum err_code case_transaction(struct keeper_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
-                               struct err *e)
+/* With a MAC that does not match nothing else is done: a forged message learns nothing about its PIN block.
+ */
+enum err_code case_transaction(struct keeper_call *call, const ProtobufCMessage *request,
+                               ProtobufCMessage *response, struct err *e)
 {
     const HsmTransactionRequest *const in = (const HsmTransactionRequest *)request;
     HsmTransactionResponse *const out = (HsmTransactionResponse *)response;

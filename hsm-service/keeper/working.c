@@ -1,7 +1,7 @@
 #include "hsm-service/keeper/cases.h"
 #include "hsm-service/keeper/convert.h"
 
-#define KEYS_MOST       3 /* PIK, MAK, TDK */
+#define KEYS_MOST       3  /* PIK, MAK, TDK */
 #define KEY_BYTES_GIVEN 16 /* key_bytes 0 */
 
 static enum err_code check_bytes(enum tok_suite suite, unsigned key_bytes, struct err *e)
@@ -12,8 +12,8 @@ static enum err_code check_bytes(enum tok_suite suite, unsigned key_bytes, struc
                    suite == TOK_TDES ? "8 or 16 with suite TDES" : "16 with an AES suite");
 }
 
-static enum err_code convert_spec(const HsmWorkingSpec *spec, enum tok_suite suite, struct tok_working_request *request,
-                                  struct err *e)
+static enum err_code convert_spec(const HsmWorkingSpec *spec, enum tok_suite suite,
+                                  struct tok_working_request *request, struct err *e)
 {
     TRY(convert_usage(spec->usage, &request->usage, e));
     if (request->usage == TOK_TMK)
@@ -23,10 +23,11 @@ static enum err_code convert_spec(const HsmWorkingSpec *spec, enum tok_suite sui
 }
 
 /* All specs are read before the first key is made. */
-static enum err_code convert_request(const HsmWorkingRequest *in, struct tok_working_request requests[KEYS_MOST],
-                                     struct err *e)
+static enum err_code convert_request(const HsmWorkingRequest *in,
+                                     struct tok_working_request requests[KEYS_MOST], struct err *e)
 {
-    struct tok_working_request common = {.psam_number = in->psam_number, .master_version = in->master_version};
+    struct tok_working_request common = {.psam_number = in->psam_number,
+                                         .master_version = in->master_version};
     TRY(convert_psam_number(in->psam_number, e));
     TRY(convert_suite(in->suite, &common.suite, e));
     TRY(convert_version(in->master_version, "master_version", false, e));
