@@ -30,8 +30,8 @@ START_TEST(pieces_are_aligned_and_apart)
     unsigned char *const one = arena_take(&a, 1), *const two = arena_take(&a, 17),
                          *const three = arena_take(&a, 0);
     ck_assert_uint_eq((uintptr_t)two % 16, 0);
-    ck_assert_ptr_ge(two, one + 1);
-    ck_assert_ptr_ge(three, two + 17);
+    ck_assert_uint_ge((uintptr_t)two, (uintptr_t)one + 1);
+    ck_assert_uint_ge((uintptr_t)three, (uintptr_t)two + 17);
 }
 END_TEST
 
