@@ -1,5 +1,7 @@
 #include "tests/unit/p11/pay_fixture.h"
 
+#include <stdio.h>
+
 struct tok *pay_tok;
 struct tok_session *pay_session;
 enum token_kind pay_kind;
