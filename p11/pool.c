@@ -19,6 +19,21 @@ static void close_session(struct tok_session *s)
     s->handle = CK_INVALID_HANDLE;
 }
 
+enum err_code tok_session_open_rw(struct tok *tok, struct tok_session *out_session, struct err *e)
+{
+    CK_SESSION_HANDLE handle = CK_INVALID_HANDLE;
+    TRY(tok_rv(tok->fn->C_OpenSession(tok->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &handle),
+               "C_OpenSession", e));
+    *out_session = (struct tok_session){.tok = tok, .fn = tok->fn, .handle = handle};
+    return ERR_OK;
+}
+
+void tok_session_drop(struct tok_session *session)
+{
+    if (session->fn != NULL)
+        close_session(session);
+}
+
 enum err_code tok_pool_open(struct tok *tok, size_t count, struct err *e)
 {
     tok->sessions = calloc(count, sizeof *tok->sessions);

@@ -1,6 +1,7 @@
 #include "rpc/channel_state.h"
 
 #include "base/clock.h"
+#include "rpc/core_log.h"
 #include "rpc/credentials.h"
 #include "rpc/status.h"
 
@@ -115,6 +116,7 @@ enum err_code rpc_channel_new(const struct rpc_channel_options *options, struct 
     if (strlen(options->target) > TARGET_BYTES - 16)
         return err_set(e, ERR_INPUT, "target is over %d characters", TARGET_BYTES - 16);
     grpc_channel_credentials *credentials = NULL;
+    core_log_to_ours();
     grpc_init();
     const enum err_code code = rpc_channel_credentials(&options->tls, options->target, &credentials, e);
     struct rpc_channel *channel = code == ERR_OK ? calloc(1, sizeof *channel) : NULL;

@@ -1,3 +1,4 @@
+#include "rpc/core_log.h"
 #include "rpc/server_state.h"
 
 #include <limits.h>
@@ -135,6 +136,7 @@ enum err_code rpc_server_new(const struct rpc_server_options *options, struct rp
     struct rpc_server *server = calloc(1, sizeof *server);
     if (server == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
+    core_log_to_ours();
     grpc_init();
     pthread_mutex_init(&server->lock, NULL);
     pthread_condattr_t monotonic;

@@ -2,6 +2,7 @@
 #include "p11/session.h"
 #include "tests/support/suite.h"
 #include "tests/support/token.h"
+#include "tests/unit/p11/harness.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -10,37 +11,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* One prepared token a kind, made before the forks; each test takes a copy. _i is the kind. */
-static struct token_fixture masters[TOKEN_KIND_COUNT];
-static struct token_fixture fixture;
-static struct err e;
-
-static void make_masters(void)
-{
-    for (int kind = 0; kind < TOKEN_KIND_COUNT; kind++)
-        token_make(&masters[kind], (enum token_kind)kind);
-}
-
-static void remove_masters(void)
-{
-    for (int kind = 0; kind < TOKEN_KIND_COUNT; kind++)
-        token_remove(&masters[kind]);
-}
-
-static struct tok *open_copy(int kind)
-{
-    struct tok *tok = NULL;
-    token_copy(&fixture, &masters[kind]);
-    ck_assert_ok(tok_open(token_options(&fixture), &tok, &e), e);
-    return tok;
-}
-
-static void close_copy(struct tok *tok)
-{
-    tok_close(tok);
-    token_remove(&fixture);
-}
 
 START_TEST(token_opens_and_says_what_it_is)
 {
