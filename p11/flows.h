@@ -1,6 +1,7 @@
-/* The key operations of an acquirer, on a token. Each call borrows a session, leaves no object behind, and says the
- * grade of the way that it went. After tok_ways_probe and tok_keys_load. ERR_UNSUPPORTED: no way works on this token;
- * ERR_DENIED: policy forbids the only one, or a key of another usage was offered; ERR_NOT_FOUND: no such key version. */
+/* The key operations of an acquirer, on a token. Each call borrows a session, leaves no object behind, and
+ * says the grade of the way that it went. After tok_ways_probe and tok_keys_load. ERR_UNSUPPORTED: no way
+ * works on this token; ERR_DENIED: policy forbids the only one, or a key of another usage was offered;
+ * ERR_NOT_FOUND: no such key version. */
 #ifndef POSWARD_P11_FLOWS_H
 #define POSWARD_P11_FLOWS_H
 
@@ -10,17 +11,17 @@
 /* What a working key is for; bound into its blob. Values are part of the blob format. */
 enum tok_usage { TOK_PIK = 1, TOK_MAK = 2, TOK_TDK = 3, TOK_TMK = 4 };
 
-#define TOK_BLOB_BYTES 160     /* at most; the length of a blob is its own affair */
-#define TOK_PSAM_DIGITS 20     /* at most; at least 16 */
-#define TOK_DATA_BYTES 4096    /* at most, for a MAC or data operation */
+#define TOK_BLOB_BYTES  160  /* at most; the length of a blob is its own affair */
+#define TOK_PSAM_DIGITS 20   /* at most; at least 16 */
+#define TOK_DATA_BYTES  4096 /* at most, for a MAC or data operation */
 
 /* ---- Issuing: a card's TMK, as finished card commands ---- */
 
 enum tok_card_profile { TOK_CARD_AES = 1, TOK_CARD_PBOC = 2 };
 
 struct tok_card_request {
-    const char *psam_number;  /* 16..20 digits */
-    enum tok_suite suite;     /* of the TMK; PBOC takes TDES only */
+    const char *psam_number; /* 16..20 digits */
+    enum tok_suite suite;    /* of the TMK; PBOC takes TDES only */
     unsigned master_version, control_version;
     enum tok_card_profile profile;
     const uint8_t *challenge; /* from the card: 4 bytes for PBOC, 8 for AES */
@@ -29,7 +30,7 @@ struct tok_card_request {
 struct tok_card_script {
     uint8_t apdu[96]; /* WRITE KEY, see apdu/card.h */
     size_t apdu_len;
-    uint8_t kcv[4];   /* of the TMK */
+    uint8_t kcv[4];               /* of the TMK */
     uint8_t blob[TOK_BLOB_BYTES]; /* the TMK under the storage key, usage TMK */
     size_t blob_len;
     enum tok_grade grade;
@@ -63,11 +64,12 @@ enum err_code tok_working_key(struct tok_session *s, const struct tok_working_re
 struct tok_key_ref {
     const uint8_t *blob;
     size_t blob_len;
-    const char *zone;         /* zone name; the operation says which role */
-    unsigned zone_version;    /* 0: the newest */
-    enum tok_suite zone_suite;/* 0: the only one there is, else ERR_STATE */
+    const char *zone;          /* zone name; the operation says which role */
+    unsigned zone_version;     /* 0: the newest */
+    enum tok_suite zone_suite; /* 0: the only one there is, else ERR_STATE */
 };
-/* Check a blob's tag and form without opening it, and say what it is. ERR_CHECK: altered or of another key set. */
+/* Check a blob's tag and form without opening it, and say what it is. ERR_CHECK: altered or of another key
+ * set. */
 struct tok_blob_info {
     enum tok_suite suite;
     enum tok_usage usage;
@@ -76,8 +78,8 @@ struct tok_blob_info {
     int64_t created_ms;
     uint8_t kcv[4];
 };
-enum err_code tok_blob_info(struct tok_session *s, const uint8_t *blob, size_t len, struct tok_blob_info *out_info,
-                            struct err *e) MUST_CHECK;
+enum err_code tok_blob_info(struct tok_session *s, const uint8_t *blob, size_t len,
+                            struct tok_blob_info *out_info, struct err *e) MUST_CHECK;
 
 /* ---- MAC ---- */
 
@@ -88,27 +90,28 @@ enum tok_mac {
     TOK_MAC_ALG1_PAD2,    /* ISO 9797-1 algorithm 1 (with 3DES when the key has 16 bytes), padding 2 */
     TOK_MAC_ALG1_PAD1,    /* the same with padding 1: unlike X9.9 a 16-byte key is used whole */
     TOK_MAC_ALG3_PAD2,
-    TOK_MAC_CMAC          /* AES-CMAC, 16 bytes */
+    TOK_MAC_CMAC /* AES-CMAC, 16 bytes */
 };
 #define TOK_MAC_BYTES 16
 /* Role for a zone: TOK_ZONE_MAC; usage for a blob: MAK. */
 enum err_code tok_mac_make(struct tok_session *s, enum tok_mac algorithm, const struct tok_key_ref *key,
                            const uint8_t *data, size_t len, uint8_t out_mac[TOK_MAC_BYTES], size_t *out_len,
                            enum tok_grade *out_grade, struct err *e) MUST_CHECK;
-/* `mac` may be the leftmost part, at least 4 bytes. Compared in constant time: *out_matches, and ERR_OK either way. */
+/* `mac` may be the leftmost part, at least 4 bytes. Compared in constant time: *out_matches, and ERR_OK
+ * either way. */
 enum err_code tok_mac_check(struct tok_session *s, enum tok_mac algorithm, const struct tok_key_ref *key,
-                            const uint8_t *data, size_t len, const uint8_t *mac, size_t mac_len, bool *out_matches,
-                            enum tok_grade *out_grade, struct err *e) MUST_CHECK;
+                            const uint8_t *data, size_t len, const uint8_t *mac, size_t mac_len,
+                            bool *out_matches, enum tok_grade *out_grade, struct err *e) MUST_CHECK;
 
 /* ---- PIN ---- */
 
 enum tok_pin_format { TOK_PIN_0 = 1, TOK_PIN_1, TOK_PIN_3, TOK_PIN_4 };
 
-/* Translate a PIN block to another key and format; formats 0, 1, 3 are 8 bytes under TDES, format 4 is 16 under AES.
- * source: blob PIK or zone PIN; destination: zone PIN or blob PIK. `pan` 12..19 digits with the check digit;
- * `new_pan` NULL: the same; a change of PAN is ERR_DENIED, as is 0, 3 or 4 to 1 and whatever else ISO 9564-1:2017 9.3/9.4
- * (and PCI PIN) forbids. A block that does not decode is ERR_CHECK where the way sees it.
- * The note never says which digit or length was wrong: that would be an oracle. */
+/* Translate a PIN block to another key and format; formats 0, 1, 3 are 8 bytes under TDES, format 4 is 16
+ * under AES. source: blob PIK or zone PIN; destination: zone PIN or blob PIK. `pan` 12..19 digits with the
+ * check digit; `new_pan` NULL: the same; a change of PAN is ERR_DENIED, as is 0, 3 or 4 to 1 and whatever
+ * else ISO 9564-1:2017 9.3/9.4 (and PCI PIN) forbids. A block that does not decode is ERR_CHECK where the way
+ * sees it. The note never says which digit or length was wrong: that would be an oracle. */
 struct tok_pin_request {
     struct tok_key_ref source, destination;
     enum tok_pin_format source_format, destination_format;
@@ -116,13 +119,15 @@ struct tok_pin_request {
     const uint8_t *block;
     size_t block_len;
 };
-enum err_code tok_pin_translate(struct tok_session *s, const struct tok_pin_request *request, uint8_t out_block[16],
-                                size_t *out_len, enum tok_grade *out_grade, struct err *e) MUST_CHECK;
+enum err_code tok_pin_translate(struct tok_session *s, const struct tok_pin_request *request,
+                                uint8_t out_block[16], size_t *out_len, enum tok_grade *out_grade,
+                                struct err *e) MUST_CHECK;
 
 /* ---- Data: tracks ---- */
 
 enum tok_cipher { TOK_ECB = 1, TOK_CBC = 2 };
-/* Whole blocks, no padding; `iv` one block for CBC, NULL for ECB. Role for a zone: TOK_ZONE_DATA; usage: TDK. */
+/* Whole blocks, no padding; `iv` one block for CBC, NULL for ECB. Role for a zone: TOK_ZONE_DATA; usage: TDK.
+ */
 enum err_code tok_data_encrypt(struct tok_session *s, enum tok_cipher mode, const struct tok_key_ref *key,
                                const uint8_t *iv, const uint8_t *data, size_t len, uint8_t *out_data,
                                enum tok_grade *out_grade, struct err *e) MUST_CHECK;

@@ -1,7 +1,9 @@
-/* The keys that live in the token: what they are called, what they may do, and how they are made, loaded and found.
+/* The keys that live in the token: what they are called, what they may do, and how they are made, loaded and
+ * found.
  *
- * A token object's label is its name: "posward/psam-master/tdes/1", "posward/zone-pin/bank-a/tdes/1". The object's CKA_ID
- * records its check value, which is computed anew and compared when the key is found. DESIGN.md section 2. */
+ * A token object's label is its name: "posward/psam-master/tdes/1", "posward/zone-pin/bank-a/tdes/1". The
+ * object's CKA_ID records its check value, which is computed anew and compared when the key is found.
+ * DESIGN.md section 2. */
 #ifndef POSWARD_P11_KEYS_H
 #define POSWARD_P11_KEYS_H
 
@@ -12,24 +14,25 @@
 enum tok_suite { TOK_TDES = 1, TOK_AES_128 = 2, TOK_AES_256 = 3 };
 
 enum tok_role {
-    TOK_PSAM_MASTER = 1, /* derive: TMK of a card; TDES 16 bytes or AES-256 (suite AES_256, for both AES card suites) */
-    TOK_CARD_CONTROL,    /* derive: a card's own control key; the same two kinds */
-    TOK_STORAGE,         /* AES-256: wrap, unwrap blobs */
-    TOK_BLOB_TAG,        /* AES-256: sign, verify (CMAC) */
-    TOK_ZONE_PIN,        /* a business unit's ZPK, TDES 16 bytes or AES-128 */
-    TOK_ZONE_MAC,        /* ZAK */
-    TOK_ZONE_DATA,       /* ZDK */
-    TOK_AUDIT,           /* EC P-256: sign */
+    TOK_PSAM_MASTER =
+        1, /* derive: TMK of a card; TDES 16 bytes or AES-256 (suite AES_256, for both AES card suites) */
+    TOK_CARD_CONTROL, /* derive: a card's own control key; the same two kinds */
+    TOK_STORAGE,      /* AES-256: wrap, unwrap blobs */
+    TOK_BLOB_TAG,     /* AES-256: sign, verify (CMAC) */
+    TOK_ZONE_PIN,     /* a business unit's ZPK, TDES 16 bytes or AES-128 */
+    TOK_ZONE_MAC,     /* ZAK */
+    TOK_ZONE_DATA,    /* ZDK */
+    TOK_AUDIT,        /* EC P-256: sign */
     TOK_ROLE_COUNT
 };
 
-#define TOK_ZONE_BYTES 32 /* a zone's name: 1..31 of a-z 0-9 - */
+#define TOK_ZONE_BYTES  32 /* a zone's name: 1..31 of a-z 0-9 - */
 #define TOK_LABEL_BYTES 80
 
 struct tok_key_name {
     enum tok_role role;
     enum tok_suite suite;
-    unsigned version; /* 1..255 */
+    unsigned version;          /* 1..255 */
     char zone[TOK_ZONE_BYTES]; /* "" but for the zone roles */
 };
 
@@ -43,12 +46,14 @@ struct tok_key_info {
 /* Text of a name and back. ERR_INPUT says what is wrong with the text. */
 void tok_key_label(const struct tok_key_name *name, char out_label[TOK_LABEL_BYTES]);
 enum err_code tok_key_parse(const char *label, struct tok_key_name *out_name, struct err *e) MUST_CHECK;
-const char *tok_role_name(enum tok_role role); /* "psam-master" */
+/* Role, suite, version and zone fit together: ERR_INPUT says what does not. */
+enum err_code tok_key_check_name(const struct tok_key_name *name, struct err *e) MUST_CHECK;
+const char *tok_role_name(enum tok_role role);    /* "psam-master" */
 const char *tok_suite_name(enum tok_suite suite); /* "tdes", "aes-128", "aes-256" */
 
 /* Find every posward/ key once, check its check value, copy it to a session object where that is possible.
- * ERR_STATE two objects of one label (names it); ERR_CHECK a value that is not the recorded one. Keys added later are
- * seen after the next load. Before any flow; not while sessions are borrowed. */
+ * ERR_STATE two objects of one label (names it); ERR_CHECK a value that is not the recorded one. Keys added
+ * later are seen after the next load. Before any flow; not while sessions are borrowed. */
 enum err_code tok_keys_load(struct tok *tok, struct err *e) MUST_CHECK;
 size_t tok_keys_count(const struct tok *tok);
 void tok_keys_info(const struct tok *tok, size_t index, struct tok_key_info *out_info);
@@ -56,15 +61,15 @@ void tok_keys_info(const struct tok *tok, size_t index, struct tok_key_info *out
 unsigned tok_keys_newest(const struct tok *tok, enum tok_role role, enum tok_suite suite, const char *zone);
 
 /* Make a key in the token by its generator. ERR_EXISTS. */
-enum err_code tok_key_generate(struct tok *tok, const struct tok_key_name *name, struct tok_key_info *out_info,
-                               struct err *e) MUST_CHECK;
-/* Load a key from its value. The clear value passes through this process: a ceremony, never the service's path.
- * TDES values get odd parity; halves that are equal (single DES in disguise) are ERR_INPUT. */
+enum err_code tok_key_generate(struct tok *tok, const struct tok_key_name *name,
+                               struct tok_key_info *out_info, struct err *e) MUST_CHECK;
+/* Load a key from its value. The clear value passes through this process: a ceremony, never the service's
+ * path. TDES values get odd parity; halves that are equal (single DES in disguise) are ERR_INPUT. */
 enum err_code tok_key_import(struct tok *tok, const struct tok_key_name *name, const struct secret *value,
                              struct tok_key_info *out_info, struct err *e) MUST_CHECK;
 /* The check value of a key or component that is not kept: a throw-away session object. 3 bytes. */
-enum err_code tok_value_kcv(struct tok *tok, enum tok_suite suite, const struct secret *value, uint8_t out_kcv[3],
-                            struct err *e) MUST_CHECK;
+enum err_code tok_value_kcv(struct tok *tok, enum tok_suite suite, const struct secret *value,
+                            uint8_t out_kcv[3], struct err *e) MUST_CHECK;
 /* Bytes of a value of this role and suite: 16, or 32 for AES-256. */
 size_t tok_key_bytes(enum tok_role role, enum tok_suite suite);
 

@@ -13,6 +13,10 @@ struct tok_session {
     CK_SESSION_HANDLE handle;
 };
 
+/* A session of its own, outside the pool, that may write token objects: `AUTO(tok_session) rw = {0};` */
+enum err_code tok_session_open_rw(struct tok *tok, struct tok_session *out_session, struct err *e) MUST_CHECK;
+void tok_session_drop(struct tok_session *session);
+
 /* A session object that goes when its scope ends: `AUTO(tok_object) child = {0};` */
 struct tok_object {
     struct tok_session *session; /* NULL: nothing to destroy */
@@ -24,39 +28,48 @@ void tok_object_drop(struct tok_object *object);
 enum err_code tok_rv(CK_RV rv, const char *call, struct err *e);
 const char *tok_rv_name(CK_RV rv); /* "CKR_MECHANISM_INVALID" */
 
-/* A found token key. role, suite, version and zone as in its name; version 0: the newest; suite 0: the only one.
- * ERR_NOT_FOUND names the label that is missing. The handle is shared: never destroy it. */
+/* A found token key. role, suite, version and zone as in its name; version 0: the newest; suite 0: the only
+ * one. ERR_NOT_FOUND names the label that is missing. The handle is shared: never destroy it. */
 struct tok_found {
     CK_OBJECT_HANDLE handle;
+    CK_OBJECT_HANDLE left; /* a TDES zone MAC key's K1||K1, which algorithm 3 needs; 0: none */
     struct tok_key_name name;
 };
 enum err_code tok_keys_find(struct tok *tok, const struct tok_key_name *name, struct tok_found *out_found,
                             struct err *e) MUST_CHECK;
 
-/* One C_EncryptInit + C_Encrypt (or Decrypt) without padding: out_len == len. mechanism CKM_DES3_ECB, CKM_AES_CBC, ... */
-enum err_code tok_encrypt(struct tok_session *s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key, const uint8_t *data,
-                          size_t len, uint8_t *out, struct err *e) MUST_CHECK;
-enum err_code tok_decrypt(struct tok_session *s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key, const uint8_t *data,
-                          size_t len, uint8_t *out, struct err *e) MUST_CHECK;
+/* Token objects of one label, of any class; at most `capacity` are listed. */
+enum err_code tok_objects_labelled(struct tok_session *s, const char *label, CK_OBJECT_HANDLE *out_found,
+                                   size_t capacity, size_t *out_count, struct err *e) MUST_CHECK;
+
+/* One C_EncryptInit + C_Encrypt (or Decrypt) without padding: out_len == len. mechanism CKM_DES3_ECB,
+ * CKM_AES_CBC, ... */
+enum err_code tok_encrypt(struct tok_session *s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key,
+                          const uint8_t *data, size_t len, uint8_t *out, struct err *e) MUST_CHECK;
+enum err_code tok_decrypt(struct tok_session *s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key,
+                          const uint8_t *data, size_t len, uint8_t *out, struct err *e) MUST_CHECK;
 /* C_Sign with a fixed-size result of at most out_capacity. */
-enum err_code tok_sign(struct tok_session *s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key, const uint8_t *data,
-                       size_t len, uint8_t *out, size_t out_capacity, size_t *out_len, struct err *e) MUST_CHECK;
+enum err_code tok_sign(struct tok_session *s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key,
+                       const uint8_t *data, size_t len, uint8_t *out, size_t out_capacity, size_t *out_len,
+                       struct err *e) MUST_CHECK;
 
 /* Leftmost `len` bytes of the check value of an object that may encipher (DES) or sign (AES-CMAC). */
-enum err_code tok_object_kcv(struct tok_session *s, CK_OBJECT_HANDLE key, enum tok_suite suite, uint8_t *out_kcv,
-                             size_t len, struct err *e) MUST_CHECK;
+enum err_code tok_object_kcv(struct tok_session *s, CK_OBJECT_HANDLE key, enum tok_suite suite,
+                             uint8_t *out_kcv, size_t len, struct err *e) MUST_CHECK;
 
-/* A key that may do one thing, made in a session object from a value: probes and tests import with it. `uses` are
- * CKA_ENCRYPT, CKA_DERIVE, ... ended by CK_UNAVAILABLE_INFORMATION; all else is false; SENSITIVE true. */
+/* A key that may do one thing, made in a session object from a value: probes and tests import with it. `uses`
+ * are CKA_ENCRYPT, CKA_DERIVE, ... ended by CK_UNAVAILABLE_INFORMATION; all else is false; SENSITIVE true. */
 enum err_code tok_object_import(struct tok_session *s, CK_KEY_TYPE type, const uint8_t *value, size_t len,
-                                const CK_ATTRIBUTE_TYPE *uses, struct tok_object *out_object, struct err *e) MUST_CHECK;
+                                const CK_ATTRIBUTE_TYPE *uses, struct tok_object *out_object,
+                                struct err *e) MUST_CHECK;
 
 /* ---- Diversification (derive.c), used by sign-in and issuing ---- */
 
 /* What the child may do, all of it sensitive. */
 enum tok_child_use {
-    TOK_CHILD_WRAPS,   /* TMK: C_WrapKey/C_UnwrapKey, and the chain way's derive, encrypt and sign */
-    TOK_CHILD_MATERIAL /* TMK to be wrapped itself: extractable under a key, into a card script or a blob */
+    TOK_CHILD_WRAPS,   /* TMK, control key: C_WrapKey/C_UnwrapKey; encrypt, derive (TDES); sign */
+    TOK_CHILD_MATERIAL /* TMK to be wrapped itself: extractable under a key, into a card script or a blob;
+                          derive (concatenation), and encrypt (TDES) or sign (AES) for its check value */
 };
 enum tok_child_domain { TOK_DOMAIN_TMK = 1, TOK_DOMAIN_CONTROL = 2 };
 struct tok_child_request {
@@ -65,28 +78,50 @@ struct tok_child_request {
     enum tok_child_domain domain; /* picks PSAM master or card-control master */
     unsigned master_version;
     enum tok_child_use use;
+    bool left_half; /* TDES: K1||K1 of the child K1||K2, a single-length key for ISO 9797-1 algorithm 3 */
 };
 enum err_code tok_derive_child(struct tok_session *s, const struct tok_child_request *request,
                                struct tok_object *out_child, struct err *e) MUST_CHECK;
+/* 16 to 20 decimal digits, else ERR_INPUT; and as 10 BCD bytes, left-padded with zeros. */
+enum err_code tok_check_psam_number(const char *psam_number, struct err *e) MUST_CHECK;
+enum err_code tok_psam_bcd(const char *psam_number, uint8_t out_bcd[10], struct err *e) MUST_CHECK;
+/* E(base, data) as a key: `type` CKK_DES2 (16 bytes), CKK_AES (16 or 32) or CKK_GENERIC_SECRET. The base is
+ * of `suite` and may derive. Sensitive; `uses` as for tok_object_import. */
+struct tok_derive_request {
+    enum tok_suite base_suite;
+    CK_OBJECT_HANDLE base;
+    const uint8_t *data;
+    size_t len;
+    CK_KEY_TYPE type;
+    const CK_ATTRIBUTE_TYPE *uses;
+};
+enum err_code tok_derive_data(struct tok_session *s, const struct tok_derive_request *request,
+                              struct tok_object *out_child, struct err *e) MUST_CHECK;
 
 /* ---- Opening what a struct tok_key_ref names (blob.c) ---- */
 
 struct tok_opened {
-    CK_OBJECT_HANDLE handle;  /* usable for `usage` only */
-    struct tok_object owned;  /* holds the object of an opened blob; empty for a token key or a cached blob */
-    enum tok_suite suite;     /* TOK_TDES, or TOK_AES_128 for AES working and zone keys */
-    unsigned key_bytes;       /* 8: a single-length DES key held as K||K */
+    CK_OBJECT_HANDLE handle; /* usable for `usage` only */
+    struct tok_object owned; /* holds the object of an opened blob; empty for a token key or a cached blob */
+    enum tok_suite suite;    /* TOK_TDES, or TOK_AES_128 for AES working and zone keys */
+    unsigned key_bytes;      /* 8: a single-length DES key held as K||K */
 };
 void tok_opened_drop(struct tok_opened *opened);
 
 struct tok_key_ref;
 /* A blob must be of `usage`, a zone key of `zone_role`: ERR_DENIED otherwise, naming both usages. */
-enum err_code tok_open_ref(struct tok_session *s, const struct tok_key_ref *ref, int usage, enum tok_role zone_role,
-                           struct tok_opened *out_opened, struct err *e) MUST_CHECK;
-/* Seal an extractable secret key object as a blob (struct tok_blob_info's values but kcv are given). */
+enum err_code tok_open_ref(struct tok_session *s, const struct tok_key_ref *ref, int usage,
+                           enum tok_role zone_role, struct tok_opened *out_opened, struct err *e) MUST_CHECK;
+/* Seal an extractable secret key object as a blob. Of struct tok_blob_info's values, storage_version is not
+ * read: the newest storage key seals. `left` is K1||K1 of a 16-byte TDES MAC key, which algorithm 3 needs,
+ * and 0 for others. */
 struct tok_blob_info;
-enum err_code tok_blob_seal(struct tok_session *s, CK_OBJECT_HANDLE key, const struct tok_blob_info *info,
-                            uint8_t *out_blob, size_t *out_len, struct err *e) MUST_CHECK;
+struct tok_blob_keys {
+    CK_OBJECT_HANDLE key, left;
+};
+enum err_code tok_blob_seal(struct tok_session *s, struct tok_blob_keys keys,
+                            const struct tok_blob_info *info, uint8_t *out_blob, size_t *out_len,
+                            struct err *e) MUST_CHECK;
 
 /* ---- Ways (ways.c): one row a way, in order of preference within its flow ---- */
 

@@ -1,7 +1,7 @@
 /* A PKCS#11 token: the module, the login, and a pool of sessions.
  *
- * One struct tok a process: a module is initialised once and its state does not survive fork. No PKCS#11 type crosses
- * this folder's public headers. Source: PKCS #11 v2.40. */
+ * One struct tok a process: a module is initialised once and its state does not survive fork. No PKCS#11 type
+ * crosses this folder's public headers. Source: PKCS #11 v2.40. */
 #ifndef POSWARD_P11_TOKEN_H
 #define POSWARD_P11_TOKEN_H
 
@@ -14,23 +14,26 @@ struct tok;
 struct tok_session;
 
 struct tok_options {
-    const char *module_path;   /* the vendor's shared library */
-    const char *token_label;   /* selects the token; slot numbers change */
-    const char *token_serial;  /* NULL: any token of that label, but exactly one */
-    const char *pin_path;      /* file of mode 0400 or 0600 with the user PIN in its first line */
-    const char *init_string;   /* NULL, or what the module takes in C_Initialize's pReserved (NSS: configdir=...) */
-    const char *lock_path;     /* flock held around initialise and login, so that starts never overlap; NULL: none */
-    size_t session_count;      /* sessions that work in parallel, 1..256; one more is kept for shared objects */
+    const char *module_path;  /* the vendor's shared library */
+    const char *token_label;  /* selects the token; slot numbers change */
+    const char *token_serial; /* NULL: any token of that label, but exactly one */
+    const char *pin_path;     /* file of mode 0400 or 0600 with the user PIN in its first line */
+    const char
+        *init_string; /* NULL, or what the module takes in C_Initialize's pReserved (NSS: configdir=...) */
+    const char
+        *lock_path; /* flock held around initialise and login, so that starts never overlap; NULL: none */
+    size_t session_count; /* sessions that work in parallel, 1..256; one more is kept for shared objects */
 };
 
 /* Load, initialise (CKF_OS_LOCKING_OK), find the token, log in once, open the sessions.
- * A start that fails with a passing error is retried with back-off for 5 s; a wrong PIN never (ERR_UNAUTHENTICATED).
- * ERR_NOT_FOUND no such token, ERR_STATE more than one. */
+ * A start that fails with a passing error is retried with back-off for 5 s; a wrong PIN never
+ * (ERR_UNAUTHENTICATED). ERR_NOT_FOUND no such token, ERR_STATE more than one. */
 enum err_code tok_open(const struct tok_options *options, struct tok **out_tok, struct err *e) MUST_CHECK;
 /* All sessions must have been given back. Accepts NULL. */
 void tok_close(struct tok *tok);
 
-/* Borrow a session; waits while all are taken. One thread a session. A session that the token dropped is opened anew. */
+/* Borrow a session; waits while all are taken. One thread a session. A session that the token dropped is
+ * opened anew. */
 enum err_code tok_session_take(struct tok *tok, struct tok_session **out_session, struct err *e) MUST_CHECK;
 void tok_session_give(struct tok_session *session);
 

@@ -1,5 +1,6 @@
-/* Ways: a flow can be done by one or more sequences of standard PKCS#11 calls. The probe tries each on the token with
- * throw-away keys and keeps the first that works and gives the right answer; flags are not believed. */
+/* Ways: a flow can be done by one or more sequences of standard PKCS#11 calls. The probe tries each on the
+ * token with throw-away keys and keeps the first that works and gives the right answer; flags are not
+ * believed. */
 #ifndef POSWARD_P11_WAYS_H
 #define POSWARD_P11_WAYS_H
 

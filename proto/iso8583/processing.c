@@ -59,9 +59,7 @@ enum err_code iso_f60_build(const struct iso_f60 *f60, char out_text[ISO_F60_DIG
         const size_t len = strnlen(value, part->digits + 1);
         if (len == 0 && i >= 2)
             break;
-        const bool cut =
-            len < part->digits && !part->any_length && part->offset != offsetof(struct iso_f60, account);
-        if (cut || len > part->digits || !digits_only(value, len))
+        if ((len < part->digits && !part->any_length) || len > part->digits || !digits_only(value, len))
             return err_set(e, ERR_INPUT, "field 60: %s needs %zu digits", part->name, part->digits);
         memcpy(text + at, value, len);
         at += len;

@@ -1,5 +1,6 @@
-/* The embedded FileDescriptorSet of every .proto that CMakeLists.txt here names, imports included: for reflection and
- * for what protobuf-c's own descriptors leave out (stream markers). Generated at build time. */
+/* The embedded FileDescriptorSet of every .proto that CMakeLists.txt here names, imports included: for
+ * reflection and for what protobuf-c's own descriptors leave out (stream markers). Generated at build time.
+ */
 #ifndef POSWARD_POSWARD_DESCRIPTORS_H
 #define POSWARD_POSWARD_DESCRIPTORS_H
 

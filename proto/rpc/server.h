@@ -1,9 +1,9 @@
 /* gRPC server over libgrpc's C core for any ProtobufCService.
  *
- * Order: new, add..., start, drain, free. A handler is protobuf-c's own: (service, request, closure, closure_data).
- * closure_data is the struct rpc_call. Unary: call closure(&response, call) once, or rpc_call_fail.
- * Server streaming: closure(&message, call) per message, then closure(NULL, call), or rpc_call_fail.
- * Bidirectional: the handler runs once per message, request NULL at the client's half-close.
+ * Order: new, add..., start, drain, free. A handler is protobuf-c's own: (service, request, closure,
+ * closure_data). closure_data is the struct rpc_call. Unary: call closure(&response, call) once, or
+ * rpc_call_fail. Server streaming: closure(&message, call) per message, then closure(NULL, call), or
+ * rpc_call_fail. Bidirectional: the handler runs once per message, request NULL at the client's half-close.
  * Unary handlers run on the worker pool and may block; each server-streaming call has a thread of its own;
  * raw handlers run on an I/O thread and must not block.
  * Served by itself on each server: grpc.health.v1.Health, grpc.reflection.v1 and v1alpha. */
@@ -20,28 +20,32 @@ struct rpc_call;
 
 /* Decide on a call before its payload is read. `path` is "/package.Service/Method". Any thread.
  * Anything but ERR_OK refuses the call with that class and note. */
-typedef enum err_code (*rpc_authorise_fn)(void *context, const struct rpc_peer *peer, const char *path, struct err *e);
+typedef enum err_code (*rpc_authorise_fn)(void *context, const struct rpc_peer *peer, const char *path,
+                                          struct err *e);
 
 struct rpc_server_options {
-    const char *listen;       /* "127.0.0.1:7001"; port 0 takes a free one */
+    const char *listen; /* "127.0.0.1:7001"; port 0 takes a free one */
     struct rpc_tls tls;
-    size_t max_message_bytes; /* 0: 1 MiB; larger requests get RESOURCE_EXHAUSTED */
-    size_t max_in_flight;     /* 0: 1024 calls; more get RESOURCE_EXHAUSTED at once */
-    size_t max_streams;       /* 0: 64 server-streaming calls, counted apart */
-    size_t worker_count;      /* 0: 4 threads for unary handlers */
+    size_t max_message_bytes;   /* 0: 1 MiB; larger requests get RESOURCE_EXHAUSTED */
+    size_t max_in_flight;       /* 0: 1024 calls; more get RESOURCE_EXHAUSTED at once */
+    size_t max_streams;         /* 0: 64 server-streaming calls, counted apart */
+    size_t worker_count;        /* 0: 4 threads for unary handlers */
     rpc_authorise_fn authorise; /* NULL: everyone who can connect */
     void *authorise_context;
+    const uint8_t *extra_descriptor_set; /* a FileDescriptorSet besides posward's own, borrowed; NULL: none */
+    size_t extra_descriptor_set_len;
 };
 
 enum err_code rpc_server_new(const struct rpc_server_options *options, struct rpc_server **out_server,
                              struct err *e) MUST_CHECK;
 /* Serve every method of `service`, which is borrowed until rpc_server_free. Before start.
- * Stream markers and reflection come from the embedded descriptor set (posward/descriptors.h): a service that is not
- * in it is ERR_NOT_FOUND. */
+ * Stream markers and reflection come from the embedded descriptor set (posward/descriptors.h): a service that
+ * is not in it is ERR_NOT_FOUND. */
 enum err_code rpc_server_add(struct rpc_server *server, ProtobufCService *service, struct err *e) MUST_CHECK;
 
-/* Packed request in, packed response out, perhaps later and from another thread: for a service that only passes
- * messages on. `bytes` live until the handler returns; `call` until rpc_call_finish or rpc_call_fail. */
+/* Packed request in, packed response out, perhaps later and from another thread: for a service that only
+ * passes messages on. `bytes` live until the handler returns; `call` until rpc_call_finish or rpc_call_fail.
+ */
 typedef void (*rpc_raw_fn)(void *context, struct rpc_call *call, unsigned method_index, const uint8_t *bytes,
                            size_t len);
 enum err_code rpc_server_add_raw(struct rpc_server *server, const ProtobufCServiceDescriptor *service,
@@ -50,8 +54,11 @@ enum err_code rpc_server_add_raw(struct rpc_server *server, const ProtobufCServi
 enum err_code rpc_server_start(struct rpc_server *server, struct err *e) MUST_CHECK;
 /* The port that is listened on, after start. */
 int rpc_server_port(const struct rpc_server *server);
-/* Health of the server as a whole (service ""), and of each added service. SERVING after start. Any thread. */
+/* Health of the server as a whole (service ""), and of each added service. SERVING after start. Any thread.
+ */
 void rpc_server_set_serving(struct rpc_server *server, bool serving);
+/* Wake every rpc_call_wait of this server: there may be news for streams. Any thread. */
+void rpc_server_wake(struct rpc_server *server);
 /* NOT_SERVING, `lame_duck_ms` for clients to leave, no new calls, wait up to `grace_ms` for those in flight,
  * cancel the rest, join. Once, from one thread. */
 void rpc_server_drain(struct rpc_server *server, int64_t lame_duck_ms, int64_t grace_ms);
@@ -71,7 +78,8 @@ static inline struct rpc_call *rpc_call_of(void *closure_data)
 {
     return closure_data;
 }
-/* Finish with a status instead of a message; the client sees the mapped code and `e->note`. Once, any thread. */
+/* Finish with a status instead of a message; the client sees the mapped code and `e->note`. Once, any thread.
+ */
 void rpc_call_fail(struct rpc_call *call, const struct err *e);
 /* Finish a raw call with the packed response, which is copied. Once, any thread. */
 void rpc_call_finish(struct rpc_call *call, const uint8_t *bytes, size_t len);
@@ -80,7 +88,10 @@ const struct rpc_peer *rpc_call_peer(const struct rpc_call *call);
 int64_t rpc_call_left_ms(const struct rpc_call *call);
 /* True once the client went away or the server cancels its calls: a stream's loop ends then. */
 bool rpc_call_cancelled(const struct rpc_call *call);
-/* W3C traceparent of the caller, "" without one. */
+/* For a streaming handler with nothing to send: sleep until rpc_server_wake, cancellation or `timeout_ms`.
+ * False once the call is cancelled. A wake that came since the last wait is not lost. */
+bool rpc_call_wait(struct rpc_call *call, int64_t timeout_ms);
+/* W3C traceparent of the caller, "" without one or with one that is malformed. */
 const char *rpc_call_traceparent(const struct rpc_call *call);
 
 #endif

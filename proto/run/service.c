@@ -24,10 +24,18 @@ struct run {
     sigset_t signals;
 };
 
+/* An empty value in the file says "none" as plainly as no key. */
+static const char *path_of(const char *text)
+{
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
 static struct rpc_tls tls_of(const struct service_config *c)
 {
-    return (struct rpc_tls){
-        .ca_path = c->tls_ca, .cert_path = c->tls_cert, .key_path = c->tls_key, .insecure = c->insecure};
+    return (struct rpc_tls){.ca_path = path_of(c->tls_ca),
+                            .cert_path = path_of(c->tls_cert),
+                            .key_path = path_of(c->tls_key),
+                            .insecure = c->insecure};
 }
 
 static enum err_code check_config(const struct service_spec *spec, const struct service_config *c,

@@ -1,0 +1,24 @@
+/* Inside p11 only: opened blobs, kept as session objects of the holder so that a hot terminal's key is
+ * unwrapped once.
+ *
+ * An entry is found by the whole blob, byte for byte, so a hit needs no second tag check: those very bytes
+ * passed it. Entries in use are counted and never evicted. Any thread. */
+#ifndef POSWARD_P11_CACHE_H
+#define POSWARD_P11_CACHE_H
+
+#include "p11/flows.h"
+#include "p11/session.h"
+
+#define TOK_CACHE_ENTRIES 1024
+
+struct tok_cached;
+
+/* NULL: not there. The entry is held until tok_cache_give. */
+struct tok_cached *tok_cache_take(struct tok *tok, const uint8_t *blob, size_t len,
+                                  CK_OBJECT_HANDLE *out_handle);
+/* Keep an object of the holder session; the cache destroys it later. The caller holds tok->holder_lock. NULL:
+ * every entry is in use, and the object stays the caller's. */
+struct tok_cached *tok_cache_put(struct tok *tok, const uint8_t *blob, size_t len, CK_OBJECT_HANDLE handle);
+void tok_cache_give(struct tok *tok, struct tok_cached *entry);
+
+#endif

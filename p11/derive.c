@@ -1,0 +1,123 @@
+#include "p11/session.h"
+
+#include "base/hex.h"
+#include "p11/flows.h"
+#include "p11/template.h"
+
+#include <string.h>
+
+#define FACTOR_DIGITS     16
+#define PSAM_LEAST_DIGITS 16
+#define AES_BLOCK_BYTES   16
+#define PSAM_BCD_BYTES    (TOK_PSAM_DIGITS / 2)
+
+enum err_code tok_derive_data(struct tok_session *s, const struct tok_derive_request *request,
+                              struct tok_object *out_child, struct err *e)
+{
+    CK_KEY_DERIVATION_STRING_DATA string = {.pData = (CK_BYTE_PTR)(uintptr_t)request->data,
+                                            .ulLen = request->len};
+    CK_MECHANISM mechanism = {.mechanism = request->base_suite == TOK_TDES ? CKM_DES3_ECB_ENCRYPT_DATA
+                                                                           : CKM_AES_ECB_ENCRYPT_DATA,
+                              .pParameter = &string,
+                              .ulParameterLen = sizeof string};
+    struct tok_template t;
+    tok_template_secret(&t, request->type, request->uses);
+    if (request->type != CKK_DES2) /* a DES2 key has one length, and tokens refuse to be told */
+        tok_template_number(&t, CKA_VALUE_LEN, request->len);
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    TRY(tok_rv(s->fn->C_DeriveKey(s->handle, &mechanism, request->base, t.rows, t.count, &handle),
+               "C_DeriveKey", e));
+    *out_child = (struct tok_object){.session = s, .handle = handle};
+    return ERR_OK;
+}
+
+enum err_code tok_check_psam_number(const char *psam_number, struct err *e)
+{
+    const size_t digits = psam_number != NULL ? strnlen(psam_number, TOK_PSAM_DIGITS + 1) : 0;
+    if (digits < PSAM_LEAST_DIGITS || digits > TOK_PSAM_DIGITS || !digits_only(psam_number, digits))
+        return err_set(e, ERR_INPUT, "a PSAM number has %d to %d decimal digits", PSAM_LEAST_DIGITS,
+                       TOK_PSAM_DIGITS);
+    return ERR_OK;
+}
+
+enum err_code tok_psam_bcd(const char *psam_number, uint8_t out_bcd[PSAM_BCD_BYTES], struct err *e)
+{
+    char padded[TOK_PSAM_DIGITS + 1];
+    TRY(tok_check_psam_number(psam_number, e));
+    const size_t digits = strlen(psam_number);
+    memset(padded, '0', TOK_PSAM_DIGITS);
+    memcpy(padded + TOK_PSAM_DIGITS - digits, psam_number, digits + 1);
+    return bcd_encode(padded, TOK_PSAM_DIGITS, out_bcd, e);
+}
+
+/* f || ~f, f the rightmost 16 digits; f || f makes both halves the left one. */
+static enum err_code tdes_data(const struct tok_child_request *request, uint8_t out_data[16], struct err *e)
+{
+    const size_t digits = strlen(request->psam_number);
+    TRY(bcd_encode(request->psam_number + digits - FACTOR_DIGITS, FACTOR_DIGITS, out_data, e));
+    for (size_t i = 0; i < 8; i++)
+        out_data[8 + i] = request->left_half ? out_data[i] : (uint8_t)~out_data[i];
+    return ERR_OK;
+}
+
+/* One block for AES-128, two for AES-256: domain, block number, child key bytes, 00 00 00, the PSAM number in
+ * BCD. */
+static enum err_code aes_data(const struct tok_child_request *request, size_t len, uint8_t *out_data,
+                              struct err *e)
+{
+    uint8_t bcd[PSAM_BCD_BYTES];
+    TRY(tok_psam_bcd(request->psam_number, bcd, e));
+    for (size_t at = 0; at < len; at += AES_BLOCK_BYTES) {
+        uint8_t *block = out_data + at;
+        memset(block, 0, AES_BLOCK_BYTES);
+        block[0] = (uint8_t)request->domain;
+        block[1] = (uint8_t)(at / AES_BLOCK_BYTES + 1);
+        block[2] = (uint8_t)len;
+        memcpy(block + AES_BLOCK_BYTES - PSAM_BCD_BYTES, bcd, PSAM_BCD_BYTES);
+    }
+    return ERR_OK;
+}
+
+static const CK_ATTRIBUTE_TYPE *child_uses(enum tok_child_use use, bool tdes)
+{
+    static const CK_ATTRIBUTE_TYPE wraps_tdes[] = {CKA_WRAP, CKA_UNWRAP,  CKA_DERIVE,
+                                                   CKA_SIGN, CKA_ENCRYPT, CK_UNAVAILABLE_INFORMATION};
+    static const CK_ATTRIBUTE_TYPE wraps_aes[] = {CKA_WRAP, CKA_UNWRAP, CKA_SIGN, CK_UNAVAILABLE_INFORMATION};
+    static const CK_ATTRIBUTE_TYPE material_tdes[] = {CKA_EXTRACTABLE, CKA_DERIVE, CKA_ENCRYPT,
+                                                      CK_UNAVAILABLE_INFORMATION};
+    static const CK_ATTRIBUTE_TYPE material_aes[] = {CKA_EXTRACTABLE, CKA_SIGN, CK_UNAVAILABLE_INFORMATION};
+    if (use == TOK_CHILD_WRAPS)
+        return tdes ? wraps_tdes : wraps_aes;
+    return tdes ? material_tdes : material_aes;
+}
+
+enum err_code tok_derive_child(struct tok_session *s, const struct tok_child_request *request,
+                               struct tok_object *out_child, struct err *e)
+{
+    const bool tdes = request->suite == TOK_TDES;
+    const bool control = request->domain == TOK_DOMAIN_CONTROL;
+    uint8_t data[2 * AES_BLOCK_BYTES];
+    /* A card's AES control key is AES-128 for both AES suites. */
+    const size_t len = request->suite == TOK_AES_256 && !control ? 32 : 16;
+    if (request->left_half && !tdes)
+        return err_set(e, ERR_INTERNAL, "an AES key has no left half");
+    if (request->master_version == 0)
+        return err_set(e, ERR_INPUT, "the version of the master key is missing");
+    TRY(tok_check_psam_number(request->psam_number, e));
+    if (tdes)
+        TRY(tdes_data(request, data, e));
+    else
+        TRY(aes_data(request, len, data, e));
+    const struct tok_key_name master = {.role = control ? TOK_CARD_CONTROL : TOK_PSAM_MASTER,
+                                        .suite = tdes ? TOK_TDES : TOK_AES_256,
+                                        .version = request->master_version};
+    struct tok_found found;
+    TRY(tok_keys_find(s->tok, &master, &found, e));
+    const struct tok_derive_request derive = {.base_suite = master.suite,
+                                              .base = found.handle,
+                                              .data = data,
+                                              .len = len,
+                                              .type = tdes ? CKK_DES2 : CKK_AES,
+                                              .uses = child_uses(request->use, tdes)};
+    return tok_derive_data(s, &derive, out_child, e);
+}

@@ -1,0 +1,347 @@
+/* Keys made in the token: first a session object that may also show its check value, then its copy as a token
+ * object with nothing but the role's usages. So no half-made key is ever seen, and no key keeps a usage it
+ * does not need. */
+#include "p11/keyrole.h"
+#include "p11/state.h"
+
+#include <string.h>
+
+#define USES_MOST 8
+
+struct make {
+    struct tok_session *s;
+    const struct tok_key_name *name;
+    char label[TOK_LABEL_BYTES + sizeof TOK_LEFT_SUFFIX];
+    bool hardened; /* with CKA_ALLOWED_MECHANISMS and CKA_UNWRAP_TEMPLATE: not every token takes them */
+};
+
+static CK_KEY_TYPE key_type(enum tok_suite suite)
+{
+    return suite == TOK_TDES ? CKK_DES2 : CKK_AES;
+}
+
+/* The usage that shows a check value. */
+static CK_ATTRIBUTE_TYPE showing_use(enum tok_suite suite)
+{
+    return suite == TOK_TDES ? CKA_ENCRYPT : CKA_SIGN;
+}
+
+static bool role_has(const struct tok_key_name *name, CK_ATTRIBUTE_TYPE use)
+{
+    const CK_ATTRIBUTE_TYPE *uses = tok_role_uses(name->role, name->suite);
+    while (*uses != CK_UNAVAILABLE_INFORMATION && *uses != use)
+        uses++;
+    return *uses == use;
+}
+
+/* The role's usages and that one. */
+static void making_uses(const struct make *m, CK_ATTRIBUTE_TYPE out_uses[USES_MOST])
+{
+    const CK_ATTRIBUTE_TYPE *uses = tok_role_uses(m->name->role, m->name->suite);
+    size_t n = 0;
+    for (; uses[n] != CK_UNAVAILABLE_INFORMATION && n + 2 < USES_MOST; n++)
+        out_uses[n] = uses[n];
+    out_uses[n++] = showing_use(m->name->suite);
+    out_uses[n] = CK_UNAVAILABLE_INFORMATION;
+}
+
+static void making_template(const struct make *m, struct tok_template *out_t)
+{
+    static const CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+    static const CK_ATTRIBUTE unwrapped[] = {
+        {CKA_SENSITIVE, (void *)(uintptr_t)&yes, sizeof yes},
+        {CKA_EXTRACTABLE, (void *)(uintptr_t)&no, sizeof no},
+    };
+    CK_ATTRIBUTE_TYPE uses[USES_MOST];
+    size_t count = 0;
+    making_uses(m, uses);
+    tok_template_secret(out_t, key_type(m->name->suite), uses);
+    if (!m->hardened)
+        return;
+    const CK_MECHANISM_TYPE *mechanisms = tok_role_mechanisms(m->name->role, m->name->suite, &count);
+    tok_template_bytes(out_t, CKA_ALLOWED_MECHANISMS, mechanisms, count * sizeof *mechanisms);
+    if (m->name->role == TOK_STORAGE) /* no blob becomes a readable object, whoever asks */
+        tok_template_bytes(out_t, CKA_UNWRAP_TEMPLATE, unwrapped, sizeof unwrapped);
+}
+
+static enum err_code make_by_generator(const struct make *m, struct tok_object *out_object, struct err *e)
+{
+    struct tok_template t;
+    CK_MECHANISM generate = {.mechanism = m->name->suite == TOK_TDES ? CKM_DES2_KEY_GEN : CKM_AES_KEY_GEN};
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    making_template(m, &t);
+    if (m->name->suite != TOK_TDES)
+        tok_template_number(&t, CKA_VALUE_LEN, tok_key_bytes(m->name->role, m->name->suite));
+    TRY(tok_rv(m->s->fn->C_GenerateKey(m->s->handle, &generate, t.rows, t.count, &handle), "C_GenerateKey",
+               e));
+    *out_object = (struct tok_object){.session = m->s, .handle = handle};
+    return ERR_OK;
+}
+
+static enum err_code make_by_value(const struct make *m, const uint8_t *value, size_t len,
+                                   struct tok_object *out_object, struct err *e)
+{
+    struct tok_template t;
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    making_template(m, &t);
+    tok_template_bytes(&t, CKA_VALUE, value, len);
+    TRY(tok_rv(m->s->fn->C_CreateObject(m->s->handle, t.rows, t.count, &handle), "C_CreateObject", e));
+    *out_object = (struct tok_object){.session = m->s, .handle = handle};
+    return ERR_OK;
+}
+
+/* Check values, then the token object. */
+static enum err_code keep(const struct make *m, const struct tok_object *made,
+                          struct tok_key_record *out_record, struct err *e)
+{
+    const struct tok_key_name *name = m->name;
+    struct tok_key_record record;
+    TRY(tok_object_kcv(m->s, made->handle, name->suite, record.kcv, TOK_KCV_BYTES, e));
+    TRY(tok_role_check(m->s, made->handle, name->role, name->suite, record.check, e));
+
+    char id[TOK_RECORD_BYTES + sizeof TOK_LEFT_SUFFIX];
+    tok_record_text(&record, m->label, id);
+    struct tok_template t = {0};
+    tok_template_bool(&t, CKA_TOKEN, true);
+    tok_template_bool(&t, CKA_PRIVATE, true);
+    tok_template_bool(&t, showing_use(name->suite), role_has(name, showing_use(name->suite)));
+    tok_template_bytes(&t, CKA_LABEL, m->label, strlen(m->label));
+    tok_template_bytes(&t, CKA_ID, id, strlen(id));
+    tok_template_bool(&t, CKA_MODIFIABLE, false); /* last: SoftHSM sets attributes in this order */
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    TRY(tok_rv(m->s->fn->C_CopyObject(m->s->handle, made->handle, t.rows, t.count, &handle), "C_CopyObject",
+               e));
+    *out_record = record;
+    return ERR_OK;
+}
+
+/* ---- Where the value comes from ---- */
+
+struct source {
+    const uint8_t *value; /* NULL: the token's generator */
+    size_t len;
+    CK_OBJECT_HANDLE base; /* or what it derives from this key and `value` */
+};
+
+static enum err_code make_by_source(const struct make *m, const struct source *source,
+                                    struct tok_object *out_object, struct err *e)
+{
+    CK_ATTRIBUTE_TYPE uses[USES_MOST];
+    if (source->base != CK_INVALID_HANDLE) {
+        making_uses(m, uses);
+        const struct tok_derive_request request = {.base_suite = TOK_TDES,
+                                                   .base = source->base,
+                                                   .data = source->value,
+                                                   .len = source->len,
+                                                   .type = CKK_DES2,
+                                                   .uses = uses};
+        return tok_derive_data(m->s, &request, out_object, e);
+    }
+    if (source->value != NULL)
+        return make_by_value(m, source->value, source->len, out_object, e);
+    return make_by_generator(m, out_object, e);
+}
+
+static enum err_code make_once(const struct make *m, const struct source *source,
+                               struct tok_key_record *out_record, struct err *e)
+{
+    AUTO(tok_object) made = {0};
+    TRY(make_by_source(m, source, &made, e));
+    return keep(m, &made, out_record, e);
+}
+
+/* Tokens that do not know an attribute fail in ways of their own (NSS: CKR_GENERAL_ERROR), so any failure of
+ * the hardened form is answered by the plain one. */
+static enum err_code make_and_keep(struct make *m, const struct source *source,
+                                   struct tok_key_record *out_record, struct err *e)
+{
+    m->hardened = true;
+    if (make_once(m, source, out_record, e) == ERR_OK)
+        return ERR_OK;
+    m->hardened = false;
+    return make_once(m, source, out_record, e);
+}
+
+static struct make make_of(struct tok_session *s, const struct tok_key_name *name, bool left)
+{
+    struct make m = {.s = s, .name = name};
+    tok_key_label(name, m.label);
+    if (left)
+        memcpy(m.label + strlen(m.label), TOK_LEFT_SUFFIX, sizeof TOK_LEFT_SUFFIX);
+    return m;
+}
+
+static bool has_left(const struct tok_key_name *name)
+{
+    return name->role == TOK_ZONE_MAC && name->suite == TOK_TDES;
+}
+
+/* K1||K1 first: a key is never there without its half. */
+static enum err_code keep_pair(struct tok_session *s, const struct tok_key_name *name,
+                               const struct source sources[2], struct tok_key_record *out_record,
+                               struct err *e)
+{
+    struct tok_key_record ignored;
+    struct make left = make_of(s, name, true), key = make_of(s, name, false);
+    TRY(make_and_keep(&left, &sources[1], &ignored, e));
+    return make_and_keep(&key, &sources[0], out_record, e);
+}
+
+/* K1||K2 and K1||K1 with no value outside: K = E_B(R1), E_B(R2) under a throw-away B. */
+static enum err_code generate_pair(struct tok_session *s, const struct tok_key_name *name,
+                                   struct tok_key_record *out_record, struct err *e)
+{
+    uint8_t random[16], twice[16];
+    struct tok_template t;
+    AUTO(tok_object) base = {0};
+    CK_MECHANISM generate = {.mechanism = CKM_DES2_KEY_GEN};
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    tok_template_secret(&t, CKK_DES2, TOK_USES(CKA_DERIVE));
+    TRY(tok_rv(s->fn->C_GenerateKey(s->handle, &generate, t.rows, t.count, &handle), "C_GenerateKey", e));
+    base = (struct tok_object){.session = s, .handle = handle};
+    TRY(tok_random(s, random, sizeof random, e));
+    memcpy(twice, random, 8);
+    memcpy(twice + 8, random, 8);
+    const struct source sources[2] = {{random, sizeof random, handle}, {twice, sizeof twice, handle}};
+    const enum err_code code = keep_pair(s, name, sources, out_record, e);
+    secret_wipe(random, sizeof random);
+    secret_wipe(twice, sizeof twice);
+    return code;
+}
+
+static enum err_code import_pair(struct tok_session *s, const struct tok_key_name *name,
+                                 const struct secret *value, struct tok_key_record *out_record, struct err *e)
+{
+    AUTO(secret) twice = {0};
+    TRY(secret_init_copy(&twice, value->bytes, value->len, e));
+    memcpy(twice.bytes + 8, value->bytes, 8);
+    const struct source sources[2] = {{value->bytes, value->len, 0}, {twice.bytes, twice.len, 0}};
+    return keep_pair(s, name, sources, out_record, e);
+}
+
+/* ---- The audit key ---- */
+
+static enum err_code generate_audit(struct tok_session *s, const char *label, struct err *e)
+{
+    static const CK_BYTE p256[] = {0x06, 0x08, 0x2A, 0x86, 0x48,
+                                   0xCE, 0x3D, 0x03, 0x01, 0x07}; /* RFC 5480 2.1.1.1 */
+    struct tok_template public_t = {0}, private_t = {0};
+    CK_MECHANISM generate = {.mechanism = CKM_EC_KEY_PAIR_GEN};
+    CK_OBJECT_HANDLE public_key = CK_INVALID_HANDLE, private_key = CK_INVALID_HANDLE;
+    struct tok_template *const both[] = {&public_t, &private_t};
+    for (size_t i = 0; i < 2; i++) {
+        tok_template_bool(both[i], CKA_TOKEN, true);
+        tok_template_bool(both[i], CKA_PRIVATE, i == 1);
+        tok_template_bytes(both[i], CKA_LABEL, label, strlen(label));
+        tok_template_bytes(both[i], CKA_ID, label, strlen(label));
+    }
+    tok_template_bool(&public_t, CKA_VERIFY, true);
+    tok_template_bytes(&public_t, CKA_EC_PARAMS, p256, sizeof p256);
+    tok_template_bool(&private_t, CKA_SIGN, true);
+    tok_template_bool(&private_t, CKA_SENSITIVE, true);
+    tok_template_bool(&private_t, CKA_EXTRACTABLE, false);
+    return tok_rv(s->fn->C_GenerateKeyPair(s->handle, &generate, public_t.rows, public_t.count,
+                                           private_t.rows, private_t.count, &public_key, &private_key),
+                  "C_GenerateKeyPair", e);
+}
+
+/* ---- Outside ---- */
+
+/* The name is free; what a broken attempt left behind goes. */
+static enum err_code make_room(struct tok_session *s, const struct tok_key_name *name, struct err *e)
+{
+    CK_OBJECT_HANDLE found[4];
+    size_t count = 0;
+    const struct make key = make_of(s, name, false), left = make_of(s, name, true);
+    TRY(tok_objects_labelled(s, key.label, found, 4, &count, e));
+    if (count > 0)
+        return err_set(e, ERR_EXISTS, "%s exists; make the next version", key.label);
+    TRY(tok_objects_labelled(s, left.label, found, 4, &count, e));
+    for (size_t i = 0; i < count; i++)
+        TRY(tok_rv(s->fn->C_DestroyObject(s->handle, found[i]), "C_DestroyObject", e));
+    return ERR_OK;
+}
+
+static void fill_info(const struct tok_key_name *name, const struct tok_key_record *record,
+                      struct tok_key_info *out_info)
+{
+    *out_info = (struct tok_key_info){.name = *name, .has_kcv = name->role != TOK_AUDIT};
+    tok_key_label(name, out_info->label);
+    memcpy(out_info->kcv, record->kcv, sizeof out_info->kcv);
+}
+
+enum err_code tok_key_generate(struct tok *tok, const struct tok_key_name *name,
+                               struct tok_key_info *out_info, struct err *e)
+{
+    AUTO(tok_session) rw = {0};
+    struct tok_key_record record = {0};
+    TRY(tok_key_check_name(name, e));
+    TRY(tok_session_open_rw(tok, &rw, e));
+    TRY(make_room(&rw, name, e));
+    struct make m = make_of(&rw, name, false);
+    if (name->role == TOK_AUDIT)
+        TRY(generate_audit(&rw, m.label, e));
+    else if (has_left(name))
+        TRY(generate_pair(&rw, name, &record, e));
+    else
+        TRY(make_and_keep(&m, &(struct source){0}, &record, e));
+    fill_info(name, &record, out_info);
+    return ERR_OK;
+}
+
+static void force_odd_parity(uint8_t *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (uint8_t)((bytes[i] & 0xFE) | !__builtin_parity(bytes[i] & 0xFE));
+}
+
+static enum err_code check_value(const struct tok_key_name *name, struct secret *value, struct err *e)
+{
+    const size_t want = tok_key_bytes(name->role, name->suite);
+    if (value->len != want)
+        return err_set(e, ERR_INPUT, "a %s key of suite %s has %zu bytes, not %zu", tok_role_name(name->role),
+                       tok_suite_name(name->suite), want, value->len);
+    if (name->suite != TOK_TDES)
+        return ERR_OK;
+    force_odd_parity(value->bytes, value->len);
+    if (secret_equal(value->bytes, value->bytes + 8, 8))
+        return err_set(e, ERR_INPUT, "both halves of the TDES key are equal: that is single DES");
+    return ERR_OK;
+}
+
+enum err_code tok_key_import(struct tok *tok, const struct tok_key_name *name, const struct secret *value,
+                             struct tok_key_info *out_info, struct err *e)
+{
+    AUTO(tok_session) rw = {0};
+    AUTO(secret) sound = {0};
+    struct tok_key_record record = {0};
+    TRY(tok_key_check_name(name, e));
+    if (name->role == TOK_AUDIT)
+        return err_set(e, ERR_UNSUPPORTED, "the audit key is generated in the token, never loaded");
+    TRY(secret_init_copy(&sound, value->bytes, value->len, e));
+    TRY(check_value(name, &sound, e));
+    TRY(tok_session_open_rw(tok, &rw, e));
+    TRY(make_room(&rw, name, e));
+    struct make m = make_of(&rw, name, false);
+    if (has_left(name))
+        TRY(import_pair(&rw, name, &sound, &record, e));
+    else
+        TRY(make_and_keep(&m, &(struct source){.value = sound.bytes, .len = sound.len}, &record, e));
+    fill_info(name, &record, out_info);
+    return ERR_OK;
+}
+
+enum err_code tok_value_kcv(struct tok *tok, enum tok_suite suite, const struct secret *value,
+                            uint8_t out_kcv[3], struct err *e)
+{
+    const size_t want = suite == TOK_AES_256 ? 32 : 16;
+    if (value->len != want)
+        return err_set(e, ERR_INPUT, "a value of suite %s has %zu bytes, not %zu", tok_suite_name(suite),
+                       want, value->len);
+    AUTO(tok_session) own = {0};
+    AUTO(tok_object) object = {0};
+    TRY(tok_session_open_rw(tok, &own, e));
+    TRY(tok_object_import(&own, key_type(suite), value->bytes, value->len,
+                          suite == TOK_TDES ? TOK_USES(CKA_ENCRYPT) : TOK_USES(CKA_SIGN), &object, e));
+    return tok_object_kcv(&own, object.handle, suite, out_kcv, TOK_KCV_BYTES, e);
+}

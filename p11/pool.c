@@ -1,0 +1,124 @@
+#include "p11/state.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static enum err_code open_session(struct tok_session *s, struct err *e)
+{
+    CK_SESSION_HANDLE handle = CK_INVALID_HANDLE;
+    TRY(tok_rv(s->fn->C_OpenSession(s->tok->slot, CKF_SERIAL_SESSION, NULL, NULL, &handle), "C_OpenSession",
+               e));
+    s->handle = handle;
+    return ERR_OK;
+}
+
+static void close_session(struct tok_session *s)
+{
+    if (s->handle != CK_INVALID_HANDLE)
+        s->fn->C_CloseSession(s->handle);
+    s->handle = CK_INVALID_HANDLE;
+}
+
+enum err_code tok_session_open_rw(struct tok *tok, struct tok_session *out_session, struct err *e)
+{
+    CK_SESSION_HANDLE handle = CK_INVALID_HANDLE;
+    TRY(tok_rv(tok->fn->C_OpenSession(tok->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &handle),
+               "C_OpenSession", e));
+    *out_session = (struct tok_session){.tok = tok, .fn = tok->fn, .handle = handle};
+    return ERR_OK;
+}
+
+void tok_session_drop(struct tok_session *session)
+{
+    if (session->fn != NULL)
+        close_session(session);
+}
+
+enum err_code tok_pool_open(struct tok *tok, size_t count, struct err *e)
+{
+    tok->sessions = calloc(count, sizeof *tok->sessions);
+    tok->idle = calloc(count, sizeof *tok->idle);
+    if (tok->sessions == NULL || tok->idle == NULL)
+        return err_set(e, ERR_LIMIT, "no memory for %zu sessions", count);
+    for (; tok->session_count < count; tok->session_count++) {
+        struct tok_session *s = &tok->sessions[tok->session_count];
+        *s = (struct tok_session){.tok = tok, .fn = tok->fn};
+        TRY(open_session(s, e));
+        tok->idle[tok->idle_count++] = s;
+    }
+    return ERR_OK;
+}
+
+void tok_pool_close(struct tok *tok)
+{
+    for (size_t i = 0; i < tok->session_count; i++)
+        close_session(&tok->sessions[i]);
+    free(tok->sessions);
+    free(tok->idle);
+    tok->sessions = NULL;
+    tok->idle = NULL;
+    tok->session_count = tok->idle_count = 0;
+}
+
+/* Open and logged in. */
+static bool is_alive(const struct tok_session *s)
+{
+    CK_SESSION_INFO info;
+    return s->handle != CK_INVALID_HANDLE && s->fn->C_GetSessionInfo(s->handle, &info) == CKR_OK &&
+           (info.state == CKS_RO_USER_FUNCTIONS || info.state == CKS_RW_USER_FUNCTIONS);
+}
+
+/* The token was restarted: its login and every session object went with the holder. */
+static enum err_code revive_holder(struct tok *tok, struct err *e)
+{
+    if (is_alive(&tok->holder))
+        return ERR_OK;
+    if (tok->holder.handle != CK_INVALID_HANDLE)
+        tok->fn->C_CloseSession(tok->holder.handle);
+    tok->holder.handle = CK_INVALID_HANDLE;
+    tok_cache_forget(tok->cache);
+    TRY(tok_login(tok, e));
+    return tok_keys_reload(tok, e);
+}
+
+static enum err_code revive(struct tok_session *s, struct err *e)
+{
+    pthread_mutex_lock(&s->tok->holder_lock);
+    enum err_code code = revive_holder(s->tok, e);
+    pthread_mutex_unlock(&s->tok->holder_lock);
+    /* A session that lived through a logout is logged in again with the holder. */
+    if (code == ERR_OK && !is_alive(s)) {
+        close_session(s);
+        code = open_session(s, e);
+    }
+    return code == ERR_OK ? code
+                          : err_context(e, "a session of the token was lost and cannot be opened anew");
+}
+
+enum err_code tok_session_take(struct tok *tok, struct tok_session **out_session, struct err *e)
+{
+    if (tok->pid != getpid())
+        return err_set(e, ERR_STATE, "the token was opened before fork; open it in the process that uses it");
+    pthread_mutex_lock(&tok->lock);
+    while (tok->idle_count == 0)
+        pthread_cond_wait(&tok->given, &tok->lock);
+    struct tok_session *s = tok->idle[--tok->idle_count];
+    pthread_mutex_unlock(&tok->lock);
+
+    const enum err_code code = is_alive(s) ? ERR_OK : revive(s, e);
+    if (code != ERR_OK) {
+        tok_session_give(s);
+        return code;
+    }
+    *out_session = s;
+    return ERR_OK;
+}
+
+void tok_session_give(struct tok_session *session)
+{
+    struct tok *tok = session->tok;
+    pthread_mutex_lock(&tok->lock);
+    tok->idle[tok->idle_count++] = session;
+    pthread_mutex_unlock(&tok->lock);
+    pthread_cond_signal(&tok->given);
+}

@@ -1,0 +1,63 @@
+/* Inside p11 only: what a struct tok is made of. Files of one concern each own their part of it. */
+#ifndef POSWARD_P11_STATE_H
+#define POSWARD_P11_STATE_H
+
+#include "p11/session.h"
+
+#include <pthread.h>
+#include <sys/types.h>
+
+struct tok_keys;  /* keys.c */
+struct tok_cache; /* cache.c */
+enum err_code tok_cache_new(struct tok *tok, struct err *e) MUST_CHECK;
+
+struct tok {
+    CK_FUNCTION_LIST *fn;
+    CK_SLOT_ID slot;
+    struct tok_info info;
+    char *pin_path, *lock_path; /* to log in again after the token was restarted */
+    pid_t pid;                  /* a module's state does not survive fork */
+
+    pthread_mutex_t lock; /* guards idle, idle_count */
+    pthread_cond_t given;
+    struct tok_session *sessions;
+    struct tok_session **idle; /* the last idle_count of a stack */
+    size_t session_count, idle_count;
+
+    pthread_mutex_t
+        holder_lock;           /* one thread a session, the holder too; recursive: recovery loads the keys */
+    struct tok_session holder; /* owns what outlives a call: copies of token keys, opened blobs */
+
+    pthread_mutex_t keys_lock; /* guards the pointer and what it points to */
+    struct tok_keys *keys;
+    struct tok_cache *cache;
+
+    enum tok_exposure exposure;
+    struct tok_way *ways;
+    size_t way_count;
+};
+
+/* module.c: dlopen and C_GetFunctionList; C_Initialize; the slot of the token that the options name. */
+enum err_code tok_module_load(const char *path, CK_FUNCTION_LIST **out_fn, struct err *e) MUST_CHECK;
+enum err_code tok_module_initialize(CK_FUNCTION_LIST *fn, const char *init_string, struct err *e) MUST_CHECK;
+enum err_code tok_module_find(struct tok *tok, const struct tok_options *options, struct err *e) MUST_CHECK;
+
+/* token.c: open the holder session and log in, under the flock. */
+enum err_code tok_login(struct tok *tok, struct err *e) MUST_CHECK;
+
+/* pool.c */
+enum err_code tok_pool_open(struct tok *tok, size_t count, struct err *e) MUST_CHECK;
+void tok_pool_close(struct tok *tok);
+
+/* keys.c: forget handles that died with the holder session, and find them anew when they were loaded before.
+ */
+enum err_code tok_keys_reload(struct tok *tok, struct err *e) MUST_CHECK;
+void tok_keys_free(struct tok *tok);
+
+/* cache.c */
+enum err_code tok_cache_new(struct tok *tok, struct err *e) MUST_CHECK;
+void tok_cache_free(struct tok_cache *cache);
+/* The holder session died: entries are forgotten, not destroyed. */
+void tok_cache_forget(struct tok_cache *cache);
+
+#endif
