@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 struct follower;
+struct listener;
 struct reversals;
 
 /* Reference numbers that were taken from the store and not used yet. */
@@ -23,10 +24,14 @@ struct posp {
     const struct posp_config *config;
     const struct iso_dialect *dialect;
     struct store *store;
+    struct rpc_channel *hsm_channel, *posv_channel;
     struct hsm *hsm;
     struct units *units;
+    struct follower *follower;
     struct reversals *reversals;
+    struct listener *listener;
     struct numbers numbers;
+    int64_t started_ms; /* monotonic */
     _Atomic uint64_t sign_ins, messages;
 };
 
