@@ -56,7 +56,7 @@ static ProtobufCBinaryData view(const void *bytes, size_t len)
 
 static void ref_blob(Posward__Hsm__V1__KeyRef *ref, const struct store_blob *blob)
 {
-    *ref = (Posward__Hsm__V1__KeyRef)POSWARD__HSM__V1__KEY_REF__INIT;
+    posward__hsm__v1__key_ref__init(ref);
     ref->key_case = POSWARD__HSM__V1__KEY_REF__KEY_BLOB;
     ref->blob = view(blob->bytes, blob->len);
 }
@@ -149,7 +149,7 @@ static void fill_pin(struct parts *p, const struct hsm_transaction *t)
     p->zone.zone = (char *)(uintptr_t)t->route->zone;
     p->zone.version = t->route->zone_version;
     p->zone.suite = t->route->zone_suite;
-    p->zone_ref = (Posward__Hsm__V1__KeyRef)POSWARD__HSM__V1__KEY_REF__INIT;
+    posward__hsm__v1__key_ref__init(&p->zone_ref);
     p->zone_ref.key_case = POSWARD__HSM__V1__KEY_REF__KEY_ZONE;
     p->zone_ref.zone = &p->zone;
     p->pin = (Posward__Hsm__V1__TranslatePinRequest)POSWARD__HSM__V1__TRANSLATE_PIN_REQUEST__INIT;

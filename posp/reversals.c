@@ -42,7 +42,9 @@ static enum err_code reverse_one(struct posp *posp, struct journal_entry *entry,
     Posward__Business__V1__ReverseRequest request = POSWARD__BUSINESS__V1__REVERSE_REQUEST__INIT;
     request.key = &key;
     request.amount = entry->amount;
-    request.reason = entry->response_code[0] != '\0' ? entry->response_code : F39_NO_ANSWER;
+    if (entry->response_code[0] == '\0') /* we died before there was an answer */
+        strcpy(entry->response_code, F39_NO_ANSWER);
+    request.reason = entry->response_code;
     TRY(units_reverse(posp->units, entry->unit, &request, out_undone, e));
     return journal_reversed(posp->store, entry->id, e);
 }
