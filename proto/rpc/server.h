@@ -60,8 +60,8 @@ enum err_code rpc_server_add_raw(struct rpc_server *server, const ProtobufCServi
 enum err_code rpc_server_start(struct rpc_server *server, struct err *e) MUST_CHECK;
 /* The port that is listened on, after start. */
 int rpc_server_port(const struct rpc_server *server);
-/* Health of the server as a whole (service ""), and of each added service. SERVING after start. Any thread.
- */
+/* Health of the server as a whole (service ""), and of each added service. SERVING from start on, unless told
+ * otherwise before. Any thread. */
 void rpc_server_set_serving(struct rpc_server *server, bool serving);
 /* Wake every rpc_call_wait of this server: there may be news for streams. Any thread. */
 void rpc_server_wake(struct rpc_server *server);
