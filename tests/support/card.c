@@ -216,7 +216,7 @@ uint16_t test_card_write_aes(const struct test_card *c, struct card_link *link, 
     return send(link, &command);
 }
 
-size_t test_card_wrap(const struct emu_key *tmk, const struct emu_key *key, uint8_t out_cipher[40])
+size_t test_card_wrap(const struct emu_key *tmk, const struct emu_key *key, uint8_t out_cipher[24])
 {
     if (emu_is_aes(key->algorithm)) {
         ck_assert_int_eq(emu_wrap(tmk, key->bytes, key->len, out_cipher, &e), ERR_OK);

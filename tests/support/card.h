@@ -35,6 +35,6 @@ uint16_t test_card_write_pboc(const struct test_card *c, struct card_link *link,
 uint16_t test_card_write_aes(const struct test_card *c, struct card_link *link, uint8_t version,
                              const struct emu_key *tmk, bool damage);
 /* A working key's cryptogram under a TMK; returns its length. */
-size_t test_card_wrap(const struct emu_key *tmk, const struct emu_key *key, uint8_t out_cipher[40]);
+size_t test_card_wrap(const struct emu_key *tmk, const struct emu_key *key, uint8_t out_cipher[24]);
 
 #endif
