@@ -8,7 +8,8 @@ struct fact {
 };
 static const struct fact facts[] = {
     {TOK_FLOW_KCV, "zeros", {true, true}},          {TOK_FLOW_MAC_UNIONPAY, "cbc", {true, true}},
-    {TOK_FLOW_MAC_X9_9, "cbc", {true, true}},       {TOK_FLOW_MAC_X9_19, "extract", {false, true}},
+    {TOK_FLOW_MAC_X9_9, "cbc", {true, true}},       {TOK_FLOW_MAC_X9_19, "pair", {true, true}},
+    {TOK_FLOW_MAC_X9_19, "extract", {false, true}},
     {TOK_FLOW_MAC_X9_19, "append", {true, true}},   {TOK_FLOW_MAC_CMAC, "sign", {true, true}},
     {TOK_FLOW_PIN_TDES, "object", {false, true}},   {TOK_FLOW_PIN_TDES, "block", {true, true}},
     {TOK_FLOW_PIN_AES, "object", {false, true}},    {TOK_FLOW_PIN_AES, "block", {true, true}},
