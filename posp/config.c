@@ -7,21 +7,21 @@
 #define UNITS_MAX  64
 #define ROUTES_MAX 1024
 
-/* Rows of one peer at `prefix` ("hsm"), whose struct peer_config is `member` of `type`. */
-#define PEER_ROWS(type, member, prefix, default_target, must)                                                \
-    {.key = prefix "target", .type = CONF_STRING, .offset = offsetof(type, member.target),                   \
+/* Rows of one peer at `prefix` ("hsm"), whose struct peer_config is `member` of `owner`. */
+#define PEER_ROWS(owner, member, prefix, default_target, must)                                                \
+    {.key = prefix "target", .type = CONF_STRING, .offset = offsetof(owner, member.target),                   \
      .fallback = (default_target), .required = (must),                                                       \
      .help = "gRPC target: host:port, or ipv4:a:port,b:port for several."},                                  \
-        {.key = prefix "tls.insecure", .type = CONF_BOOL, .offset = offsetof(type, member.insecure),         \
+        {.key = prefix "tls.insecure", .type = CONF_BOOL, .offset = offsetof(owner, member.insecure),         \
          .fallback = "false", .help = "Speak without TLS. Accepted on loopback only."},                      \
-        {.key = prefix "tls.ca", .type = CONF_STRING, .offset = offsetof(type, member.ca),                   \
+        {.key = prefix "tls.ca", .type = CONF_STRING, .offset = offsetof(owner, member.ca),                   \
          .help = "PEM file of the authority that the peer's certificate must chain to."},                    \
-        {.key = prefix "tls.cert", .type = CONF_STRING, .offset = offsetof(type, member.cert),               \
+        {.key = prefix "tls.cert", .type = CONF_STRING, .offset = offsetof(owner, member.cert),               \
          .help = "PEM file of the own certificate chain."},                                                  \
-        {.key = prefix "tls.key", .type = CONF_STRING, .offset = offsetof(type, member.key),                 \
+        {.key = prefix "tls.key", .type = CONF_STRING, .offset = offsetof(owner, member.key),                 \
          .help = "PEM file of the own private key."},                                                        \
     {                                                                                                        \
-        .key = prefix "tls.server_name", .type = CONF_STRING, .offset = offsetof(type, member.server_name),  \
+        .key = prefix "tls.server_name", .type = CONF_STRING, .offset = offsetof(owner, member.server_name),  \
         .help = "Name to check in the peer's certificate, when it is not the target's."                      \
     }
 

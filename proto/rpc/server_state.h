@@ -67,6 +67,7 @@ struct rpc_call {
     atomic_int
         refs; /* one per event under way, one per thread that works on it, one for the answer that is due */
     atomic_bool cancelled, answered;
+    atomic_int_fast64_t request_due_ms; /* monotonic; 0: not waiting for the first message */
     int core_cancelled;
     gpr_timespec deadline;
     struct rpc_slots *slots;
@@ -124,6 +125,7 @@ struct rpc_server {
     int port;
     bool started, drained;
     atomic_bool serving, draining;
+    atomic_int_fast64_t next_sweep_ms;
     atomic_uint_fast64_t ok, failed;
 
     pthread_mutex_t lock; /* what follows */
@@ -139,6 +141,10 @@ const struct rpc_method *rpc_server_method(const struct rpc_server *server, cons
 /* accept.c */
 enum err_code rpc_accept_post(struct rpc_server *server, struct err *e) MUST_CHECK;
 void *rpc_io_main(void *server);
+
+/* sweep.c: cancel the calls whose request is overdue, at most once a tick; on the I/O threads. */
+#define RPC_SWEEP_TICK_MS 250
+void rpc_sweep(struct rpc_server *server);
 
 /* call.c */
 struct rpc_call *rpc_call_new(struct rpc_server *server);

@@ -111,10 +111,11 @@ static void tell_systemd(const char *state)
 static enum err_code begin(struct run *r, struct err *e)
 {
     TRY(make_server(r, e));
+    if (r->spec->serve != NULL)
+        rpc_server_set_serving(r->server, false);
     TRY(rpc_server_start(r->server, e));
     r->listening = true;
     if (r->spec->serve != NULL) {
-        rpc_server_set_serving(r->server, false);
         TRY(r->spec->serve(r->state, r->server, e));
         rpc_server_set_serving(r->server, true);
     }
