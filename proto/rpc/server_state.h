@@ -11,6 +11,7 @@
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "grpc/reflection/v1alpha/reflection.pb-c.h"
 #include "rpc/credentials.h"
+#include "rpc/handoff.h"
 #include "rpc/index.h"
 #include "rpc/payload.h"
 #include "rpc/server.h"
@@ -54,6 +55,7 @@ typedef void (*rpc_event_fn)(struct rpc_call *call, bool ok);
 struct rpc_event {
     rpc_event_fn run;
     struct rpc_call *call;
+    struct handoff handoff;
 };
 
 struct rpc_call {
