@@ -11,7 +11,7 @@
 struct tok_cached {
     struct tok_cached *next_in_bucket;
     struct tok_cached *older, *newer; /* of the order of use */
-    CK_OBJECT_HANDLE handle;
+    struct tok_cached_keys keys;
     unsigned in_use;
     bool forgotten; /* its object died with the holder: not found, freed when given back */
     size_t blob_len;
@@ -64,7 +64,7 @@ static struct tok_cached *find_entry(struct tok_cache *c, const uint8_t *blob, s
 }
 
 struct tok_cached *tok_cache_take(struct tok *tok, const uint8_t *blob, size_t len,
-                                  CK_OBJECT_HANDLE *out_handle)
+                                  struct tok_cached_keys *out_keys)
 {
     struct tok_cache *c = tok->cache;
     if (c == NULL || len == 0)
@@ -75,7 +75,7 @@ struct tok_cached *tok_cache_take(struct tok *tok, const uint8_t *blob, size_t l
         entry->in_use++;
         unlink_order(c, entry);
         link_newest(c, entry);
-        *out_handle = entry->handle;
+        *out_keys = entry->keys;
     }
     pthread_mutex_unlock(&c->lock);
     return entry;
@@ -102,17 +102,25 @@ static struct tok_cached *evict(struct tok_cache *c)
     return entry;
 }
 
+static void destroy_keys(struct tok *tok, const struct tok_cached_keys *keys)
+{
+    tok->fn->C_DestroyObject(tok->holder.handle, keys->key);
+    if (keys->left != CK_INVALID_HANDLE)
+        tok->fn->C_DestroyObject(tok->holder.handle, keys->left);
+}
+
 static struct tok_cached *place_for_one(struct tok *tok, struct tok_cache *c)
 {
     if (c->count < TOK_CACHE_ENTRIES)
         return malloc(sizeof(struct tok_cached));
     struct tok_cached *entry = evict(c);
     if (entry != NULL)
-        tok->fn->C_DestroyObject(tok->holder.handle, entry->handle);
+        destroy_keys(tok, &entry->keys);
     return entry;
 }
 
-struct tok_cached *tok_cache_put(struct tok *tok, const uint8_t *blob, size_t len, CK_OBJECT_HANDLE handle)
+struct tok_cached *tok_cache_put(struct tok *tok, const uint8_t *blob, size_t len,
+                                 struct tok_cached_keys keys)
 {
     struct tok_cache *c = tok->cache;
     if (c == NULL || len == 0 || len > TOK_BLOB_BYTES)
@@ -120,7 +128,7 @@ struct tok_cached *tok_cache_put(struct tok *tok, const uint8_t *blob, size_t le
     pthread_mutex_lock(&c->lock);
     struct tok_cached *entry = find_entry(c, blob, len) == NULL ? place_for_one(tok, c) : NULL;
     if (entry != NULL) {
-        *entry = (struct tok_cached){.handle = handle, .in_use = 1, .blob_len = len};
+        *entry = (struct tok_cached){.keys = keys, .in_use = 1, .blob_len = len};
         memcpy(entry->blob, blob, len);
         struct tok_cached **bucket = &c->buckets[bucket_of(blob, len)];
         entry->next_in_bucket = *bucket;

@@ -13,12 +13,17 @@
 
 struct tok_cached;
 
+struct tok_cached_keys {
+    CK_OBJECT_HANDLE key, left; /* left: K1||K1, or 0 */
+};
+
 /* NULL: not there. The entry is held until tok_cache_give. */
 struct tok_cached *tok_cache_take(struct tok *tok, const uint8_t *blob, size_t len,
-                                  CK_OBJECT_HANDLE *out_handle);
+                                  struct tok_cached_keys *out_keys);
 /* Keep an object of the holder session; the cache destroys it later. The caller holds tok->holder_lock. NULL:
  * every entry is in use, and the object stays the caller's. */
-struct tok_cached *tok_cache_put(struct tok *tok, const uint8_t *blob, size_t len, CK_OBJECT_HANDLE handle);
+struct tok_cached *tok_cache_put(struct tok *tok, const uint8_t *blob, size_t len,
+                                 struct tok_cached_keys keys);
 void tok_cache_give(struct tok *tok, struct tok_cached *entry);
 
 #endif

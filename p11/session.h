@@ -102,9 +102,13 @@ enum err_code tok_derive_data(struct tok_session *s, const struct tok_derive_req
 
 struct tok_opened {
     CK_OBJECT_HANDLE handle; /* usable for `usage` only */
-    struct tok_object owned; /* holds the object of an opened blob; empty for a token key or a cached blob */
-    enum tok_suite suite;    /* TOK_TDES, or TOK_AES_128 for AES working and zone keys */
-    unsigned key_bytes;      /* 8: a single-length DES key held as K||K */
+    CK_OBJECT_HANDLE left;   /* K1||K1 of a 16-byte TDES MAC key, for algorithm 3; 0: none is kept */
+    struct tok_object owned;      /* an opened blob's objects; empty for a token key or a cached blob */
+    struct tok_object owned_left; /* the same for `left` */
+    struct tok_cached *cached;    /* the cache entry that is held meanwhile, and whose it is */
+    struct tok *tok;
+    enum tok_suite suite; /* TOK_TDES, or TOK_AES_128 for AES working and zone keys */
+    unsigned key_bytes;   /* 8: a single-length DES key held as K||K */
 };
 void tok_opened_drop(struct tok_opened *opened);
 

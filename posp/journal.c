@@ -97,7 +97,7 @@ static enum err_code apply_begin(struct store_db *db, void *context, struct err 
     }
     if (code != ERR_NOT_FOUND)
         return code;
-    TRY(db_next_number(db, &entry->id, e));
+    TRY(db_take_numbers(db, 1, &entry->id, e));
     reference_number(entry->id, entry->created_ms, entry->reference);
     entry->state = JOURNAL_FORWARDED;
     return insert(db, entry, e);
@@ -151,18 +151,27 @@ enum err_code journal_get(struct store *store, const char *terminal_id, const ch
     return ERR_OK;
 }
 
+struct recover {
+    int64_t before_ms;
+    uint64_t count;
+};
+
 static enum err_code apply_recover(struct store_db *db, void *context, struct err *e)
 {
-    TRY(db_run_plain(db, SQL_JOURNAL_RECOVER, e));
-    *(uint64_t *)context = (uint64_t)sqlite3_changes64(db->db);
+    struct recover *recover = context;
+    sqlite3_stmt *s;
+    TRY(db_take(db, SQL_JOURNAL_RECOVER, &s, e));
+    sqlite3_bind_int64(s, 1, recover->before_ms);
+    TRY(db_run(db, s, e));
+    recover->count = (uint64_t)sqlite3_changes64(db->db);
     return ERR_OK;
 }
 
-enum err_code journal_recover(struct store *store, uint64_t *out_count, struct err *e)
+enum err_code journal_recover(struct store *store, int64_t before_ms, uint64_t *out_count, struct err *e)
 {
-    uint64_t count = 0;
-    TRY(store_write(store, apply_recover, &count, e));
-    *out_count = count;
+    struct recover recover = {.before_ms = before_ms};
+    TRY(store_write(store, apply_recover, &recover, e));
+    *out_count = recover.count;
     return ERR_OK;
 }
 

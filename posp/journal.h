@@ -39,8 +39,10 @@ enum err_code journal_settle(struct store *store, const struct journal_entry *en
 enum err_code journal_get(struct store *store, const char *terminal_id, const char *batch, const char *trace,
                           struct journal_entry *out_entry, struct err *e) MUST_CHECK;
 
-/* At start: what was left in state forwarded is to be reversed. */
-enum err_code journal_recover(struct store *store, uint64_t *out_count, struct err *e) MUST_CHECK;
+/* What was left in state forwarded and is older than `before_ms` (wall clock; INT64_MAX at start: all) is to be
+ * reversed. */
+enum err_code journal_recover(struct store *store, int64_t before_ms, uint64_t *out_count,
+                              struct err *e) MUST_CHECK;
 /* The oldest entry in state reversing with an id above `after`. ERR_NOT_FOUND: none. */
 enum err_code journal_next_reversal(struct store *store, int64_t after, struct journal_entry *out_entry,
                                     struct err *e) MUST_CHECK;

@@ -92,7 +92,8 @@ enum err_code store_card_put(struct store *store, const struct store_card *card,
 enum err_code store_card_get(struct store *store, const char *psam_number, struct store_card *out_card,
                              struct err *e) MUST_CHECK;
 
-/* A number that is never given twice: for field 37. */
-enum err_code store_next_number(struct store *store, int64_t *out_number, struct err *e) MUST_CHECK;
+/* `count` numbers from *out_first on that are never given twice: for field 37. */
+enum err_code store_take_numbers(struct store *store, int64_t count, int64_t *out_first,
+                                 struct err *e) MUST_CHECK;
 
 #endif

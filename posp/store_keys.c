@@ -24,7 +24,7 @@ static enum err_code apply_put(struct store_db *db, void *context, struct err *e
     int64_t generation;
     sqlite3_stmt *s;
     TRY(drop_unused(db, c->terminal_id, e));
-    TRY(db_next_number(db, &generation, e));
+    TRY(db_take_numbers(db, 1, &generation, e));
     TRY(db_take(db, SQL_KEYS_PUT, &s, e));
     db_bind_text(s, 1, c->terminal_id);
     sqlite3_bind_int64(s, 2, generation);
@@ -100,15 +100,20 @@ enum err_code store_keys_used(struct store *store, const char *terminal_id, int6
     return store_write(store, apply_used, &c, e);
 }
 
-static enum err_code apply_next_number(struct store_db *db, void *context, struct err *e)
+struct numbers {
+    int64_t count, first;
+};
+
+static enum err_code apply_take_numbers(struct store_db *db, void *context, struct err *e)
 {
-    return db_next_number(db, context, e);
+    struct numbers *numbers = context;
+    return db_take_numbers(db, numbers->count, &numbers->first, e);
 }
 
-enum err_code store_next_number(struct store *store, int64_t *out_number, struct err *e)
+enum err_code store_take_numbers(struct store *store, int64_t count, int64_t *out_first, struct err *e)
 {
-    int64_t number = 0;
-    TRY(store_write(store, apply_next_number, &number, e));
-    *out_number = number;
+    struct numbers numbers = {.count = count};
+    TRY(store_write(store, apply_take_numbers, &numbers, e));
+    *out_first = numbers.first;
     return ERR_OK;
 }

@@ -13,7 +13,7 @@ static const char *const texts[SQL_COUNT_] = {
     [SQL_SAVEPOINT] = "SAVEPOINT one",
     [SQL_SAVEPOINT_ROLLBACK] = "ROLLBACK TO one",
     [SQL_SAVEPOINT_RELEASE] = "RELEASE one",
-    [SQL_SEQUENCE_NEXT] = "UPDATE sequence SET value = value + 1 RETURNING value",
+    [SQL_SEQUENCE_TAKE] = "UPDATE sequence SET value = value + ?1 RETURNING value",
     [SQL_DEVICE_PUT] = "INSERT INTO devices (terminal_id, merchant_id, psam_number, suite, master_version, state, "
                        "revision) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (terminal_id) DO UPDATE SET "
                        "merchant_id = ?2, psam_number = ?3, suite = ?4, master_version = ?5, state = ?6, "
@@ -42,7 +42,7 @@ static const char *const texts[SQL_COUNT_] = {
                            "WHERE id = ?1",
     [SQL_JOURNAL_GET] = "SELECT " JOURNAL_COLUMNS
                         " FROM journal WHERE terminal_id = ?1 AND batch = ?2 AND trace = ?3",
-    [SQL_JOURNAL_RECOVER] = "UPDATE journal SET state = 3 WHERE state = 1",
+    [SQL_JOURNAL_RECOVER] = "UPDATE journal SET state = 3 WHERE state = 1 AND created_ms < ?1",
     [SQL_JOURNAL_NEXT_REVERSAL] = "SELECT " JOURNAL_COLUMNS
                                   " FROM journal WHERE state = 3 AND id > ?1 ORDER BY id LIMIT 1",
     [SQL_JOURNAL_REVERSED] = "UPDATE journal SET state = 4 WHERE id = ?1 AND state = 3",
@@ -133,20 +133,21 @@ size_t db_blob(sqlite3_stmt *statement, int column, void *out_bytes, size_t capa
     return len;
 }
 
-enum err_code db_next_number(struct store_db *db, int64_t *out_number, struct err *e)
+enum err_code db_take_numbers(struct store_db *db, int64_t count, int64_t *out_first, struct err *e)
 {
     sqlite3_stmt *s;
     bool row;
-    TRY(db_take(db, SQL_SEQUENCE_NEXT, &s, e));
+    TRY(db_take(db, SQL_SEQUENCE_TAKE, &s, e));
+    sqlite3_bind_int64(s, 1, count);
     TRY(db_step(db, s, &row, e));
     if (!row) {
         db_give(s);
         return err_set(e, ERR_INTERNAL, "the store has no sequence");
     }
-    *out_number = sqlite3_column_int64(s, 0);
+    const int64_t first = sqlite3_column_int64(s, 0) - count + 1;
     /* RETURNING hands its rows out before the statement is done. */
-    const enum err_code code = db_step(db, s, &row, e);
-    if (code == ERR_OK)
-        db_give(s);
-    return code;
+    TRY(db_step(db, s, &row, e));
+    db_give(s);
+    *out_first = first;
+    return ERR_OK;
 }

@@ -14,7 +14,7 @@ enum store_sql {
     SQL_SAVEPOINT,
     SQL_SAVEPOINT_ROLLBACK,
     SQL_SAVEPOINT_RELEASE,
-    SQL_SEQUENCE_NEXT,
+    SQL_SEQUENCE_TAKE,
     SQL_DEVICE_PUT,
     SQL_DEVICES_CLEAR,
     SQL_DEVICE_GET,
@@ -69,6 +69,6 @@ enum err_code store_write(struct store *store, store_apply_fn apply, void *conte
 enum err_code store_read(struct store *store, store_apply_fn apply, void *context, struct err *e) MUST_CHECK;
 
 /* Inside an apply. */
-enum err_code db_next_number(struct store_db *db, int64_t *out_number, struct err *e) MUST_CHECK;
+enum err_code db_take_numbers(struct store_db *db, int64_t count, int64_t *out_first, struct err *e) MUST_CHECK;
 
 #endif

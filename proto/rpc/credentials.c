@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define PEM_MAX_BYTES (256 * 1024) /* a chain and a bundle of authorities */
+#define PEM_MAX_BYTES ((size_t)256 * 1024) /* a chain and a bundle of authorities */
 #define PEM_FILES     3
 
 struct pem {
@@ -43,7 +43,7 @@ static enum err_code read_file(const char *path, char **out_text, struct err *e)
     fclose(file);
     if (len == 0 || len > PEM_MAX_BYTES) {
         free(text);
-        return err_set(e, ERR_INPUT, "%s is empty or over %d bytes", path, PEM_MAX_BYTES);
+        return err_set(e, ERR_INPUT, "%s is empty or over %zu bytes", path, PEM_MAX_BYTES);
     }
     *out_text = text;
     return ERR_OK;
@@ -89,7 +89,8 @@ static grpc_ssl_certificate_config_reload_status fetch(void *context,
     const bool look = files_changed(c) || !c->given;
     if (look && rpc_tls_check(&c->tls, "", &e) == ERR_OK && pem_read(&pem, &c->tls, &e) == ERR_OK) {
         const grpc_ssl_pem_key_cert_pair pair = {pem.key, pem.cert};
-        *config = grpc_ssl_server_certificate_config_create(pem.ca, &pair, 1);
+        /* Core wants roots even where no client certificate is asked for; then they decide nothing. */
+        *config = grpc_ssl_server_certificate_config_create(pem.ca != NULL ? pem.ca : pem.cert, &pair, 1);
         c->given = true;
         status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
     } else if (!c->given) {
@@ -104,8 +105,8 @@ enum err_code rpc_server_credentials(const struct rpc_tls *tls, const char *addr
                                      grpc_server_credentials **out_credentials, struct err *e)
 {
     TRY(rpc_tls_check(tls, address, e));
-    *out_certificates = NULL;
     if (tls->insecure) {
+        *out_certificates = NULL;
         *out_credentials = grpc_insecure_server_credentials_create();
         return ERR_OK;
     }

@@ -95,8 +95,15 @@ static enum err_code enum_of(const ProtobufCEnumDescriptor *descriptor, const ch
 static enum err_code object_of(const char *text, json_t **out_json, struct err *e)
 {
     json_error_t why;
-    *out_json = json_loads(text, JSON_REJECT_DUPLICATES, &why);
-    return *out_json != NULL ? ERR_OK : err_set(e, ERR_INPUT, "no JSON: %s", why.text);
+    json_t *const json = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+    if (json == NULL)
+        return err_set(e, ERR_INPUT, "no JSON: %s", why.text);
+    if (!json_is_object(json)) {
+        json_decref(json);
+        return err_set(e, ERR_INPUT, "must be an object: {...}");
+    }
+    *out_json = json;
+    return ERR_OK;
 }
 
 static enum err_code bool_of(const char *text, json_t **out_json, struct err *e)

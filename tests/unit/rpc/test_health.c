@@ -1,6 +1,6 @@
 #include "base/clock.h"
 #include "grpc/health/v1/health.pb-c.h"
-#include "tests/unit/rpc/echo_server.h"
+#include "tests/support/echo_server.h"
 
 #include <string.h>
 

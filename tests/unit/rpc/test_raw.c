@@ -1,5 +1,5 @@
 #include "base/clock.h"
-#include "tests/unit/rpc/echo_server.h"
+#include "tests/support/echo_server.h"
 
 #include <pthread.h>
 #include <string.h>

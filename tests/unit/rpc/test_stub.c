@@ -1,4 +1,4 @@
-#include "tests/unit/rpc/echo_server.h"
+#include "tests/support/echo_server.h"
 
 #include <string.h>
 

@@ -1,10 +1,19 @@
-#include "tests/unit/rpc/echo_server.h"
+#include "tests/support/echo_server.h"
 
 #include "base/clock.h"
 #include "tests/support/echo_descriptors.h"
 
 #include <stdio.h>
 #include <string.h>
+
+/* Not ck_assert: the server also runs outside a suite. */
+static void must(enum err_code code, const struct err *e)
+{
+    if (code == ERR_OK)
+        return;
+    fprintf(stderr, "echo server: %s\n", e->note);
+    abort();
+}
 
 static void fill_response(echo_response *response, const echo_request *request, struct rpc_call *call)
 {
@@ -111,7 +120,7 @@ struct rpc_channel *echo_channel(int port)
     };
     struct rpc_channel *channel = NULL;
     struct err e = {0};
-    ck_assert_ok(rpc_channel_new(&options, &channel, &e), e);
+    must(rpc_channel_new(&options, &channel, &e), &e);
     return channel;
 }
 
@@ -124,9 +133,9 @@ void echo_start(struct echo *echo, const struct rpc_server_options *options)
     echo->service.count = count;
     echo->service.gather = gather;
     echo->service.talk = talk;
-    ck_assert_ok(rpc_server_new(options != NULL ? options : &plain, &echo->server, &e), e);
-    ck_assert_ok(rpc_server_add(echo->server, &echo->service.base, &e), e);
-    ck_assert_ok(rpc_server_start(echo->server, &e), e);
+    must(rpc_server_new(options != NULL ? options : &plain, &echo->server, &e), &e);
+    must(rpc_server_add(echo->server, &echo->service.base, &e), &e);
+    must(rpc_server_start(echo->server, &e), &e);
     if (options == NULL || options->tls.insecure)
         echo->channel = echo_channel(rpc_server_port(echo->server));
 }

@@ -1,6 +1,6 @@
 /* A real server with the Echo service on loopback, and a channel to it. */
-#ifndef POSWARD_TESTS_UNIT_RPC_ECHO_SERVER_H
-#define POSWARD_TESTS_UNIT_RPC_ECHO_SERVER_H
+#ifndef POSWARD_TESTS_SUPPORT_ECHO_SERVER_H
+#define POSWARD_TESTS_SUPPORT_ECHO_SERVER_H
 
 #include "echo.pb-c.h"
 #include "rpc/client.h"

@@ -1,0 +1,191 @@
+/* What the probe tries of the key flows: each way on throw-away keys, against an answer that is written here.
+ */
+#include "base/secret.h"
+#include "p11/session.h"
+#include "p11/template.h"
+#include "p11/working.h"
+
+#include <string.h>
+
+/* The derive vectors' master key 0123..10, and what OpenSSL makes of it. */
+static const uint8_t des_key[16] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF,
+                                    0xFE, 0xDC, 0xBA, 0x98, 0x76, 0x54, 0x32, 0x10};
+static const uint8_t aes_key[32] = {0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0A,
+                                    0x0B, 0x0C, 0x0D, 0x0E, 0x0F, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15,
+                                    0x16, 0x17, 0x18, 0x19, 0x1A, 0x1B, 0x1C, 0x1D, 0x1E, 0x1F};
+
+static enum err_code expect(const uint8_t *got, const uint8_t *right, size_t len, struct err *e)
+{
+    return secret_equal(got, right, len) ? ERR_OK : err_set(e, ERR_CHECK, "wrong answer");
+}
+
+/* div-psamno-d2: factor 0000001234567890, check value BDCE7C22. */
+static enum err_code try_diversify_tdes(struct tok_session *s, struct err *e)
+{
+    static const uint8_t data[16] = {0x00, 0x00, 0x00, 0x12, 0x34, 0x56, 0x78, 0x90,
+                                     0xFF, 0xFF, 0xFF, 0xED, 0xCB, 0xA9, 0x87, 0x6F};
+    static const uint8_t right[4] = {0xBD, 0xCE, 0x7C, 0x22};
+    AUTO(tok_object) master = {0};
+    AUTO(tok_object) child = {0};
+    uint8_t kcv[4];
+    TRY(tok_object_import(s, CKK_DES2, des_key, sizeof des_key, TOK_USES(CKA_DERIVE), &master, e));
+    const struct tok_derive_request request = {.base_suite = TOK_TDES,
+                                               .base = master.handle,
+                                               .data = data,
+                                               .len = sizeof data,
+                                               .type = CKK_DES2,
+                                               .uses = TOK_USES(CKA_ENCRYPT)};
+    TRY(tok_derive_data(s, &request, &child, e));
+    TRY(tok_object_kcv(s, child.handle, TOK_TDES, kcv, sizeof kcv, e));
+    return expect(kcv, right, sizeof kcv, e);
+}
+
+/* FIPS 197 C.3: E of 00112233..FF under 0001..1F is 8EA2B7CA516745BFEAFC49904B496089; its CMAC of a zero
+ * block by OpenSSL. Two blocks prove that AES-256 children work too. */
+static enum err_code try_diversify_aes(struct tok_session *s, struct err *e)
+{
+    static const uint8_t block[16] = {0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77,
+                                      0x88, 0x99, 0xAA, 0xBB, 0xCC, 0xDD, 0xEE, 0xFF};
+    static const uint8_t right[2][4] = {{0xAC, 0x37, 0x5B, 0x80}, {0xE3, 0x31, 0x20, 0x37}};
+    uint8_t data[32], kcv[4];
+    AUTO(tok_object) master = {0};
+    memcpy(data, block, sizeof block);
+    memcpy(data + sizeof block, block, sizeof block);
+    TRY(tok_object_import(s, CKK_AES, aes_key, sizeof aes_key, TOK_USES(CKA_DERIVE), &master, e));
+    for (size_t blocks = 1; blocks <= 2; blocks++) {
+        AUTO(tok_object) child = {0};
+        const struct tok_derive_request request = {.base_suite = TOK_AES_256,
+                                                   .base = master.handle,
+                                                   .data = data,
+                                                   .len = blocks * sizeof block,
+                                                   .type = CKK_AES,
+                                                   .uses = TOK_USES(CKA_SIGN)};
+        TRY(tok_derive_data(s, &request, &child, e));
+        TRY(tok_object_kcv(s, child.handle, TOK_AES_256, kcv, sizeof kcv, e));
+        TRY(expect(kcv, right[blocks - 1], sizeof kcv, e));
+    }
+    return ERR_OK;
+}
+
+/* ---- Working keys: what the card would decipher must be the key that the token holds ---- */
+
+/* Decipher the cryptogram with the public TMK, and compare check values. */
+static enum err_code check_tdes(struct tok_session *s, const struct tok_made *made, unsigned key_bytes,
+                                struct err *e)
+{
+    uint8_t clear[16], want[8], got[8];
+    AUTO(tok_object) tmk = {0};
+    AUTO(tok_object) card = {0};
+    CK_MECHANISM ecb = {.mechanism = CKM_DES3_ECB};
+    if (made->cryptogram_len != key_bytes)
+        return err_set(e, ERR_CHECK, "wrong answer");
+    TRY(tok_object_import(s, CKK_DES2, des_key, sizeof des_key, TOK_USES(CKA_DECRYPT), &tmk, e));
+    TRY(tok_decrypt(s, &ecb, tmk.handle, made->cryptogram, key_bytes, clear, e));
+    if (key_bytes == 8)
+        memcpy(clear + 8, clear, 8);
+    const enum err_code code =
+        tok_object_import(s, CKK_DES2, clear, sizeof clear, TOK_USES(CKA_ENCRYPT), &card, e);
+    secret_wipe(clear, sizeof clear);
+    TRY(code);
+    TRY(tok_object_kcv(s, card.handle, TOK_TDES, want, sizeof want, e));
+    TRY(tok_object_kcv(s, made->key.handle, TOK_TDES, got, sizeof got, e));
+    return expect(got, want, sizeof got, e);
+}
+
+typedef enum err_code working_fn(struct tok_session *s, CK_OBJECT_HANDLE tmk, unsigned key_bytes,
+                                 bool with_left, struct tok_made *out_made, struct err *e);
+
+static enum err_code try_working(struct tok_session *s, working_fn *way, const CK_ATTRIBUTE_TYPE *uses,
+                                 struct err *e)
+{
+    AUTO(tok_object) tmk = {0};
+    TRY(tok_object_import(s, CKK_DES2, des_key, sizeof des_key, uses, &tmk, e));
+    for (unsigned key_bytes = 8; key_bytes <= 16; key_bytes += 8) {
+        AUTO(tok_made) made = {0};
+        TRY(way(s, tmk.handle, key_bytes, key_bytes == 16, &made, e));
+        TRY(check_tdes(s, &made, key_bytes, e));
+    }
+    return ERR_OK;
+}
+
+static enum err_code try_working_wrap(struct tok_session *s, struct err *e)
+{
+    return try_working(s, tok_working_wrap, TOK_USES(CKA_WRAP, CKA_UNWRAP), e);
+}
+
+static enum err_code try_working_chain(struct tok_session *s, struct err *e)
+{
+    return try_working(s, tok_working_chain, TOK_USES(CKA_DERIVE, CKA_ENCRYPT, CKA_SIGN), e);
+}
+
+static enum err_code unwrap_aes(struct tok_session *s, CK_OBJECT_HANDLE kek, const uint8_t *wrapped,
+                                size_t len, struct tok_object *out_key, struct err *e)
+{
+    struct tok_template t;
+    CK_MECHANISM wrap = {.mechanism = CKM_AES_KEY_WRAP};
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    tok_template_secret(&t, CKK_AES, TOK_USES(CKA_SIGN));
+    TRY(tok_rv(s->fn->C_UnwrapKey(s->handle, &wrap, kek, (CK_BYTE_PTR)(uintptr_t)wrapped, len, t.rows,
+                                  t.count, &handle),
+               "C_UnwrapKey", e));
+    *out_key = (struct tok_object){.session = s, .handle = handle};
+    return ERR_OK;
+}
+
+static enum err_code try_working_aes(struct tok_session *s, struct err *e)
+{
+    uint8_t want[8], got[8];
+    AUTO(tok_object) tmk = {0};
+    AUTO(tok_object) card = {0};
+    AUTO(tok_made) made = {0};
+    TRY(tok_object_import(s, CKK_AES, aes_key, sizeof aes_key, TOK_USES(CKA_WRAP, CKA_UNWRAP), &tmk, e));
+    TRY(tok_working_aes(s, tmk.handle, &made, e));
+    TRY(unwrap_aes(s, tmk.handle, made.cryptogram, made.cryptogram_len, &card, e));
+    TRY(tok_object_kcv(s, card.handle, TOK_AES_128, want, sizeof want, e));
+    TRY(tok_object_kcv(s, made.key.handle, TOK_AES_128, got, sizeof got, e));
+    return expect(got, want, sizeof got, e);
+}
+
+/* keywrap-rfc3394-3, and a DES2 key there and back. */
+static enum err_code try_blob(struct tok_session *s, struct err *e)
+{
+    static const uint8_t key[16] = {0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77,
+                                    0x88, 0x99, 0xAA, 0xBB, 0xCC, 0xDD, 0xEE, 0xFF};
+    static const uint8_t right[24] = {0x64, 0xE8, 0xC3, 0xF9, 0xCE, 0x0F, 0x5B, 0xA2, 0x63, 0xE9, 0x77, 0x79,
+                                      0x05, 0x81, 0x8A, 0x2A, 0x93, 0xC8, 0x19, 0x1E, 0x7D, 0x6E, 0x8A, 0xE7};
+    static const uint8_t des_right[4] = {0x08, 0xD7, 0xB4, 0xFB};
+    uint8_t wrapped[40], kcv[4];
+    CK_ULONG len = sizeof wrapped;
+    CK_MECHANISM wrap = {.mechanism = CKM_AES_KEY_WRAP};
+    AUTO(tok_object) storage = {0};
+    AUTO(tok_object) aes = {0};
+    AUTO(tok_object) des = {0};
+    AUTO(tok_object) back = {0};
+    TRY(tok_object_import(s, CKK_AES, aes_key, sizeof aes_key, TOK_USES(CKA_WRAP, CKA_UNWRAP), &storage, e));
+    TRY(tok_object_import(s, CKK_AES, key, sizeof key, TOK_USES(CKA_EXTRACTABLE), &aes, e));
+    TRY(tok_object_import(s, CKK_DES2, des_key, sizeof des_key, TOK_USES(CKA_EXTRACTABLE), &des, e));
+    TRY(tok_rv(s->fn->C_WrapKey(s->handle, &wrap, storage.handle, aes.handle, wrapped, &len), "C_WrapKey",
+               e));
+    TRY(expect(wrapped, right, sizeof right, e));
+    len = sizeof wrapped;
+    TRY(tok_rv(s->fn->C_WrapKey(s->handle, &wrap, storage.handle, des.handle, wrapped, &len), "C_WrapKey",
+               e));
+    struct tok_template t;
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    tok_template_secret(&t, CKK_DES2, TOK_USES(CKA_ENCRYPT));
+    TRY(tok_rv(s->fn->C_UnwrapKey(s->handle, &wrap, storage.handle, wrapped, len, t.rows, t.count, &handle),
+               "C_UnwrapKey", e));
+    back = (struct tok_object){.session = s, .handle = handle};
+    TRY(tok_object_kcv(s, back.handle, TOK_TDES, kcv, sizeof kcv, e));
+    return expect(kcv, des_right, sizeof kcv, e);
+}
+
+const struct tok_way_row tok_ways_keys[] = {
+    {TOK_FLOW_DIVERSIFY_TDES, "derive", TOK_IN_TOKEN, try_diversify_tdes},
+    {TOK_FLOW_DIVERSIFY_AES, "derive", TOK_IN_TOKEN, try_diversify_aes},
+    {TOK_FLOW_WORKING_KEY_TDES, TOK_WAY_WRAP, TOK_IN_TOKEN, try_working_wrap},
+    {TOK_FLOW_WORKING_KEY_TDES, TOK_WAY_CHAIN, TOK_IN_TOKEN, try_working_chain},
+    {TOK_FLOW_WORKING_KEY_AES, "wrap", TOK_IN_TOKEN, try_working_aes},
+    {TOK_FLOW_BLOB, "aes-key-wrap", TOK_IN_TOKEN, try_blob},
+    {0},
+};
