@@ -18,10 +18,18 @@ static struct {
 
 #define LINE_BYTES 2048 /* a longer record is cut: a peer must not be able to fill a disk with one line */
 
+#define TAIL_BYTES 32   /* kept free by values, so that a cut record can still be closed as valid JSON */
+
 struct line {
     char text[LINE_BYTES];
     size_t len;
+    bool cut;
 };
+
+static bool has_room(const struct line *l, size_t bytes)
+{
+    return l->len + bytes + TAIL_BYTES <= sizeof l->text;
+}
 
 static void put(struct line *l, const char *text)
 {
@@ -42,6 +50,10 @@ static void put_escaped(struct line *l, const char *text)
             snprintf(piece, sizeof piece, "\\u%04x", *c);
         else
             snprintf(piece, sizeof piece, "%c", *c);
+        if (!has_room(l, strlen(piece))) {
+            l->cut = true;
+            return;
+        }
         put(l, piece);
     }
 }
@@ -77,13 +89,17 @@ static void put_json(struct line *l, enum log_level level, const char *event, co
     put_quoted(l, sink.program);
     put(l, ",\"event\":");
     put_quoted(l, event);
-    for (const struct log_field *f = fields; f->name != NULL; f++) {
+    for (const struct log_field *f = fields; f->name != NULL && !l->cut; f++) {
+        if (!has_room(l, strlen(f->name) + sizeof ",\"\":-9223372036854775808")) {
+            l->cut = true;
+            break;
+        }
         put(l, ",");
         put_quoted(l, f->name);
         put(l, ":");
         put_value(l, f, true);
     }
-    put(l, "}");
+    put(l, l->cut ? ",\"cut\":true}" : "}");
 }
 
 static void put_plain(struct line *l, enum log_level level, const char *event, const struct log_field *fields,

@@ -1,8 +1,13 @@
 /* What every daemon does, once: options, configuration, logging, gRPC server, metrics, signals, drain.
  *
- * main.c is a spec and `return service_main(&spec, argc, argv);`. Options: --config FILE, --check-config, --help,
- * --help-config, --version. SIGTERM and SIGINT drain; SIGHUP calls `reload`. Exit status: 0 orderly, 1 start or run
- * failed, 2 usage. When it serves, it logs "serving" with the port and tells systemd by sd_notify's protocol. */
+ * main.c is a spec and `return service_main(&spec, argc, argv);`. Options: --config FILE, --check-config,
+ * --help,
+ * --help-config, --version. SIGTERM and SIGINT drain; SIGHUP calls `reload`. Exit status: 0 orderly, 1 start
+ * or run failed, 2 usage. When it serves, it logs "serving" with the port and tells systemd by sd_notify's
+ * protocol. SIGTERM, SIGINT and SIGHUP are blocked in every thread from before `start` on, and SIGPIPE is
+ * ignored: a daemon that spawns a process gives it an empty mask and default handlers
+ * (posix_spawnattr_setsigmask, ..._setsigdefault). The functions of the spec run on the main thread, unless
+ * they say otherwise. */
 #ifndef POSWARD_RUN_SERVICE_H
 #define POSWARD_RUN_SERVICE_H
 
@@ -11,64 +16,112 @@
 
 /* Keys that every daemon has; the first member of each daemon's configuration struct. */
 struct service_config {
-    char *listen;            /* "listen" */
-    bool insecure;           /* "tls.insecure" */
+    char *listen;                      /* "listen" */
+    bool insecure;                     /* "tls.insecure" */
     char *tls_ca, *tls_cert, *tls_key; /* "tls.ca", "tls.cert", "tls.key" */
-    char *log_level;         /* "log.level": debug, info, warn, error */
-    char *log_format;        /* "log.format": text, json */
-    char *metrics_listen;    /* "metrics.listen": HTTP address for /metrics; absent: none */
+    char *log_level;                   /* "log.level": debug, info, warn, error */
+    char *log_format;                  /* "log.format": text, json */
+    char *metrics_listen;              /* "metrics.listen": HTTP address for /metrics; absent: none */
     int64_t max_message_bytes, max_in_flight, worker_count; /* "limits.*" */
-    int64_t lame_duck_ms, drain_ms; /* "drain.*" */
+    int64_t lame_duck_ms, drain_ms;                         /* "drain.*" */
 };
 /* The rows of service_config, for the head of a daemon's own row table (offsets from 0). */
-#define SERVICE_CONFIG_ROWS(default_listen, default_metrics)                                                  \
-    {.key = "listen", .type = CONF_STRING, .offset = offsetof(struct service_config, listen),                \
-     .fallback = (default_listen), .help = "Address and port of the gRPC service."},                         \
-    {.key = "tls.insecure", .type = CONF_BOOL, .offset = offsetof(struct service_config, insecure),          \
-     .fallback = "false", .help = "Serve without TLS. Accepted on loopback only."},                          \
-    {.key = "tls.ca", .type = CONF_STRING, .offset = offsetof(struct service_config, tls_ca),                \
-     .help = "PEM file of the authority that peers' certificates must chain to."},                           \
-    {.key = "tls.cert", .type = CONF_STRING, .offset = offsetof(struct service_config, tls_cert),            \
-     .help = "PEM file of this service's certificate chain."},                                               \
-    {.key = "tls.key", .type = CONF_STRING, .offset = offsetof(struct service_config, tls_key),              \
-     .help = "PEM file of this service's private key."},                                                     \
-    {.key = "log.level", .type = CONF_STRING, .offset = offsetof(struct service_config, log_level),          \
-     .fallback = "info", .help = "Least level that is written: debug, info, warn or error."},                \
-    {.key = "log.format", .type = CONF_STRING, .offset = offsetof(struct service_config, log_format),        \
-     .fallback = "text", .help = "text, or json with one object a line."},                                   \
-    {.key = "metrics.listen", .type = CONF_STRING, .offset = offsetof(struct service_config, metrics_listen), \
-     .fallback = (default_metrics), .help = "Address of the Prometheus endpoint /metrics; empty: none."},    \
-    {.key = "limits.max_message_bytes", .type = CONF_INT,                                                    \
-     .offset = offsetof(struct service_config, max_message_bytes), .fallback = "131072", .least = 1024,      \
-     .most = 16777216, .help = "Largest request that is read."},                                             \
-    {.key = "limits.max_in_flight", .type = CONF_INT,                                                        \
-     .offset = offsetof(struct service_config, max_in_flight), .fallback = "1024", .least = 1,               \
-     .most = 65536, .help = "Calls in flight; one more is answered RESOURCE_EXHAUSTED."},                    \
-    {.key = "limits.worker_count", .type = CONF_INT,                                                         \
-     .offset = offsetof(struct service_config, worker_count), .fallback = "4", .least = 1, .most = 256,      \
-     .help = "Threads that run unary handlers."},                                                            \
-    {.key = "drain.lame_duck_ms", .type = CONF_INT, .offset = offsetof(struct service_config, lame_duck_ms), \
-     .fallback = "300", .least = 0, .most = 60000,                                                           \
-     .help = "Time between telling clients to leave and refusing new calls."},                               \
-    {.key = "drain.grace_ms", .type = CONF_INT, .offset = offsetof(struct service_config, drain_ms),         \
-     .fallback = "5000", .least = 0, .most = 600000,                                                         \
-     .help = "Time that calls in flight have to finish before they are cancelled."}
+#define SERVICE_CONFIG_ROWS(default_listen, default_metrics)                                                 \
+    {.key = "listen",                                                                                        \
+     .type = CONF_STRING,                                                                                    \
+     .offset = offsetof(struct service_config, listen),                                                      \
+     .fallback = (default_listen),                                                                           \
+     .help = "Address and port of the gRPC service."},                                                       \
+        {.key = "tls.insecure",                                                                              \
+         .type = CONF_BOOL,                                                                                  \
+         .offset = offsetof(struct service_config, insecure),                                                \
+         .fallback = "false",                                                                                \
+         .help = "Serve without TLS. Accepted on loopback only."},                                           \
+        {.key = "tls.ca",                                                                                    \
+         .type = CONF_STRING,                                                                                \
+         .offset = offsetof(struct service_config, tls_ca),                                                  \
+         .help = "PEM file of the authority that peers' certificates must chain to."},                       \
+        {.key = "tls.cert",                                                                                  \
+         .type = CONF_STRING,                                                                                \
+         .offset = offsetof(struct service_config, tls_cert),                                                \
+         .help = "PEM file of this service's certificate chain."},                                           \
+        {.key = "tls.key",                                                                                   \
+         .type = CONF_STRING,                                                                                \
+         .offset = offsetof(struct service_config, tls_key),                                                 \
+         .help = "PEM file of this service's private key."},                                                 \
+        {.key = "log.level",                                                                                 \
+         .type = CONF_STRING,                                                                                \
+         .offset = offsetof(struct service_config, log_level),                                               \
+         .fallback = "info",                                                                                 \
+         .help = "Least level that is written: debug, info, warn or error."},                                \
+        {.key = "log.format",                                                                                \
+         .type = CONF_STRING,                                                                                \
+         .offset = offsetof(struct service_config, log_format),                                              \
+         .fallback = "text",                                                                                 \
+         .help = "text, or json with one object a line."},                                                   \
+        {.key = "metrics.listen",                                                                            \
+         .type = CONF_STRING,                                                                                \
+         .offset = offsetof(struct service_config, metrics_listen),                                          \
+         .fallback = (default_metrics),                                                                      \
+         .help = "Address of the Prometheus endpoint /metrics; empty: none."},                               \
+        {.key = "limits.max_message_bytes",                                                                  \
+         .type = CONF_INT,                                                                                   \
+         .offset = offsetof(struct service_config, max_message_bytes),                                       \
+         .fallback = "131072",                                                                               \
+         .least = 1024,                                                                                      \
+         .most = 16777216,                                                                                   \
+         .help = "Largest request that is read."},                                                           \
+        {.key = "limits.max_in_flight",                                                                      \
+         .type = CONF_INT,                                                                                   \
+         .offset = offsetof(struct service_config, max_in_flight),                                           \
+         .fallback = "1024",                                                                                 \
+         .least = 1,                                                                                         \
+         .most = 65536,                                                                                      \
+         .help = "Calls in flight; one more is answered RESOURCE_EXHAUSTED."},                               \
+        {.key = "limits.worker_count",                                                                       \
+         .type = CONF_INT,                                                                                   \
+         .offset = offsetof(struct service_config, worker_count),                                            \
+         .fallback = "4",                                                                                    \
+         .least = 1,                                                                                         \
+         .most = 256,                                                                                        \
+         .help = "Threads that run unary handlers."},                                                        \
+        {.key = "drain.lame_duck_ms",                                                                        \
+         .type = CONF_INT,                                                                                   \
+         .offset = offsetof(struct service_config, lame_duck_ms),                                            \
+         .fallback = "300",                                                                                  \
+         .least = 0,                                                                                         \
+         .most = 60000,                                                                                      \
+         .help = "Time between telling clients to leave and refusing new calls."},                           \
+    {                                                                                                        \
+        .key = "drain.grace_ms", .type = CONF_INT, .offset = offsetof(struct service_config, drain_ms),      \
+        .fallback = "5000", .least = 0, .most = 600000,                                                      \
+        .help = "Time that calls in flight have to finish before they are cancelled."                        \
+    }
 
 struct service_spec {
-    const char *name;             /* "posward-posv" */
-    const char *summary;          /* one sentence for --help */
-    const struct conf_row *rows;  /* SERVICE_CONFIG_ROWS, then the daemon's own, then CONF_END */
-    size_t config_bytes;          /* of the struct whose first member is struct service_config */
-    /* Open what the daemon needs and add its services to `server`. */
+    const char *name;            /* "posward-posv" */
+    const char *summary;         /* one sentence for --help */
+    const struct conf_row *rows; /* SERVICE_CONFIG_ROWS, then the daemon's own, then CONF_END */
+    size_t config_bytes;         /* of the struct whose first member is struct service_config */
+    /* Refuse what rows cannot: keys that contradict each other, files that are missing. Opens nothing; runs
+     * for
+     * --check-config too, with the daemon's whole struct. NULL: nothing to check. */
+    enum err_code (*check)(const void *config, struct err *e);
+    /* Open what the daemon needs and add its services to `server`. `config` lives until after `stop`. */
     enum err_code (*start)(const void *config, struct rpc_server *server, void **out_state, struct err *e);
     /* Runs after the server listens; NULL: nothing. Health is NOT_SERVING until it returns. */
     enum err_code (*serve)(void *state, struct rpc_server *server, struct err *e);
-    void (*drain)(void *state);   /* before the gRPC server drains: stop own listeners; NULL: nothing */
-    void (*reload)(void *state);  /* SIGHUP; NULL: ignored with a log line */
-    void (*stop)(void *state);    /* after the gRPC server is down; accepts NULL */
-    /* Append own metrics as Prometheus text; NULL: none. The common ones are there already. */
+    /* As rpc_authorise_fn, with the state that `start` made. Any thread. NULL: everyone who can connect. */
+    enum err_code (*authorise)(void *state, const struct rpc_peer *peer, const char *path, struct err *e);
+    void (*drain)(
+        void *state); /* before the gRPC server drains: stop own listeners, if any run; NULL: nothing */
+    void (*reload)(void *state); /* SIGHUP; NULL: ignored with a log line */
+    void (*stop)(void *state);   /* after the gRPC server is down; accepts NULL */
+    /* Append own metrics as Prometheus text; NULL: none. The common ones are there already. Runs on the
+     * endpoint's thread, from the end of `serve` until before `stop`. */
     void (*metrics)(void *state, FILE *out);
-    /* Another mode of the binary, chosen by argv[1], such as "--keeper": called before anything else. NULL: none. */
+    /* Another mode of the binary, chosen by argv[1], such as "--keeper": called before anything else. NULL:
+     * none. */
     const char *mode_option;
     int (*mode_main)(int argc, char **argv);
 };

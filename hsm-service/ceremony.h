@@ -1,0 +1,37 @@
+/* A key ceremony: `posward key init` and `posward key load-components` work on the token themselves, on the
+ * HSM host, by the service's own configuration file. The process locks its memory, dumps no core and cannot
+ * be traced. */
+#ifndef POSWARD_HSM_SERVICE_CEREMONY_H
+#define POSWARD_HSM_SERVICE_CEREMONY_H
+
+#include "hsm-service/config.h"
+#include "p11/keys.h"
+
+struct cli;
+
+struct ceremony {
+    struct hsm_config config;
+    struct tok *tok; /* open, keys loaded */
+};
+/* Read the configuration, harden the process, log in, find the keys. */
+enum err_code ceremony_init(struct ceremony *c, const char *config_path, struct err *e) MUST_CHECK;
+/* Accepts a zeroed one. */
+void ceremony_drop(struct ceremony *c);
+/* The key of that name, when the token has it. */
+bool ceremony_find(const struct ceremony *c, const struct tok_key_name *name, struct tok_key_info *out_info);
+/* "05A1F2", or "-" for a key without. */
+void ceremony_kcv_text(const struct tok_key_info *info, char out_text[7]);
+/* What to do so that the service sees the change. */
+void ceremony_say_next(void);
+
+/* "tdes", "aes-128", "aes-256"; "psam-master", ... */
+enum err_code ceremony_suite(const char *text, enum tok_suite *out_suite, struct err *e) MUST_CHECK;
+enum err_code ceremony_role(const char *text, enum tok_role *out_role, struct err *e) MUST_CHECK;
+/* A zone's name for `name`, of which the role tells whether it needs one. */
+enum err_code ceremony_zone(const char *zone, struct tok_key_name *name, struct err *e) MUST_CHECK;
+
+/* The commands; as struct cli_command's run. */
+enum err_code ceremony_key_init(struct cli *cli, int argc, char **argv, struct err *e) MUST_CHECK;
+enum err_code ceremony_load_components(struct cli *cli, int argc, char **argv, struct err *e) MUST_CHECK;
+
+#endif

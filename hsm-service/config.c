@@ -1,0 +1,91 @@
+#include "hsm-service/config.h"
+
+#include "hsm-service/ipc.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define TEXT(field)   .type = CONF_STRING, .offset = offsetof(struct hsm_config, field)
+#define NUMBER(field) .type = CONF_INT, .offset = offsetof(struct hsm_config, field)
+
+const struct conf_row hsm_config_rows[] = {
+    SERVICE_CONFIG_ROWS("127.0.0.1:7001", "127.0.0.1:7101"),
+    {.key = "token.module",
+     TEXT(token_module),
+     .required = true,
+     .help = "The PKCS#11 module: the vendor's library."},
+    {.key = "token.label",
+     TEXT(token_label),
+     .required = true,
+     .help = "Label of the token; slot numbers change."},
+    {.key = "token.serial",
+     TEXT(token_serial),
+     .help = "Serial number, where several tokens have the label."},
+    {.key = "token.pin_file",
+     TEXT(token_pin_file),
+     .required = true,
+     .help = "File of mode 0400 or 0600 whose first line is the token's user PIN."},
+    {.key = "token.init_string",
+     TEXT(token_init_string),
+     .help = "What the module takes at initialisation, such as NSS softoken's configdir='sql:DIR'."},
+    {.key = "token.lock_file",
+     TEXT(token_lock_file),
+     .help =
+         "Lock held while a process initialises and logs in; all processes of a token must name the same."},
+    {.key = "keepers.count",
+     NUMBER(keeper_count),
+     .fallback = "2",
+     .least = 1,
+     .most = HSM_KEEPERS_MOST,
+     .help = "Processes that hold the token. One per core for a software token."},
+    {.key = "keepers.sessions",
+     NUMBER(keeper_sessions),
+     .fallback = "2",
+     .least = 1,
+     .most = HSM_SESSIONS_MOST,
+     .help = "Sessions and threads of each keeper: few for a software token, about 30 for a network HSM."},
+    {.key = "keepers.retire_after",
+     NUMBER(retire_after),
+     .fallback = "200000",
+     .least = 1,
+     .most = INT64_MAX,
+     .help = "Operations after which a keeper is replaced; bounds what a module leaks."},
+    {.key = "keepers.hang_ms",
+     NUMBER(hang_ms),
+     .fallback = "10000",
+     .least = 100,
+     .most = 600000,
+     .help =
+         "A call that a keeper works on for longer is taken for hung: the keeper is killed and replaced."},
+    {.key = "keepers.start_ms",
+     NUMBER(start_ms),
+     .fallback = "60000",
+     .least = 1000,
+     .most = 600000,
+     .help = "Time that a keeper has to log in, try the token and load the keys."},
+    {.key = "keepers.environment",
+     TEXT(keeper_environment),
+     .fallback = "SOFTHSM2_CONF HOME TZ",
+     .help = "Variables that keepers inherit, separated by spaces; they get no others."},
+    {.key = "policy.exposure",
+     TEXT(exposure),
+     .fallback = "any",
+     .help = "in_token refuses every way that shows a clear key or PIN to the keeper; any allows it, and "
+             "says so."},
+    CONF_END};
+
+bool hsm_config_in_token(const struct hsm_config *config)
+{
+    return strcmp(config->exposure, "in_token") == 0;
+}
+
+enum err_code hsm_config_check(const void *config, struct err *e)
+{
+    const struct hsm_config *const c = config;
+    if (strcmp(c->exposure, "any") != 0 && !hsm_config_in_token(c))
+        return err_set(e, ERR_INPUT, "policy.exposure is '%.20s'; it must be any or in_token", c->exposure);
+    if (c->service.max_message_bytes > IPC_REQUEST_BYTES)
+        return err_set(e, ERR_INPUT, "limits.max_message_bytes is %lld; keepers take at most %d",
+                       (long long)c->service.max_message_bytes, IPC_REQUEST_BYTES);
+    return ERR_OK;
+}

@@ -1,0 +1,27 @@
+/* The HSM service's configuration: what every daemon has, then its own. Documented in deploy/config/hsm.yaml.
+ */
+#ifndef POSWARD_HSM_SERVICE_CONFIG_H
+#define POSWARD_HSM_SERVICE_CONFIG_H
+
+#include "run/service.h"
+
+#define HSM_KEEPERS_MOST  32
+#define HSM_SESSIONS_MOST 64
+
+struct hsm_config {
+    struct service_config service; /* first */
+    char *token_module, *token_label, *token_serial, *token_pin_file, *token_init_string, *token_lock_file;
+    int64_t keeper_count, keeper_sessions, retire_after, hang_ms, start_ms;
+    char *keeper_environment; /* names of variables, separated by spaces */
+    char *exposure;           /* "any", "in_token" */
+};
+
+extern const struct conf_row hsm_config_rows[];
+
+/* What rows cannot say: exposure's values, and that the RPC limit fits the keepers' packets. `config` is a
+ * struct hsm_config. */
+enum err_code hsm_config_check(const void *config, struct err *e) MUST_CHECK;
+/* policy.exposure = in_token. */
+bool hsm_config_in_token(const struct hsm_config *config);
+
+#endif

@@ -1,0 +1,257 @@
+#include "hsm-service/front/state.h"
+
+#include "base/clock.h"
+#include "base/secret.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void front_call_free(struct front_call *call)
+{
+    if (call == NULL)
+        return;
+    if (call->packet != NULL)
+        secret_wipe(call->packet, call->packet_len); /* may hold track data */
+    free(call->packet);
+    free(call);
+}
+
+void front_answer_failed(struct front_calls *failed)
+{
+    struct front_call *call;
+    while ((call = TAILQ_FIRST(failed)) != NULL) {
+        TAILQ_REMOVE(failed, call, link);
+        if (call->rpc != NULL)
+            rpc_call_fail(call->rpc, &call->outcome);
+        front_call_free(call);
+    }
+}
+
+static int64_t deadline_of(const struct rpc_call *rpc)
+{
+    const int64_t left = rpc_call_left_ms(rpc), now = clock_monotonic_ms();
+    return left > INT64_MAX - now ? INT64_MAX : now + left;
+}
+
+static enum err_code pack_call(struct front_call *call, const struct ipc_frame *frame, struct err *e)
+{
+    const size_t capacity = IPC_HEADER_BYTES + frame->identity_len + frame->traceparent_len + frame->body_len;
+    call->packet = malloc(capacity);
+    if (call->packet == NULL)
+        return err_set(e, ERR_LIMIT, "no memory for a call");
+    return ipc_encode(frame, call->packet, capacity, &call->packet_len, e);
+}
+
+static enum err_code make_call(struct rpc_call *rpc, const struct ipc_frame *frame,
+                               struct front_call **out_call, struct err *e)
+{
+    struct front_call *const call = calloc(1, sizeof *call);
+    if (call == NULL)
+        return err_set(e, ERR_LIMIT, "no memory for a call");
+    *call = (struct front_call){.rpc = rpc, .id = frame->request_id, .deadline_ms = frame->deadline_ms};
+    if (pack_call(call, frame, e) != ERR_OK) {
+        front_call_free(call);
+        return e->code;
+    }
+    *out_call = call;
+    return ERR_OK;
+}
+
+bool front_may_wait(const struct front *f)
+{
+    return f->ever_ready && !f->start_failed && !f->halted && !f->stopping;
+}
+
+/* Why no keeper is there, for the caller. */
+static enum err_code say_unavailable(const struct front *f, struct err *e)
+{
+    if (f->stopping)
+        return err_set(e, ERR_UNAVAILABLE, "the HSM service is stopping");
+    if (f->halted)
+        return err_set(e, ERR_UNAVAILABLE,
+                       "no keeper: the token refused the login (%.110s); mend token.pin_file, "
+                       "then send SIGHUP",
+                       f->start_error.note);
+    if (f->start_failed)
+        return err_set(e, ERR_UNAVAILABLE, "no keeper: %.150s; it is tried again", f->start_error.note);
+    return err_set(e, ERR_UNAVAILABLE, "no keeper is ready yet: the first one is starting");
+}
+
+/* The ready keeper with the fewest calls that has room for one more. */
+static struct front_keeper *least_loaded(struct front *f)
+{
+    struct front_keeper *best = NULL;
+    for (size_t i = 0; i < FRONT_KEEPERS; i++) {
+        struct front_keeper *const k = &f->keepers[i];
+        if (k->state == KEEPER_READY && !k->broken && k->load < f->window &&
+            (best == NULL || k->load < best->load))
+            best = k;
+    }
+    return best;
+}
+
+/* True when the call left the queue. */
+static bool send_first(struct front *f, struct front_keeper *k, struct front_call *call)
+{
+    struct err e = {0};
+    const enum err_code code = ipc_send(k->fd, call->packet, call->packet_len, false, &e);
+    if (code == ERR_OK) {
+        TAILQ_REMOVE(&f->waiting, call, link);
+        TAILQ_INSERT_TAIL(&k->calls, call, link);
+        k->load++;
+        call->sent_ms = clock_monotonic_ms();
+    } else if (code != ERR_LIMIT) {
+        k->broken = true;
+        call->deaths += code != ERR_UNAVAILABLE; /* the packet itself may be what the socket does not take */
+    }
+    return code == ERR_OK;
+}
+
+void front_pump(struct front *f, struct front_calls *out_failed)
+{
+    struct front_call *call;
+    while ((call = TAILQ_FIRST(&f->waiting)) != NULL) {
+        if (rpc_call_cancelled(call->rpc)) {
+            TAILQ_REMOVE(&f->waiting, call, link);
+            (void)err_set(&call->outcome, ERR_CANCELLED, "the client went away");
+            TAILQ_INSERT_TAIL(out_failed, call, link);
+            continue;
+        }
+        if (call->deaths >= FRONT_DEATHS_MOST) {
+            TAILQ_REMOVE(&f->waiting, call, link);
+            (void)err_set(&call->outcome, ERR_INTERNAL, "%u keepers did not take this call", call->deaths);
+            TAILQ_INSERT_TAIL(out_failed, call, link);
+            continue;
+        }
+        struct front_keeper *const k = least_loaded(f);
+        if (k == NULL || (!send_first(f, k, call) && !k->broken))
+            return; /* all are busy: an answer, or the next tick, comes back here */
+    }
+}
+
+void front_take(struct front *f, struct rpc_call *rpc, uint16_t method, const uint8_t *body, size_t len)
+{
+    struct err e = {0};
+    const struct rpc_peer *const peer = rpc_call_peer(rpc);
+    const char *const identity = peer != NULL && peer->identity != NULL ? peer->identity : "";
+    const char *const traceparent = rpc_call_traceparent(rpc);
+    struct ipc_frame frame = {.kind = IPC_REQUEST,
+                              .method = method,
+                              .deadline_ms = deadline_of(rpc),
+                              .identity = identity,
+                              .identity_len = strlen(identity),
+                              .traceparent = traceparent,
+                              .traceparent_len = strlen(traceparent),
+                              .body = body,
+                              .body_len = len};
+    if (frame.traceparent_len > IPC_TRACEPARENT_BYTES)
+        frame.traceparent_len = 0; /* not one of version 00: a trace is no reason to refuse a call */
+    frame.request_id = atomic_fetch_add(&f->next_id, 1);
+    struct front_call *call = NULL;
+    if (make_call(rpc, &frame, &call, &e) != ERR_OK) {
+        rpc_call_fail(rpc, &e);
+        return;
+    }
+    struct front_calls failed = TAILQ_HEAD_INITIALIZER(failed);
+    pthread_mutex_lock(&f->lock);
+    if (f->ready > 0 || front_may_wait(f)) {
+        TAILQ_INSERT_TAIL(&f->waiting, call, link);
+        front_pump(f, &failed);
+    } else {
+        (void)say_unavailable(f, &call->outcome);
+        TAILQ_INSERT_TAIL(&failed, call, link);
+    }
+    pthread_mutex_unlock(&f->lock);
+    front_answer_failed(&failed);
+}
+
+struct front_call *front_answered(struct front_keeper *k, uint64_t id)
+{
+    struct front_call *call;
+    TAILQ_FOREACH(call, &k->calls, link)
+    {
+        if (call->id != id)
+            continue;
+        TAILQ_REMOVE(&k->calls, call, link);
+        k->load--;
+        return call;
+    }
+    return NULL;
+}
+
+void front_orphan(struct front *f, struct front_keeper *k, int64_t hung_before_ms,
+                  struct front_calls *out_failed)
+{
+    struct front_call *call;
+    /* From the last to the first, so that the queue's head keeps the order of arrival. */
+    while ((call = TAILQ_LAST(&k->calls, front_calls)) != NULL) {
+        TAILQ_REMOVE(&k->calls, call, link);
+        k->load--;
+        call->deaths += call->sent_ms < hung_before_ms;
+        if (call->rpc == NULL) {
+            front_call_free(call);
+        } else if (call->deaths >= FRONT_DEATHS_MOST) {
+            (void)err_set(&call->outcome, ERR_INTERNAL,
+                          "%u keepers ended while they worked on this call; it is not tried again",
+                          call->deaths);
+            TAILQ_INSERT_TAIL(out_failed, call, link);
+        } else {
+            TAILQ_INSERT_HEAD(&f->waiting, call, link);
+            f->retried++;
+        }
+    }
+}
+
+/* Sets the outcome of a call that need not go on. */
+static bool is_over(struct front_call *call, int64_t now_ms)
+{
+    if (call->rpc == NULL)
+        return false;
+    if (now_ms >= call->deadline_ms)
+        (void)err_set(&call->outcome, ERR_TIMEOUT, "the deadline passed before a keeper answered");
+    else if (rpc_call_cancelled(call->rpc))
+        (void)err_set(&call->outcome, ERR_CANCELLED, "the client went away");
+    else
+        return false;
+    return true;
+}
+
+/* A stand-in carries the answer; the call itself stays until its keeper answers, which keeps load and hang
+ * right. */
+static void answer_early(struct front_call *call, struct front_calls *out_failed)
+{
+    struct front_call *const stand_in = calloc(1, sizeof *stand_in);
+    if (stand_in == NULL)
+        return; /* the next tick tries again */
+    stand_in->rpc = call->rpc;
+    stand_in->outcome = call->outcome;
+    call->rpc = NULL;
+    TAILQ_INSERT_TAIL(out_failed, stand_in, link);
+}
+
+void front_expire(struct front *f, int64_t now_ms, struct front_calls *out_failed)
+{
+    struct front_call *call, *next;
+    for (call = TAILQ_FIRST(&f->waiting); call != NULL; call = next) {
+        next = TAILQ_NEXT(call, link);
+        if (!is_over(call, now_ms))
+            continue;
+        TAILQ_REMOVE(&f->waiting, call, link);
+        TAILQ_INSERT_TAIL(out_failed, call, link);
+    }
+    for (size_t i = 0; i < FRONT_KEEPERS; i++)
+        if (f->keepers[i].load > 0)
+            TAILQ_FOREACH(call, &f->keepers[i].calls, link)
+    if (is_over(call, now_ms))
+        answer_early(call, out_failed);
+}
+
+void front_flush(struct front *f, struct front_calls *out_failed)
+{
+    struct front_call *call;
+    while ((call = TAILQ_FIRST(&f->waiting)) != NULL) {
+        TAILQ_REMOVE(&f->waiting, call, link);
+        (void)say_unavailable(f, &call->outcome);
+        TAILQ_INSERT_TAIL(out_failed, call, link);
+    }
+}

@@ -1,0 +1,245 @@
+#include "hsm-service/front/front.h"
+
+#include "base/clock.h"
+#include "hsm-service/front/state.h"
+#include "posward/hsm/v1/hsm.pb-c.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define ECHO_BYTES     65536 /* largest payload of Echo */
+#define FIRST_START_MS 15000 /* front_serve waits so long for the first keeper */
+
+typedef Posward__Hsm__V1__EchoRequest EchoRequest;
+typedef Posward__Hsm__V1__EchoResponse EchoResponse;
+typedef Posward__Hsm__V1__GetStatusResponse GetStatusResponse;
+
+static void finish_packed(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct err e = {0};
+    const size_t len = protobuf_c_message_get_packed_size(message);
+    uint8_t *const bytes = malloc(len + 1); /* an empty message packs to nothing */
+    if (bytes == NULL) {
+        (void)err_set(&e, ERR_LIMIT, "no memory for the answer");
+        rpc_call_fail(call, &e);
+        return;
+    }
+    protobuf_c_message_pack(message, bytes);
+    rpc_call_finish(call, bytes, len);
+    free(bytes);
+}
+
+static void fail(struct rpc_call *call, const char *note)
+{
+    struct err e = {0};
+    (void)err_set(&e, ERR_INPUT, "%s", note);
+    rpc_call_fail(call, &e);
+}
+
+static void answer_echo(struct front *f, struct rpc_call *call, const uint8_t *bytes, size_t len)
+{
+    (void)f;
+    EchoRequest *const request = posward__hsm__v1__echo_request__unpack(NULL, len, bytes);
+    if (request == NULL) {
+        fail(call, "the message is not a posward.hsm.v1.EchoRequest");
+        return;
+    }
+    EchoResponse response = POSWARD__HSM__V1__ECHO_RESPONSE__INIT;
+    response.payload = request->payload;
+    if (request->payload.len > ECHO_BYTES)
+        fail(call, "payload has more than 65536 bytes");
+    else
+        finish_packed(call, &response.base);
+    posward__hsm__v1__echo_request__free_unpacked(request, NULL);
+}
+
+static void answer_status(struct front *f, struct rpc_call *call, const uint8_t *bytes, size_t len)
+{
+    (void)bytes;
+    (void)len;
+    char version[] = POSWARD_VERSION;
+    GetStatusResponse status = POSWARD__HSM__V1__GET_STATUS_RESPONSE__INIT;
+    const struct rpc_server_counts counts = rpc_server_counts(f->server);
+    status.version = version;
+    status.uptime_s = (clock_monotonic_ms() - f->start_ms) / 1000;
+    status.keepers_wanted = (uint32_t)f->config->keeper_count;
+    status.calls_ok = counts.ok;
+    status.calls_failed = counts.failed;
+    status.in_flight = counts.in_flight;
+    pthread_mutex_lock(&f->lock);
+    status.keepers = f->ready;
+    status.keeper_restarts = f->restarts;
+    pthread_mutex_unlock(&f->lock);
+    finish_packed(call, &status.base);
+}
+
+/* What the front answers by itself; all else goes to a keeper. */
+static const struct own_method {
+    const ProtobufCServiceDescriptor *service;
+    const char *name;
+    void (*answer)(struct front *f, struct rpc_call *call, const uint8_t *bytes, size_t len);
+} own_methods[] = {
+    {&posward__hsm__v1__data_plane__descriptor, "Echo", answer_echo},
+    {&posward__hsm__v1__control__descriptor, "GetStatus", answer_status},
+};
+
+static const struct own_method *find_own(const ProtobufCServiceDescriptor *service, unsigned index)
+{
+    for (size_t i = 0; i < sizeof own_methods / sizeof own_methods[0]; i++)
+        if (own_methods[i].service == service &&
+            strcmp(own_methods[i].name, service->methods[index].name) == 0)
+            return &own_methods[i];
+    return NULL;
+}
+
+static void take_data(void *context, struct rpc_call *call, unsigned index, const uint8_t *bytes, size_t len)
+{
+    const struct own_method *const own = find_own(&posward__hsm__v1__data_plane__descriptor, index);
+    if (own != NULL)
+        own->answer(context, call, bytes, len);
+    else
+        front_take(context, call, IPC_METHOD(IPC_DATA_PLANE, index), bytes, len);
+}
+
+static void take_control(void *context, struct rpc_call *call, unsigned index, const uint8_t *bytes,
+                         size_t len)
+{
+    const struct own_method *const own = find_own(&posward__hsm__v1__control__descriptor, index);
+    if (own != NULL)
+        own->answer(context, call, bytes, len);
+    else
+        front_take(context, call, IPC_METHOD(IPC_CONTROL, index), bytes, len);
+}
+
+static struct front *make_front(const struct hsm_config *config, struct rpc_server *server)
+{
+    struct front *const f = calloc(1, sizeof *f);
+    if (f == NULL)
+        return NULL;
+    f->config = config;
+    f->server = server;
+    f->start_ms = clock_monotonic_ms();
+    f->wake_fd = -1;
+    f->window = 2 * (unsigned)config->keeper_sessions; /* one at work and one at hand for each session */
+    atomic_init(&f->next_id, 1);
+    TAILQ_INIT(&f->waiting);
+    for (size_t i = 0; i < FRONT_KEEPERS; i++)
+        TAILQ_INIT(&f->keepers[i].calls);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&f->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&f->lock, NULL);
+    return f;
+}
+
+enum err_code front_start(const void *config, struct rpc_server *server, void **out_front, struct err *e)
+{
+    struct front *const f = make_front(config, server);
+    if (f == NULL)
+        return err_set(e, ERR_LIMIT, "no memory for the front");
+    enum err_code code =
+        rpc_server_add_raw(server, &posward__hsm__v1__data_plane__descriptor, take_data, f, e);
+    if (code == ERR_OK)
+        code = rpc_server_add_raw(server, &posward__hsm__v1__control__descriptor, take_control, f, e);
+    if (code == ERR_OK)
+        code = front_loop_start(f, e);
+    if (code != ERR_OK) {
+        front_stop(f);
+        return code;
+    }
+    *out_front = f;
+    return ERR_OK;
+}
+
+enum err_code front_serve(void *front, struct rpc_server *server, struct err *e)
+{
+    (void)server;
+    (void)e;
+    struct front *const f = front;
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += FIRST_START_MS / 1000;
+    pthread_mutex_lock(&f->lock);
+    while (f->ready == 0 && !f->start_failed)
+        if (pthread_cond_timedwait(&f->changed, &f->lock, &until) == ETIMEDOUT)
+            break;
+    pthread_mutex_unlock(&f->lock);
+    return ERR_OK; /* without a keeper the service runs, says NOT_SERVING, and goes on trying */
+}
+
+void front_reload(void *front)
+{
+    struct front *const f = front;
+    pthread_mutex_lock(&f->lock);
+    f->reload = true;
+    pthread_mutex_unlock(&f->lock);
+    front_wake(f);
+}
+
+void front_drain(void *front)
+{
+    struct front *const f = front;
+    pthread_mutex_lock(&f->lock);
+    f->draining = true;
+    pthread_mutex_unlock(&f->lock);
+}
+
+void front_stop(void *front)
+{
+    struct front *const f = front;
+    if (f == NULL)
+        return;
+    struct front_calls failed = TAILQ_HEAD_INITIALIZER(failed);
+    pthread_mutex_lock(&f->lock);
+    f->stopping = true;
+    f->draining = true;
+    pthread_mutex_unlock(&f->lock);
+    if (f->loop_runs)
+        front_wake(f);
+    front_loop_join(f);
+    for (size_t i = 0; i < FRONT_KEEPERS; i++)
+        front_orphan(f, &f->keepers[i], INT64_MIN, &failed);
+    front_flush(f, &failed);
+    front_answer_failed(&failed);
+    pthread_cond_destroy(&f->changed);
+    pthread_mutex_destroy(&f->lock);
+    free(f);
+}
+
+void front_metrics(void *front, FILE *out)
+{
+    struct front *const f = front;
+    unsigned waiting = 0, with_keepers = 0;
+    struct front_call *call;
+    pthread_mutex_lock(&f->lock);
+    TAILQ_FOREACH(call, &f->waiting, link)
+    waiting++;
+    for (size_t i = 0; i < FRONT_KEEPERS; i++)
+        with_keepers += f->keepers[i].load;
+    const unsigned ready = f->ready;
+    const uint64_t restarts = f->restarts, retirements = f->retirements, retried = f->retried;
+    pthread_mutex_unlock(&f->lock);
+    const struct {
+        const char *name, *type, *help;
+        unsigned long long value;
+    } rows[] = {
+        {"posward_hsm_keepers_ready", "gauge", "Keepers that take calls.", ready},
+        {"posward_hsm_keepers_wanted", "gauge", "Keepers that the configuration asks for.",
+         (unsigned long long)f->config->keeper_count},
+        {"posward_hsm_keeper_restarts_total", "counter", "Keepers that ended unasked or were killed.",
+         restarts},
+        {"posward_hsm_keeper_retirements_total", "counter", "Keepers replaced after keepers.retire_after.",
+         retirements},
+        {"posward_hsm_calls_retried_total", "counter", "Calls handed to another keeper when theirs ended.",
+         retried},
+        {"posward_hsm_calls_waiting", "gauge", "Calls that wait for a keeper.", waiting},
+        {"posward_hsm_calls_with_keepers", "gauge", "Calls that a keeper has.", with_keepers},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        fprintf(out, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", rows[i].name, rows[i].help, rows[i].name,
+                rows[i].type, rows[i].name, rows[i].value);
+}

@@ -1,0 +1,24 @@
+/* The front: terminates gRPC and passes packed messages to keepers. It holds no key and loads no token
+ * module.
+ *
+ * The functions are those of struct service_spec. */
+#ifndef POSWARD_HSM_SERVICE_FRONT_FRONT_H
+#define POSWARD_HSM_SERVICE_FRONT_FRONT_H
+
+#include "hsm-service/config.h"
+
+/* Add the services and start the keepers; does not wait for one. `config` (struct hsm_config) is borrowed. */
+enum err_code front_start(const void *config, struct rpc_server *server, void **out_front,
+                          struct err *e) MUST_CHECK;
+/* Wait until the first keeper is ready or could not start, so that a service that reports itself up mostly
+ * is. */
+enum err_code front_serve(void *front, struct rpc_server *server, struct err *e) MUST_CHECK;
+/* Replace every keeper in turn, so that new keys are seen; lifts the halt after a wrong PIN. */
+void front_reload(void *front);
+/* Leave the health answer alone from now on. */
+void front_drain(void *front);
+/* Let keepers go and wait for them. Accepts NULL. */
+void front_stop(void *front);
+void front_metrics(void *front, FILE *out);
+
+#endif

@@ -1,0 +1,270 @@
+/* Which keepers there are: a plan that is looked at again on every tick, not a chain of events.
+ *
+ * Wanted are keepers.count fresh keepers. One start at a time, since starts of a token that overlap fail now
+ * and then. A stale keeper goes on taking calls until its successor is ready. */
+#include "hsm-service/front/state.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BACK_OFF_FIRST_MS 100
+#define BACK_OFF_MOST_MS  30000
+#define SHORT_LIFE_MS     10000 /* a keeper that dies younger counts as a failure in a row */
+
+static void set_state(struct front *f, struct front_keeper *k, enum keeper_state state)
+{
+    f->ready -= k->state == KEEPER_READY;
+    f->ready += state == KEEPER_READY;
+    k->state = state;
+    k->since_ms = clock_monotonic_ms();
+}
+
+static void back_off(struct front *f)
+{
+    int64_t wait_ms = BACK_OFF_FIRST_MS;
+    for (unsigned i = 0; i < f->failures && wait_ms < BACK_OFF_MOST_MS; i++)
+        wait_ms *= 2;
+    f->failures++;
+    f->next_start_ms = clock_monotonic_ms() + (wait_ms < BACK_OFF_MOST_MS ? wait_ms : BACK_OFF_MOST_MS);
+}
+
+static void log_keeper(enum log_level level, const char *event, const struct front_keeper *k,
+                       const char *reason)
+{
+    log_event(level, event, LOG_INT("keeper", k->number), LOG_INT("pid", k->pid), LOG_STR("reason", reason),
+              LOG_INT("operations", k->operations));
+}
+
+static void close_socket(struct front *f, struct front_keeper *k)
+{
+    close(k->fd);
+    k->fd = -1;
+    set_state(f, k, KEEPER_ENDING);
+}
+
+/* A start that failed: those who wait hear why, and nothing is tried in a tight loop. */
+static void note_failed_start(struct front *f, const struct err *e, struct front_calls *out_failed)
+{
+    f->start_error = *e;
+    f->start_failed = true;
+    f->halted = e->code == ERR_UNAUTHENTICATED;
+    back_off(f);
+    if (f->halted)
+        log_failure(LOG_ERROR,
+                    "keepers are halted: the token refused the login; mend token.pin_file, send SIGHUP", e);
+    if (f->ready == 0)
+        front_flush(f, out_failed);
+    pthread_cond_broadcast(&f->changed);
+}
+
+void front_keeper_ready(struct front *f, struct front_keeper *k, const struct ipc_frame *frame)
+{
+    char text[256];
+    const char *const line = text;
+    snprintf(text, sizeof text, "%.*s",
+             (int)(frame->body_len < sizeof text ? frame->body_len : sizeof text - 1),
+             (const char *)frame->body);
+    log_event(LOG_INFO, "keeper ready", LOG_INT("keeper", k->number), LOG_INT("pid", k->pid),
+              LOG_STR("token", line), LOG_INT("took_ms", clock_monotonic_ms() - k->since_ms));
+    set_state(f, k, KEEPER_READY);
+    f->ever_ready = true;
+    f->start_failed = false;
+    pthread_cond_broadcast(&f->changed);
+}
+
+void front_keeper_start_failed(struct front *f, struct front_keeper *k, const struct ipc_frame *frame,
+                               struct front_calls *out_failed)
+{
+    struct err e = {0};
+    (void)err_native(&e, frame->error, (long)frame->native, "%.*s",
+                     (int)(frame->body_len < 199 ? frame->body_len : 199), (const char *)frame->body);
+    log_failure(LOG_ERROR, "keeper could not start", &e, LOG_INT("keeper", k->number),
+                LOG_INT("pid", k->pid));
+    close_socket(f, k);
+    note_failed_start(f, &e, out_failed);
+}
+
+void front_keeper_lost(struct front *f, struct front_keeper *k, const char *reason,
+                       struct front_calls *out_failed)
+{
+    const int64_t now_ms = clock_monotonic_ms();
+    const enum keeper_state was = k->state;
+    const int64_t lived_ms = now_ms - k->since_ms;
+    log_keeper(LOG_WARN, "keeper lost", k, reason);
+    (void)kill(k->pid,
+               SIGKILL); /* what lost its socket, or is not trusted any more, does not keep the token */
+    close_socket(f, k);
+    f->restarts++;
+    if (was == KEEPER_STARTING) {
+        struct err e = {0};
+        (void)err_set(&e, ERR_UNAVAILABLE, "a keeper ended during its start: %s", reason);
+        note_failed_start(f, &e, out_failed);
+    } else if (lived_ms < SHORT_LIFE_MS) {
+        back_off(f);
+    } else {
+        f->failures = 0;
+    }
+    front_orphan(f, k, INT64_MAX, out_failed);
+    front_pump(f, out_failed);
+}
+
+/* A call that is with its keeper for too long. It, not its neighbours, is held to be the cause. */
+static void kill_hung(struct front *f, struct front_keeper *k, int64_t now_ms, struct front_calls *out_failed)
+{
+    const int64_t before_ms = now_ms - f->config->hang_ms;
+    const struct front_call *const oldest = TAILQ_FIRST(&k->calls);
+    if (oldest == NULL || oldest->sent_ms >= before_ms)
+        return;
+    front_orphan(f, k, before_ms, out_failed);
+    front_keeper_lost(f, k, "a call hung: keepers.hang_ms", out_failed);
+}
+
+/* A slot whose process ended is free again; one that stays too long is killed. */
+static void wait_for_end(struct front *f, struct front_keeper *k, int64_t now_ms)
+{
+    int status = 0;
+    const pid_t ended = waitpid(k->pid, &status, WNOHANG);
+    if (ended == 0) {
+        if (now_ms - k->since_ms > f->config->hang_ms)
+            (void)kill(k->pid, SIGKILL);
+        return;
+    }
+    char how[48] = "unknown";
+    if (ended == k->pid && WIFEXITED(status))
+        snprintf(how, sizeof how, "exit status %d", WEXITSTATUS(status));
+    else if (ended == k->pid && WIFSIGNALED(status))
+        snprintf(how, sizeof how, "signal %d", WTERMSIG(status));
+    log_keeper(LOG_INFO, "keeper ended", k, how);
+    set_state(f, k, KEEPER_NONE);
+}
+
+static void tend_one(struct front *f, struct front_keeper *k, int64_t now_ms, struct front_calls *out_failed)
+{
+    switch (k->state) {
+    case KEEPER_NONE:
+        return;
+    case KEEPER_STARTING:
+        if (now_ms - k->since_ms > f->config->start_ms)
+            front_keeper_lost(f, k, "its start took too long: keepers.start_ms", out_failed);
+        return;
+    case KEEPER_READY:
+        if (!k->stale && k->operations >= (uint64_t)f->config->retire_after) {
+            k->stale = true;
+            f->retirements++;
+        }
+        if (k->broken)
+            front_keeper_lost(f, k, "it does not take packets", out_failed);
+        else
+            kill_hung(f, k, now_ms, out_failed);
+        return;
+    case KEEPER_RETIRING:
+        if (k->load == 0)
+            close_socket(f, k); /* the keeper reads the end and finalises its module */
+        else
+            kill_hung(f, k, now_ms, out_failed);
+        return;
+    case KEEPER_ENDING:
+        wait_for_end(f, k, now_ms);
+        return;
+    }
+}
+
+static enum err_code start_keeper(struct front *f, struct front_keeper *k, struct err *e)
+{
+    int fds[2];
+    TRY(ipc_pair(fds, e));
+    pid_t pid = -1;
+    const enum err_code code = front_spawn(f->config, fds[1], &pid, e);
+    close(fds[1]);
+    if (code != ERR_OK) {
+        close(fds[0]);
+        return code;
+    }
+    *k = (struct front_keeper){.pid = pid, .fd = fds[0], .number = ++f->next_number};
+    TAILQ_INIT(&k->calls);
+    set_state(f, k, KEEPER_STARTING);
+    log_keeper(LOG_INFO, "keeper starting", k,
+               f->reload         ? "reload"
+               : f->restarts > 0 ? "replacement"
+                                 : "wanted");
+    return ERR_OK;
+}
+
+struct tally {
+    unsigned starting, fresh;
+    struct front_keeper *free_slot, *oldest_stale;
+};
+
+static struct tally count_keepers(struct front *f)
+{
+    struct tally t = {0};
+    for (size_t i = 0; i < FRONT_KEEPERS; i++) {
+        struct front_keeper *const k = &f->keepers[i];
+        t.starting += k->state == KEEPER_STARTING;
+        t.fresh += k->state == KEEPER_READY && !k->stale;
+        if (k->state == KEEPER_NONE && t.free_slot == NULL)
+            t.free_slot = k;
+        if (k->state == KEEPER_READY && k->stale &&
+            (t.oldest_stale == NULL || k->number < t.oldest_stale->number))
+            t.oldest_stale = k;
+    }
+    return t;
+}
+
+static void apply_reload(struct front *f, int64_t now_ms)
+{
+    f->reload = false;
+    f->halted = false;
+    f->failures = 0;
+    f->next_start_ms = now_ms;
+    for (size_t i = 0; i < FRONT_KEEPERS; i++)
+        f->keepers[i].stale = f->keepers[i].state == KEEPER_STARTING || f->keepers[i].state == KEEPER_READY;
+}
+
+void front_keepers_tend(struct front *f, int64_t now_ms, struct front_calls *out_failed)
+{
+    for (size_t i = 0; i < FRONT_KEEPERS; i++)
+        tend_one(f, &f->keepers[i], now_ms, out_failed);
+    if (f->stopping)
+        return;
+    if (f->reload)
+        apply_reload(f, now_ms);
+    const unsigned wanted = (unsigned)f->config->keeper_count;
+    struct tally t = count_keepers(f);
+    if (t.fresh < wanted && t.starting == 0 && !f->halted && now_ms >= f->next_start_ms &&
+        t.free_slot != NULL) {
+        struct err e = {0};
+        if (start_keeper(f, t.free_slot, &e) != ERR_OK) {
+            log_failure(LOG_ERROR, "keeper could not start", &e);
+            note_failed_start(f, &e, out_failed);
+        }
+    }
+    if (f->ready > wanted && t.oldest_stale != NULL) {
+        log_keeper(LOG_INFO, "keeper retires", t.oldest_stale, "its successor is ready");
+        set_state(f, t.oldest_stale, KEEPER_RETIRING);
+    }
+    front_pump(f, out_failed);
+}
+
+void front_keepers_release(struct front *f, int64_t now_ms)
+{
+    (void)now_ms;
+    for (size_t i = 0; i < FRONT_KEEPERS; i++)
+        if (f->keepers[i].state != KEEPER_NONE && f->keepers[i].state != KEEPER_ENDING)
+            close_socket(f, &f->keepers[i]);
+}
+
+bool front_keepers_gone(const struct front *f)
+{
+    for (size_t i = 0; i < FRONT_KEEPERS; i++)
+        if (f->keepers[i].state != KEEPER_NONE)
+            return false;
+    return true;
+}

@@ -1,0 +1,197 @@
+/* The front's one thread: reads what keepers say, and looks at the clock. */
+#include "hsm-service/front/state.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define TICK_MS        20 /* deadlines are met within this */
+#define PACKETS_A_TURN 64 /* from one keeper before the next gets its turn */
+#define REASSERT_EVERY 25 /* ticks between tellings that the service does not serve */
+
+/* What the loop does with an answer once the mutex is free. */
+static void finish(struct front_call *call, const struct ipc_frame *frame)
+{
+    if (call == NULL)
+        return; /* answered before */
+    struct err e = {0};
+    if (call->rpc != NULL && frame->kind == IPC_RESPONSE) {
+        rpc_call_finish(call->rpc, frame->body, frame->body_len);
+    } else if (call->rpc != NULL) {
+        (void)err_native(&e, frame->error, (long)frame->native, "%.*s",
+                         (int)(frame->body_len < sizeof e.note ? frame->body_len : sizeof e.note - 1),
+                         (const char *)frame->body);
+        rpc_call_fail(call->rpc, &e);
+    }
+    front_call_free(call);
+}
+
+/* False when the packet makes no sense in the keeper's state. */
+static bool handle(struct front *f, struct front_keeper *k, const struct ipc_frame *frame,
+                   struct front_call **out_call, struct front_calls *out_failed)
+{
+    const bool starting = k->state == KEEPER_STARTING;
+    switch (frame->kind) {
+    case IPC_READY:
+        if (starting)
+            front_keeper_ready(f, k, frame);
+        break;
+    case IPC_START_FAILED:
+        if (starting)
+            front_keeper_start_failed(f, k, frame, out_failed);
+        break;
+    case IPC_RESPONSE:
+    case IPC_FAILURE:
+        if (starting)
+            return false;
+        *out_call = front_answered(k, frame->request_id);
+        k->operations += frame->operations;
+        if (f->failures > 0)
+            f->failures--; /* it works: the next loss is not one in a row */
+        return *out_call != NULL;
+    case IPC_REQUEST:
+    case IPC_KIND_COUNT:
+        return false;
+    }
+    return starting;
+}
+
+/* One packet. False: nothing more to read from this keeper now. */
+static bool read_one(struct front *f, struct front_keeper *k, uint8_t *packet)
+{
+    struct err e = {0};
+    struct ipc_frame frame = {0};
+    struct front_call *call = NULL;
+    struct front_calls failed = TAILQ_HEAD_INITIALIZER(failed);
+    size_t len = 0;
+    const enum err_code code = ipc_receive(k->fd, packet, false, &len, &e);
+    if (code == ERR_LIMIT)
+        return false;
+    pthread_mutex_lock(&f->lock);
+    if (code != ERR_OK)
+        front_keeper_lost(f, k, e.note, &failed);
+    else if (len == 0)
+        front_keeper_lost(f, k, "it closed its socket", &failed);
+    else if (ipc_decode(packet, len, &frame, &e) != ERR_OK)
+        front_keeper_lost(f, k, e.note, &failed);
+    else if (!handle(f, k, &frame, &call, &failed))
+        front_keeper_lost(f, k, "it sent a packet that was not asked for", &failed);
+    front_pump(f, &failed);
+    const bool more = k->fd >= 0;
+    pthread_mutex_unlock(&f->lock);
+    finish(call, &frame);
+    front_answer_failed(&failed);
+    return more;
+}
+
+static void drain_wake(const struct front *f)
+{
+    uint64_t count;
+    (void)!read(f->wake_fd, &count, sizeof count);
+}
+
+/* Wait for packets; the pollfd of slot i is fds[i], of the eventfd the one after the last. */
+static void wait_for_packets(struct front *f, uint8_t *packet)
+{
+    struct pollfd fds[FRONT_KEEPERS + 1];
+    for (size_t i = 0; i < FRONT_KEEPERS; i++) {
+        const enum keeper_state state = f->keepers[i].state; /* only this thread changes it */
+        const bool open = state != KEEPER_NONE && state != KEEPER_ENDING;
+        fds[i] = (struct pollfd){.fd = open ? f->keepers[i].fd : -1, .events = POLLIN};
+    }
+    fds[FRONT_KEEPERS] = (struct pollfd){.fd = f->wake_fd, .events = POLLIN};
+    if (poll(fds, FRONT_KEEPERS + 1, TICK_MS) <= 0)
+        return;
+    if (fds[FRONT_KEEPERS].revents != 0)
+        drain_wake(f);
+    for (size_t i = 0; i < FRONT_KEEPERS; i++)
+        for (int n = 0; fds[i].revents != 0 && n < PACKETS_A_TURN; n++)
+            if (!read_one(f, &f->keepers[i], packet))
+                break;
+}
+
+/* Health follows the keepers. service_main says SERVING once after the start, so "not" is told again now and
+ * then. */
+static void tell_health(struct front *f, bool *serving, unsigned tick)
+{
+    pthread_mutex_lock(&f->lock);
+    const bool now = f->ready > 0, leave = f->draining;
+    pthread_mutex_unlock(&f->lock);
+    if (leave || (now == *serving && (now || tick % REASSERT_EVERY != 0)))
+        return;
+    rpc_server_set_serving(f->server, now);
+    *serving = now;
+}
+
+/* Looks at the clock; true when all is done. */
+static bool tick(struct front *f)
+{
+    struct front_calls failed = TAILQ_HEAD_INITIALIZER(failed);
+    const int64_t now_ms = clock_monotonic_ms();
+    pthread_mutex_lock(&f->lock);
+    front_expire(f, now_ms, &failed);
+    if (f->stopping)
+        front_keepers_release(f, now_ms);
+    front_keepers_tend(f, now_ms, &failed);
+    const bool done = f->stopping && front_keepers_gone(f);
+    pthread_mutex_unlock(&f->lock);
+    front_answer_failed(&failed);
+    return done;
+}
+
+static void *run(void *context)
+{
+    struct front *const f = context;
+    uint8_t *const packet = malloc(IPC_PACKET_BYTES);
+    if (packet == NULL) {
+        log_event(LOG_ERROR, "no memory for the front's loop: no keeper will start");
+        return NULL;
+    }
+    bool serving = false;
+    int64_t next_ms = 0;
+    for (unsigned ticks = 0;;) {
+        wait_for_packets(f, packet);
+        if (clock_monotonic_ms() < next_ms)
+            continue;
+        if (tick(f))
+            break;
+        tell_health(f, &serving, ticks++);
+        next_ms = clock_monotonic_ms() + TICK_MS / 2;
+    }
+    free(packet);
+    return NULL;
+}
+
+void front_wake(struct front *f)
+{
+    const uint64_t one = 1;
+    (void)!write(f->wake_fd, &one, sizeof one);
+}
+
+enum err_code front_loop_start(struct front *f, struct err *e)
+{
+    f->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (f->wake_fd < 0)
+        return err_errno(e, "cannot make the front's wake-up");
+    const int failed = pthread_create(&f->loop, NULL, run, f);
+    if (failed != 0)
+        return err_native(e, ERR_IO, failed, "cannot start the front's loop: %s", strerror(failed));
+    f->loop_runs = true;
+    return ERR_OK;
+}
+
+void front_loop_join(struct front *f)
+{
+    if (f->loop_runs)
+        pthread_join(f->loop, NULL);
+    f->loop_runs = false;
+    if (f->wake_fd >= 0)
+        close(f->wake_fd);
+    f->wake_fd = -1;
+}

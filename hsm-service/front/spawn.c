@@ -1,0 +1,123 @@
+#include "hsm-service/front/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STRINGS_MOST 32 /* variables, or options, of a keeper */
+
+/* Strings of an argv or environment; those made here are freed at the end. */
+struct strings {
+    char *items[STRINGS_MOST + 1];
+    size_t count;
+};
+
+static void strings_drop(struct strings *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        free(s->items[i]);
+}
+
+static enum err_code add(struct strings *s, const char *name, const char *value, struct err *e)
+{
+    if (s->count >= STRINGS_MOST)
+        return err_set(e, ERR_LIMIT, "a keeper gets at most %d variables and options", STRINGS_MOST);
+    if (asprintf(&s->items[s->count], "%s=%s", name, value) < 0) {
+        s->items[s->count] = NULL;
+        return err_set(e, ERR_LIMIT, "no memory to start a keeper");
+    }
+    s->count++;
+    return ERR_OK;
+}
+
+/* The variables that keepers.environment names, as they are here. */
+static enum err_code make_environment(const struct hsm_config *config, struct strings *s, struct err *e)
+{
+    char names[1024];
+    const int len =
+        snprintf(names, sizeof names, "%s", config->keeper_environment ? config->keeper_environment : "");
+    if (len < 0 || (size_t)len >= sizeof names)
+        return err_set(e, ERR_INPUT, "keepers.environment is longer than %zu characters", sizeof names - 1);
+    char *rest = NULL;
+    for (char *name = strtok_r(names, " ", &rest); name != NULL; name = strtok_r(NULL, " ", &rest)) {
+        const char *const value = getenv(name);
+        if (value != NULL)
+            TRY(add(s, name, value, e));
+    }
+    return ERR_OK;
+}
+
+static enum err_code make_arguments(const struct hsm_config *c, struct strings *s, struct err *e)
+{
+    char sessions[24];
+    snprintf(sessions, sizeof sessions, "%lld", (long long)c->keeper_sessions);
+    const struct {
+        const char *name, *value;
+    } options[] = {
+        {"--module", c->token_module},
+        {"--label", c->token_label},
+        {"--serial", c->token_serial},
+        {"--pin-file", c->token_pin_file},
+        {"--init-string", c->token_init_string},
+        {"--lock-file", c->token_lock_file},
+        {"--sessions", sessions},
+        {"--exposure", c->exposure},
+        {"--log-level", c->service.log_level},
+        {"--log-format", c->service.log_format},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        if (options[i].value != NULL)
+            TRY(add(s, options[i].name, options[i].value, e));
+    return ERR_OK;
+}
+
+/* Only the socket and standard error pass on; signals that end the service do not reach a keeper, which ends
+ * when its socket closes, after the calls that it has. */
+static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes, int fd)
+{
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGTERM);
+    sigaddset(&blocked, SIGINT);
+    sigaddset(&blocked, SIGHUP);
+    int failed = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDWR, 0);
+    failed = failed ? failed : posix_spawn_file_actions_adddup2(actions, 0, 1);
+    failed = failed ? failed : posix_spawn_file_actions_adddup2(actions, fd, IPC_KEEPER_FD);
+    failed = failed ? failed : posix_spawn_file_actions_addclosefrom_np(actions, IPC_KEEPER_FD + 1);
+    failed = failed ? failed : posix_spawnattr_setsigmask(attributes, &blocked);
+    return failed ? failed : posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK);
+}
+
+static enum err_code spawn(char *const *argv, char *const *environment, int fd, pid_t *out_pid, struct err *e)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    if (posix_spawn_file_actions_init(&actions) != 0)
+        return err_set(e, ERR_LIMIT, "no memory to start a keeper");
+    if (posix_spawnattr_init(&attributes) != 0) {
+        posix_spawn_file_actions_destroy(&actions);
+        return err_set(e, ERR_LIMIT, "no memory to start a keeper");
+    }
+    int failed = prepare(&actions, &attributes, fd);
+    if (failed == 0)
+        failed = posix_spawn(out_pid, "/proc/self/exe", &actions, &attributes, argv, environment);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    return failed == 0 ? ERR_OK
+                       : err_native(e, ERR_IO, failed, "cannot start a keeper: %s", strerror(failed));
+}
+
+enum err_code front_spawn(const struct hsm_config *config, int fd, pid_t *out_pid, struct err *e)
+{
+    AUTO(strings) environment = {0}, options = {0};
+    TRY(make_environment(config, &environment, e));
+    TRY(make_arguments(config, &options, e));
+    char program[] = "posward-hsm", mode[] = "--keeper";
+    char *argv[STRINGS_MOST + 3] = {program, mode};
+    memcpy(argv + 2, options.items, options.count * sizeof argv[0]);
+    return spawn(argv, environment.items, fd, out_pid, e);
+}

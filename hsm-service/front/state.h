@@ -1,0 +1,129 @@
+/* Inside front/ only: calls, keepers and who may touch them.
+ *
+ * One mutex guards all of it. Calls arrive on gRPC's I/O threads (dispatch.c); everything else happens on the
+ * loop thread (loop.c), which alone starts, reads and ends keepers. No gRPC call is finished with the mutex
+ * held. */
+#ifndef POSWARD_HSM_SERVICE_FRONT_STATE_H
+#define POSWARD_HSM_SERVICE_FRONT_STATE_H
+
+#include "hsm-service/config.h"
+#include "hsm-service/ipc.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#define FRONT_DEATHS_MOST 2 /* a call that was with this many keepers when they died is given up */
+/* Keepers, each with a successor, and some that are on their way out. */
+#define FRONT_KEEPERS (2 * HSM_KEEPERS_MOST + 8)
+
+/* A gRPC call that waits for a keeper or is with one. */
+struct front_call {
+    TAILQ_ENTRY(front_call) link; /* in front.waiting, or in the keeper's calls */
+    struct rpc_call *rpc;         /* NULL: answered already (deadline); the keeper is still at it */
+    uint64_t id;
+    int64_t deadline_ms, sent_ms;
+    unsigned deaths;
+    struct err outcome; /* what to answer when it fails */
+    uint8_t *packet;
+    size_t packet_len;
+};
+TAILQ_HEAD(front_calls, front_call);
+
+enum keeper_state {
+    KEEPER_NONE,     /* the slot is free */
+    KEEPER_STARTING, /* logs in, tries the token, loads keys */
+    KEEPER_READY,    /* takes calls */
+    KEEPER_RETIRING, /* finishes what it has */
+    KEEPER_ENDING    /* its socket is closed; to be waited for, killed if it stays */
+};
+
+struct front_keeper {
+    enum keeper_state state;
+    bool stale;  /* ready, but to be replaced: retirement or reload */
+    bool broken; /* did not take a packet: its end will show on the socket */
+    pid_t pid;
+    int fd;
+    unsigned number; /* counts starts: tells keepers apart in logs */
+    unsigned load;   /* calls in `calls` */
+    uint64_t operations;
+    int64_t since_ms; /* of the state */
+    struct front_calls calls;
+};
+
+struct front {
+    const struct hsm_config *config;
+    struct rpc_server *server;
+    int64_t start_ms;
+    _Atomic uint64_t next_id;
+    int wake_fd; /* eventfd: the loop looks again */
+    pthread_t loop;
+    bool loop_runs;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* a keeper became ready, or its start failed */
+    struct front_calls waiting;
+    struct front_keeper keepers[FRONT_KEEPERS];
+    unsigned window; /* calls given to one keeper at a time */
+    unsigned next_number;
+    unsigned ready; /* keepers in KEEPER_READY */
+    bool reload, stopping, draining;
+
+    bool ever_ready, start_failed, halted; /* halted: a wrong PIN; no start until reload */
+    struct err start_error;
+    unsigned failures; /* starts and short lives in a row */
+    int64_t next_start_ms;
+    uint64_t restarts, retirements, retried;
+};
+
+/* ---- dispatch.c ---- */
+
+/* Take a call in: to a keeper, to the queue, or refused. Any thread, mutex not held. */
+void front_take(struct front *f, struct rpc_call *rpc, uint16_t method, const uint8_t *body, size_t len);
+/* Give waiting calls to keepers that have room. Mutex held, as for all below; calls to be answered with their
+ * outcome go to `out_failed`. */
+void front_pump(struct front *f, struct front_calls *out_failed);
+/* The call that a keeper answers, taken off it; NULL when it has no such call. */
+struct front_call *front_answered(struct front_keeper *k, uint64_t id);
+/* Calls of a dead keeper go back to the head of the queue, or fail when this was one keeper too many.
+ * `hung_before_ms`: only calls sent earlier are held against; INT64_MAX: all. */
+void front_orphan(struct front *f, struct front_keeper *k, int64_t hung_before_ms,
+                  struct front_calls *out_failed);
+/* Answer calls past their deadline or whose client went away. */
+void front_expire(struct front *f, int64_t now_ms, struct front_calls *out_failed);
+/* Without a keeper in sight nothing waits: the whole queue fails. */
+void front_flush(struct front *f, struct front_calls *out_failed);
+/* Whether calls may wait while no keeper is ready: one is on its way and the last start did not fail. */
+bool front_may_wait(const struct front *f);
+/* Mutex not held: answer and free. */
+void front_answer_failed(struct front_calls *failed);
+void front_call_free(struct front_call *call);
+
+/* ---- keepers.c: loop thread, mutex held ---- */
+
+/* Start, replace and retire as the configuration wants; kill what hangs; wait for what ended. */
+void front_keepers_tend(struct front *f, int64_t now_ms, struct front_calls *out_failed);
+/* What a keeper said at its start. */
+void front_keeper_ready(struct front *f, struct front_keeper *k, const struct ipc_frame *frame);
+void front_keeper_start_failed(struct front *f, struct front_keeper *k, const struct ipc_frame *frame,
+                               struct front_calls *out_failed);
+/* The socket closed or spoke nonsense. */
+void front_keeper_lost(struct front *f, struct front_keeper *k, const char *reason,
+                       struct front_calls *out_failed);
+/* Close the sockets of all, for the end. */
+void front_keepers_release(struct front *f, int64_t now_ms);
+bool front_keepers_gone(const struct front *f);
+
+/* ---- loop.c ---- */
+
+enum err_code front_loop_start(struct front *f, struct err *e) MUST_CHECK;
+void front_loop_join(struct front *f);
+void front_wake(struct front *f);
+
+/* ---- spawn.c ---- */
+
+/* Start this binary as a keeper with `fd` as its end of the socket pair. */
+enum err_code front_spawn(const struct hsm_config *config, int fd, pid_t *out_pid, struct err *e) MUST_CHECK;
+
+#endif

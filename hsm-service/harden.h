@@ -1,0 +1,11 @@
+/* Before a process touches a key: nobody else reads its memory. For keepers and for key ceremonies. */
+#ifndef POSWARD_HSM_SERVICE_HARDEN_H
+#define POSWARD_HSM_SERVICE_HARDEN_H
+
+#include "base/err.h"
+
+/* No core dump, no ptrace by the same user, no new privileges, all memory locked where the limit allows
+ * (struct secret locks its own pages in any case). */
+enum err_code harden_process(struct err *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,73 @@
+/* The frame between front and keeper: one packet of a SOCK_SEQPACKET socket pair, so packets need no length
+ * search.
+ *
+ * A frame is a fixed header (big-endian, IPC_HEADER_BYTES), the identity text, the traceparent text, then the
+ * body: 0 magic "PK" | 2 version | 3 kind | 4 method (2) | 6 error class (1) | 7 identity length (1) | 8
+ * traceparent length (1) | 9 zero (3) | 12 body length (4) | 16 request id (8) | 24 deadline (8) | 32
+ * operations (4) | 36 native (8) Both ends are the same binary, yet each treats the other's packets as
+ * hostile: that is what the separation is for. */
+#ifndef POSWARD_HSM_SERVICE_IPC_H
+#define POSWARD_HSM_SERVICE_IPC_H
+
+#include "base/err.h"
+
+#include <stdint.h>
+
+#define IPC_VERSION           1
+#define IPC_HEADER_BYTES      44
+#define IPC_IDENTITY_BYTES    200 /* longest identity text; a longer one is refused by ipc_encode */
+#define IPC_TRACEPARENT_BYTES 64
+#define IPC_REQUEST_BYTES     (128 * 1024) /* the service's largest request */
+#define IPC_BODY_BYTES        (256 * 1024) /* largest body: a batch of sign-ins is answered with more than it asks \
+                                            */
+#define IPC_PACKET_BYTES (IPC_HEADER_BYTES + IPC_IDENTITY_BYTES + IPC_TRACEPARENT_BYTES + IPC_BODY_BYTES)
+#define IPC_KEEPER_FD    3 /* where a keeper finds its end */
+
+enum ipc_kind {
+    IPC_REQUEST = 1,  /* front to keeper; body: the packed request */
+    IPC_RESPONSE,     /* keeper to front; body: the packed response */
+    IPC_FAILURE,      /* keeper to front; body: the note */
+    IPC_READY,        /* keeper to front, once; body: one line that describes the token */
+    IPC_START_FAILED, /* keeper to front, once, then it exits; body: the note */
+    IPC_KIND_COUNT
+};
+
+/* Services whose methods cross; the upper byte of a method id. The lower byte is the index in the descriptor.
+ */
+enum ipc_service { IPC_DATA_PLANE = 1, IPC_CONTROL = 2 };
+#define IPC_METHOD(service, index) ((uint16_t)((service) << 8 | (index)))
+
+struct ipc_frame {
+    enum ipc_kind kind;
+    uint16_t method;
+    uint64_t request_id;
+    int64_t deadline_ms;  /* of clock_monotonic_ms, which processes share; INT64_MAX: none */
+    uint32_t operations;  /* response, failure: what it cost, in items; counts towards retirement */
+    enum err_code error;  /* failure: its class; else ERR_OK */
+    int64_t native;       /* failure: the CKR */
+    const char *identity; /* not terminated; NULL when identity_len is 0 */
+    size_t identity_len;
+    const char *traceparent; /* not terminated; NULL when traceparent_len is 0 */
+    size_t traceparent_len;
+    const uint8_t *body;
+    size_t body_len;
+};
+
+/* Lay `frame` out in out_packet[capacity]. ERR_LIMIT a part is too long. */
+enum err_code ipc_encode(const struct ipc_frame *frame, uint8_t *out_packet, size_t capacity, size_t *out_len,
+                         struct err *e) MUST_CHECK;
+/* Read a packet; the frame's texts and body point into it. ERR_INPUT says what is wrong with it. */
+enum err_code ipc_decode(const uint8_t *packet, size_t len, struct ipc_frame *out_frame,
+                         struct err *e) MUST_CHECK;
+
+/* A connected pair, both ends close-on-exec, with room for the largest packet; ERR_LIMIT when the kernel
+ * gives less. */
+enum err_code ipc_pair(int out_fds[2], struct err *e) MUST_CHECK;
+/* Send one packet. With `wait` false a full socket is ERR_LIMIT; a closed one is ERR_UNAVAILABLE. Any thread.
+ */
+enum err_code ipc_send(int fd, const uint8_t *packet, size_t len, int wait, struct err *e) MUST_CHECK;
+/* Receive one packet into out_packet[IPC_PACKET_BYTES]. *out_len 0: the other end closed. With `wait` false
+ * an empty socket is ERR_LIMIT. */
+enum err_code ipc_receive(int fd, uint8_t *out_packet, int wait, size_t *out_len, struct err *e) MUST_CHECK;
+
+#endif

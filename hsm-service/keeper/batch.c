@@ -1,0 +1,97 @@
+#include "hsm-service/keeper/cases.h"
+#include "hsm-service/keeper/convert.h"
+#include "rpc/status.h"
+
+#include <string.h>
+
+#define ITEMS_MOST 256
+
+typedef Posward__Hsm__V1__BatchItem HsmBatchItem;
+typedef Posward__Hsm__V1__BatchResult HsmBatchResult;
+
+/* One row an operation; the union members of an item and of a result are pointers, so one stands for all. */
+static const struct batch_row {
+    Posward__Hsm__V1__BatchItem__OperationCase operation;
+    Posward__Hsm__V1__BatchResult__ResultCase result;
+    const ProtobufCMessageDescriptor *response;
+    keeper_case run;
+} rows[] = {
+    {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_GENERATE_MAC,
+     POSWARD__HSM__V1__BATCH_RESULT__RESULT_GENERATE_MAC,
+     &posward__hsm__v1__generate_mac_response__descriptor, case_generate_mac},
+    {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_VERIFY_MAC, POSWARD__HSM__V1__BATCH_RESULT__RESULT_VERIFY_MAC,
+     &posward__hsm__v1__verify_mac_response__descriptor, case_verify_mac},
+    {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_TRANSLATE_PIN,
+     POSWARD__HSM__V1__BATCH_RESULT__RESULT_TRANSLATE_PIN,
+     &posward__hsm__v1__translate_pin_response__descriptor, case_translate_pin},
+    {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_ENCRYPT_DATA,
+     POSWARD__HSM__V1__BATCH_RESULT__RESULT_ENCRYPT_DATA,
+     &posward__hsm__v1__encrypt_data_response__descriptor, case_encrypt},
+    {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_DECRYPT_DATA,
+     POSWARD__HSM__V1__BATCH_RESULT__RESULT_DECRYPT_DATA,
+     &posward__hsm__v1__decrypt_data_response__descriptor, case_decrypt},
+    {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_PROCESS_TRANSACTION,
+     POSWARD__HSM__V1__BATCH_RESULT__RESULT_PROCESS_TRANSACTION,
+     &posward__hsm__v1__process_transaction_response__descriptor, case_transaction},
+    {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_GENERATE_WORKING_KEYS,
+     POSWARD__HSM__V1__BATCH_RESULT__RESULT_GENERATE_WORKING_KEYS,
+     &posward__hsm__v1__generate_working_keys_response__descriptor, case_working_keys},
+};
+
+static const struct batch_row *find_row(const HsmBatchItem *item)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].operation == item->operation_case && item->generate_mac != NULL)
+            return &rows[i];
+    return NULL;
+}
+
+static enum err_code run_item(struct keeper_call *call, const HsmBatchItem *item, HsmBatchResult *out,
+                              struct err *e)
+{
+    const struct batch_row *const row = find_row(item);
+    ProtobufCMessage *response = NULL;
+    if (row == NULL)
+        return err_set(e, ERR_INPUT, "the item names no operation");
+    TRY(case_message(call, row->response, &response, e));
+    TRY(row->run(call, &item->generate_mac->base, response, e));
+    out->result_case = row->result;
+    out->generate_mac = (HsmMacResponse *)response;
+    return ERR_OK;
+}
+
+/* An item's failure is its own. */
+static enum err_code answer_item(struct keeper_call *call, const HsmBatchItem *item, HsmBatchResult *out,
+                                 struct err *e)
+{
+    struct err item_e = {0};
+    ProtobufCBinaryData note;
+    if (run_item(call, item, out, &item_e) == ERR_OK)
+        return ERR_OK;
+    out->status = rpc_status_of(item_e.code);
+    TRY(arena_copy(call->arena, item_e.note, strlen(item_e.note) + 1, &note, e));
+    out->message = (char *)note.data;
+    return ERR_OK;
+}
+
+enum err_code case_batch(struct keeper_call *call, const ProtobufCMessage *request,
+                         ProtobufCMessage *response, struct err *e)
+{
+    const HsmBatchRequest *const in = (const HsmBatchRequest *)request;
+    HsmBatchResponse *const out = (HsmBatchResponse *)response;
+    if (in->n_items < 1 || in->n_items > ITEMS_MOST)
+        return err_set(e, ERR_INPUT, "items has %zu operations; it must have 1 to %d", in->n_items,
+                       ITEMS_MOST);
+    HsmBatchResult **const results = arena_take(call->arena, in->n_items * sizeof(HsmBatchResult *));
+    if (results == NULL)
+        return err_set(e, ERR_LIMIT, "the answer needs more memory than a request may use");
+    for (size_t i = 0; i < in->n_items; i++) {
+        ProtobufCMessage *result = NULL;
+        TRY(case_message(call, &posward__hsm__v1__batch_result__descriptor, &result, e));
+        results[i] = (HsmBatchResult *)result;
+        TRY(answer_item(call, in->items[i], results[i], e));
+    }
+    out->n_results = in->n_items;
+    out->results = results;
+    return ERR_OK;
+}

@@ -1,0 +1,73 @@
+/* Inside keeper/ only: the use cases, one per method, by subject. */
+#ifndef POSWARD_HSM_SERVICE_KEEPER_CASES_H
+#define POSWARD_HSM_SERVICE_KEEPER_CASES_H
+
+#include "hsm-service/keeper/arena.h"
+#include "p11/flows.h"
+#include "posward/hsm/v1/hsm.pb-c.h"
+
+/* Short names of the generated messages. */
+typedef Posward__Hsm__V1__KeyRef HsmKeyRef;
+typedef Posward__Hsm__V1__DiversifyCardKeyRequest HsmDiversifyRequest;
+typedef Posward__Hsm__V1__DiversifyCardKeyResponse HsmDiversifyResponse;
+typedef Posward__Hsm__V1__GenerateWorkingKeysRequest HsmWorkingRequest;
+typedef Posward__Hsm__V1__GenerateWorkingKeysResponse HsmWorkingResponse;
+typedef Posward__Hsm__V1__WorkingKeySpec HsmWorkingSpec;
+typedef Posward__Hsm__V1__WorkingKey HsmWorkingKey;
+typedef Posward__Hsm__V1__GenerateMacRequest HsmMacRequest;
+typedef Posward__Hsm__V1__GenerateMacResponse HsmMacResponse;
+typedef Posward__Hsm__V1__VerifyMacRequest HsmVerifyRequest;
+typedef Posward__Hsm__V1__VerifyMacResponse HsmVerifyResponse;
+typedef Posward__Hsm__V1__TranslatePinRequest HsmPinRequest;
+typedef Posward__Hsm__V1__TranslatePinResponse HsmPinResponse;
+typedef Posward__Hsm__V1__EncryptDataRequest HsmEncryptRequest;
+typedef Posward__Hsm__V1__EncryptDataResponse HsmEncryptResponse;
+typedef Posward__Hsm__V1__DecryptDataRequest HsmDecryptRequest;
+typedef Posward__Hsm__V1__DecryptDataResponse HsmDecryptResponse;
+typedef Posward__Hsm__V1__ProcessTransactionRequest HsmTransactionRequest;
+typedef Posward__Hsm__V1__ProcessTransactionResponse HsmTransactionResponse;
+typedef Posward__Hsm__V1__ProcessBatchRequest HsmBatchRequest;
+typedef Posward__Hsm__V1__ProcessBatchResponse HsmBatchResponse;
+
+/* One request at work. */
+struct keeper_call {
+    struct tok *tok;
+    struct tok_session *session; /* NULL for methods that need none */
+    struct arena *arena;
+    bool in_token_only;  /* policy.exposure */
+    uint32_t operations; /* what it cost so far */
+};
+
+/* `request` and `response` are of the method's own types; `response` is initialised and lives in the arena.
+ */
+typedef enum err_code (*keeper_case)(struct keeper_call *call, const ProtobufCMessage *request,
+                                     ProtobufCMessage *response, struct err *e);
+
+enum err_code case_diversify(struct keeper_call *call, const ProtobufCMessage *request,
+                             ProtobufCMessage *response, struct err *e) MUST_CHECK;
+enum err_code case_working_keys(struct keeper_call *call, const ProtobufCMessage *request,
+                                ProtobufCMessage *response, struct err *e) MUST_CHECK;
+enum err_code case_generate_mac(struct keeper_call *call, const ProtobufCMessage *request,
+                                ProtobufCMessage *response, struct err *e) MUST_CHECK;
+enum err_code case_verify_mac(struct keeper_call *call, const ProtobufCMessage *request,
+                              ProtobufCMessage *response, struct err *e) MUST_CHECK;
+enum err_code case_translate_pin(struct keeper_call *call, const ProtobufCMessage *request,
+                                 ProtobufCMessage *response, struct err *e) MUST_CHECK;
+enum err_code case_encrypt(struct keeper_call *call, const ProtobufCMessage *request,
+                           ProtobufCMessage *response, struct err *e) MUST_CHECK;
+enum err_code case_decrypt(struct keeper_call *call, const ProtobufCMessage *request,
+                           ProtobufCMessage *response, struct err *e) MUST_CHECK;
+enum err_code case_transaction(struct keeper_call *call, const ProtobufCMessage *request,
+                               ProtobufCMessage *response, struct err *e) MUST_CHECK;
+enum err_code case_batch(struct keeper_call *call, const ProtobufCMessage *request,
+                         ProtobufCMessage *response, struct err *e) MUST_CHECK;
+enum err_code case_token_report(struct keeper_call *call, const ProtobufCMessage *request,
+                                ProtobufCMessage *response, struct err *e) MUST_CHECK;
+enum err_code case_list_keys(struct keeper_call *call, const ProtobufCMessage *request,
+                             ProtobufCMessage *response, struct err *e) MUST_CHECK;
+
+/* A zeroed message of `descriptor`, initialised, in the arena. */
+enum err_code case_message(struct keeper_call *call, const ProtobufCMessageDescriptor *descriptor,
+                           ProtobufCMessage **out_message, struct err *e) MUST_CHECK;
+
+#endif

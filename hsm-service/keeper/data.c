@@ -1,0 +1,74 @@
+#include "hsm-service/keeper/cases.h"
+#include "hsm-service/keeper/convert.h"
+
+#define BLOCK_LEAST 8  /* DES */
+#define BLOCK_MOST  16 /* AES; p11 holds the length against the key's own block */
+
+typedef enum err_code (*data_flow)(struct tok_session *s, enum tok_cipher mode, const struct tok_key_ref *key,
+                                   const uint8_t *iv, const uint8_t *data, size_t len, uint8_t *out_data,
+                                   enum tok_grade *out_grade, struct err *e);
+
+static enum err_code check_iv(enum tok_cipher mode, const ProtobufCBinaryData *iv, struct err *e)
+{
+    if (mode == TOK_ECB && iv->len > 0)
+        return err_set(e, ERR_INPUT, "iv is given, but mode is ECB, which has none");
+    if (mode == TOK_CBC && iv->len != BLOCK_LEAST && iv->len != BLOCK_MOST)
+        return err_set(e, ERR_INPUT, "iv has %zu bytes; CBC needs one block: %d for TDES, %d for AES",
+                       iv->len, BLOCK_LEAST, BLOCK_MOST);
+    return ERR_OK;
+}
+
+static enum err_code check_data(enum tok_cipher mode, const ProtobufCBinaryData *iv,
+                                const ProtobufCBinaryData *data, struct err *e)
+{
+    const size_t block = mode == TOK_CBC ? iv->len : BLOCK_LEAST;
+    TRY(convert_length(data->len, "data", BLOCK_LEAST, TOK_DATA_BYTES, e));
+    if (data->len % block != 0)
+        return err_set(e, ERR_INPUT, "data has %zu bytes; it must be whole blocks of %zu, nothing is padded",
+                       data->len, block);
+    return ERR_OK;
+}
+
+/* Both requests have the same fields: DecryptDataRequest is EncryptDataRequest the other way round. */
+static enum err_code process(struct keeper_call *call, data_flow flow, const HsmEncryptRequest *in,
+                             ProtobufCBinaryData *out_data, Posward__Types__V1__Grade *out_grade,
+                             struct err *e)
+{
+    struct tok_key_ref key;
+    enum tok_cipher mode;
+    TRY(convert_key_ref(in->key, "key", &key, e));
+    TRY(convert_cipher(in->mode, &mode, e));
+    TRY(check_iv(mode, &in->iv, e));
+    TRY(check_data(mode, &in->iv, &in->data, e));
+
+    ProtobufCBinaryData result = {.len = in->data.len, .data = arena_take(call->arena, in->data.len)};
+    if (result.data == NULL)
+        return err_set(e, ERR_LIMIT, "the answer needs more memory than a request may use");
+    enum tok_grade grade;
+    call->operations++;
+    TRY(flow(call->session, mode, &key, mode == TOK_CBC ? in->iv.data : NULL, in->data.data, in->data.len,
+             result.data, &grade, e));
+    *out_data = result;
+    *out_grade = convert_grade(grade);
+    return ERR_OK;
+}
+
+enum err_code case_encrypt(struct keeper_call *call, const ProtobufCMessage *request,
+                           ProtobufCMessage *response, struct err *e)
+{
+    HsmEncryptResponse *const out = (HsmEncryptResponse *)response;
+    return process(call, tok_data_encrypt, (const HsmEncryptRequest *)request, &out->data, &out->grade, e);
+}
+
+enum err_code case_decrypt(struct keeper_call *call, const ProtobufCMessage *request,
+                           ProtobufCMessage *response, struct err *e)
+{
+    const HsmDecryptRequest *const in = (const HsmDecryptRequest *)request;
+    HsmDecryptResponse *const out = (HsmDecryptResponse *)response;
+    HsmEncryptRequest fields = POSWARD__HSM__V1__ENCRYPT_DATA_REQUEST__INIT;
+    fields.key = in->key;
+    fields.mode = in->mode;
+    fields.iv = in->iv;
+    fields.data = in->data;
+    return process(call, tok_data_decrypt, &fields, &out->data, &out->grade, e);
+}

@@ -1,0 +1,100 @@
+#include "hsm-service/keeper/keeper.h"
+
+#include "hsm-service/harden.h"
+#include "hsm-service/ipc.h"
+#include "hsm-service/keeper/options.h"
+#include "hsm-service/keeper/serve.h"
+#include "p11/keys.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define EXIT_USAGE 2
+
+static enum err_code say(enum ipc_kind kind, const struct err *failure, const char *text, struct err *e)
+{
+    uint8_t packet[IPC_HEADER_BYTES + 256];
+    size_t len = 0;
+    const struct ipc_frame frame = {.kind = kind,
+                                    .error = failure != NULL ? failure->code : ERR_OK,
+                                    .native = failure != NULL ? failure->native : 0,
+                                    .body = (const uint8_t *)text,
+                                    .body_len = strlen(text)};
+    TRY(ipc_encode(&frame, packet, sizeof packet, &len, e));
+    return ipc_send(IPC_KEEPER_FD, packet, len, true, e);
+}
+
+/* What the front logs of a keeper that is up. */
+static enum err_code say_ready(const struct tok *tok, struct err *e)
+{
+    struct tok_info info;
+    char line[200];
+    size_t works = 0, inside = 0;
+    const size_t ways = tok_ways_count(tok);
+    for (size_t i = 0; i < ways; i++) {
+        const struct tok_way *const way = tok_ways_get(tok, i);
+        works += way->chosen;
+        inside += way->chosen && way->grade == TOK_IN_TOKEN;
+    }
+    tok_info(tok, &info);
+    snprintf(line, sizeof line, "%s, serial %s, %s: %zu keys, %zu flows, %zu of them in the token",
+             info.label, info.serial, info.model, tok_keys_count(tok), works, inside);
+    return say(IPC_READY, NULL, line, e);
+}
+
+static enum err_code open_token(const struct keeper_options *options, struct tok **out_tok, struct err *e)
+{
+    struct tok *tok = NULL;
+    TRY(harden_process(e));
+    if (close_range(IPC_KEEPER_FD + 1, ~0U, 0) != 0)
+        return err_errno(e, "cannot close descriptors");
+    TRY(tok_open(&options->token, &tok, e));
+    enum err_code code = tok_ways_probe(tok, options->exposure, e);
+    if (code == ERR_OK)
+        code = tok_keys_load(tok, e);
+    if (code != ERR_OK)
+        tok_close(tok);
+    else
+        *out_tok = tok;
+    return code;
+}
+
+static int run(const struct keeper_options *options)
+{
+    struct err e = {0}, say_e = {0};
+    struct tok *tok = NULL;
+    if (open_token(options, &tok, &e) != ERR_OK) {
+        if (say(IPC_START_FAILED, &e, e.note, &say_e) != ERR_OK)
+            log_failure(LOG_ERROR, "keeper could not start, nor say so", &e);
+        return EXIT_FAILURE;
+    }
+    enum err_code code = say_ready(tok, &e);
+    if (code == ERR_OK)
+        code = serve_until_closed(tok, IPC_KEEPER_FD, options->token.session_count,
+                                  options->exposure == TOK_EXPOSURE_IN_TOKEN, &e);
+    if (code != ERR_OK)
+        log_failure(LOG_ERROR, "keeper ends", &e);
+    tok_close(tok);
+    return code == ERR_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int keeper_main(int argc, char **argv)
+{
+    struct err e = {0};
+    struct keeper_options options;
+    int type = 0;
+    socklen_t len = sizeof type;
+    if (keeper_options_read(argc, argv, &options, &e) != ERR_OK) {
+        fprintf(stderr, "posward-hsm --keeper: %s\n", e.note);
+        return EXIT_USAGE;
+    }
+    if (getsockopt(IPC_KEEPER_FD, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_SEQPACKET) {
+        fprintf(stderr, "posward-hsm --keeper: posward-hsm starts keepers by itself\n");
+        return EXIT_USAGE;
+    }
+    log_setup("posward-hsm-keeper", options.log_level, options.log_json);
+    return run(&options);
+}

@@ -1,0 +1,88 @@
+#include "hsm-service/keeper/options.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum err_code set_sessions(struct keeper_options *o, const char *value, struct err *e)
+{
+    char *end = NULL;
+    const long count = strtol(value, &end, 10);
+    if (end == value || *end != '\0' || count < 1 || count > 256)
+        return err_set(e, ERR_INPUT, "--sessions=%.20s is no number from 1 to 256", value);
+    o->token.session_count = (size_t)count;
+    return ERR_OK;
+}
+
+static enum err_code set_exposure(struct keeper_options *o, const char *value, struct err *e)
+{
+    const bool any = strcmp(value, "any") == 0;
+    if (!any && strcmp(value, "in_token") != 0)
+        return err_set(e, ERR_INPUT, "--exposure=%.20s must be any or in_token", value);
+    o->exposure = any ? TOK_EXPOSURE_ANY : TOK_EXPOSURE_IN_TOKEN;
+    return ERR_OK;
+}
+
+static enum err_code set_log_level(struct keeper_options *o, const char *value, struct err *e)
+{
+    return log_level_parse(value, &o->log_level, e);
+}
+
+static enum err_code set_log_format(struct keeper_options *o, const char *value, struct err *e)
+{
+    (void)e;
+    o->log_json = strcmp(value, "json") == 0;
+    return ERR_OK;
+}
+
+static const struct option_row {
+    const char *name;
+    size_t text; /* offset of a const char * that takes the value as it is; used where `set` is NULL */
+    enum err_code (*set)(struct keeper_options *o, const char *value, struct err *e);
+} rows[] = {
+    {"--module", .text = offsetof(struct keeper_options, token.module_path)},
+    {"--label", .text = offsetof(struct keeper_options, token.token_label)},
+    {"--serial", .text = offsetof(struct keeper_options, token.token_serial)},
+    {"--pin-file", .text = offsetof(struct keeper_options, token.pin_path)},
+    {"--init-string", .text = offsetof(struct keeper_options, token.init_string)},
+    {"--lock-file", .text = offsetof(struct keeper_options, token.lock_path)},
+    {"--sessions", .set = set_sessions},
+    {"--exposure", .set = set_exposure},
+    {"--log-level", .set = set_log_level},
+    {"--log-format", .set = set_log_format},
+};
+
+static enum err_code apply(const struct option_row *row, struct keeper_options *o, const char *value,
+                           struct err *e)
+{
+    if (row->set != NULL)
+        return row->set(o, value, e);
+    const char **const field = (const char **)(void *)((char *)o + row->text);
+    *field = value;
+    return ERR_OK;
+}
+
+static enum err_code read_one(const char *word, struct keeper_options *o, struct err *e)
+{
+    const char *const equals = strchr(word, '=');
+    for (size_t i = 0; equals != NULL && i < sizeof rows / sizeof rows[0]; i++) {
+        const size_t len = strlen(rows[i].name);
+        if ((size_t)(equals - word) == len && strncmp(word, rows[i].name, len) == 0)
+            return apply(&rows[i], o, equals + 1, e);
+    }
+    return err_set(e, ERR_INPUT, "'%.60s' is no option of a keeper", word);
+}
+
+enum err_code keeper_options_read(int argc, char **argv, struct keeper_options *out_options, struct err *e)
+{
+    struct keeper_options o = {.log_level = LOG_INFO, .exposure = TOK_EXPOSURE_IN_TOKEN};
+    o.token.session_count = 1;
+    for (int i = 2; i < argc; i++)
+        TRY(read_one(argv[i], &o, e));
+    if (o.token.module_path == NULL || o.token.token_label == NULL || o.token.pin_path == NULL)
+        return err_set(e, ERR_INPUT,
+                       "a keeper needs --module, --label and --pin-file; posward-hsm starts keepers "
+                       "by itself");
+    *out_options = o;
+    return ERR_OK;
+}

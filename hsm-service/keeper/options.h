@@ -1,0 +1,20 @@
+/* What the front tells a keeper on its command line: paths and numbers, never a secret. */
+#ifndef POSWARD_HSM_SERVICE_KEEPER_OPTIONS_H
+#define POSWARD_HSM_SERVICE_KEEPER_OPTIONS_H
+
+#include "p11/ways.h"
+
+#include "base/log.h"
+
+struct keeper_options {
+    struct tok_options token;
+    enum tok_exposure exposure;
+    enum log_level log_level;
+    bool log_json;
+};
+
+/* "--name=value" words; argv[1] is the mode. Strings point into argv. */
+enum err_code keeper_options_read(int argc, char **argv, struct keeper_options *out_options,
+                                  struct err *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,30 @@
+#include "hsm-service/keeper/cases.h"
+#include "hsm-service/keeper/convert.h"
+
+static size_t block_bytes(enum tok_pin_format format)
+{
+    return format == TOK_PIN_4 ? 16 : 8;
+}
+
+enum err_code case_translate_pin(struct keeper_call *call, const ProtobufCMessage *request,
+                                 ProtobufCMessage *response, struct err *e)
+{
+    const HsmPinRequest *const in = (const HsmPinRequest *)request;
+    HsmPinResponse *const out = (HsmPinResponse *)response;
+    struct tok_pin_request pin = {.pan = in->pan, .block = in->block.data, .block_len = in->block.len};
+    TRY(convert_key_ref(in->source, "source", &pin.source, e));
+    TRY(convert_key_ref(in->destination, "destination", &pin.destination, e));
+    TRY(convert_pin_format(in->source_format, "source_format", &pin.source_format, e));
+    TRY(convert_pin_format(in->destination_format, "destination_format", &pin.destination_format, e));
+    TRY(convert_pan(in->pan, e));
+    const size_t needed = block_bytes(pin.source_format);
+    TRY(convert_length(in->block.len, "block", needed, needed, e));
+
+    uint8_t block[16];
+    size_t len = 0;
+    enum tok_grade grade;
+    call->operations++;
+    TRY(tok_pin_translate(call->session, &pin, block, &len, &grade, e));
+    out->grade = convert_grade(grade);
+    return arena_copy(call->arena, block, len, &out->block, e);
+}

@@ -1,0 +1,103 @@
+#include "hsm-service/keeper/cases.h"
+#include "hsm-service/keeper/convert.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef Posward__Hsm__V1__GetTokenReportResponse HsmReportResponse;
+typedef Posward__Hsm__V1__ListKeysResponse HsmKeysResponse;
+typedef Posward__Hsm__V1__Token HsmToken;
+typedef Posward__Hsm__V1__Way HsmWay;
+typedef Posward__Hsm__V1__Key HsmKey;
+
+static enum err_code copy_text(struct keeper_call *call, const char *text, char **out_text, struct err *e)
+{
+    ProtobufCBinaryData copy;
+    TRY(arena_copy(call->arena, text, strlen(text) + 1, &copy, e));
+    *out_text = (char *)copy.data;
+    return ERR_OK;
+}
+
+static enum err_code fill_token(struct keeper_call *call, HsmToken *out, struct err *e)
+{
+    struct tok_info info;
+    char library[sizeof info.library + 24];
+    tok_info(call->tok, &info);
+    snprintf(library, sizeof library, "%s %d.%d", info.library, info.library_major, info.library_minor);
+    TRY(copy_text(call, info.label, &out->label, e));
+    TRY(copy_text(call, info.serial, &out->serial, e));
+    TRY(copy_text(call, info.manufacturer, &out->manufacturer, e));
+    TRY(copy_text(call, info.model, &out->model, e));
+    return copy_text(call, library, &out->library, e);
+}
+
+static enum err_code fill_way(struct keeper_call *call, const struct tok_way *way, HsmWay *out, struct err *e)
+{
+    out->grade = convert_grade(way->grade);
+    out->works = way->works;
+    out->chosen = way->chosen;
+    out->took_us = way->took_us;
+    TRY(copy_text(call, way->flow_name, &out->flow, e));
+    TRY(copy_text(call, way->way_name, &out->way, e));
+    return copy_text(call, way->why, &out->why, e);
+}
+
+/* An array of `count` messages, filled by the caller; empty for none. */
+static enum err_code make_array(struct keeper_call *call, const ProtobufCMessageDescriptor *descriptor,
+                                size_t count, ProtobufCMessage ***out_array, struct err *e)
+{
+    ProtobufCMessage **const array = arena_take(call->arena, (count + 1) * sizeof(ProtobufCMessage *));
+    if (array == NULL)
+        return err_set(e, ERR_LIMIT, "the answer needs more memory than a request may use");
+    for (size_t i = 0; i < count; i++)
+        TRY(case_message(call, descriptor, &array[i], e));
+    *out_array = array;
+    return ERR_OK;
+}
+
+enum err_code case_token_report(struct keeper_call *call, const ProtobufCMessage *request,
+                                ProtobufCMessage *response, struct err *e)
+{
+    (void)request;
+    HsmReportResponse *const out = (HsmReportResponse *)response;
+    const size_t count = tok_ways_count(call->tok);
+    ProtobufCMessage **ways = NULL, *token = NULL;
+    TRY(case_message(call, &posward__hsm__v1__token__descriptor, &token, e));
+    TRY(fill_token(call, (HsmToken *)token, e));
+    TRY(make_array(call, &posward__hsm__v1__way__descriptor, count, &ways, e));
+    for (size_t i = 0; i < count; i++)
+        TRY(fill_way(call, tok_ways_get(call->tok, i), (HsmWay *)ways[i], e));
+    out->token = (HsmToken *)token;
+    out->n_ways = count;
+    out->ways = (HsmWay **)ways;
+    out->in_token_only = call->in_token_only;
+    return ERR_OK;
+}
+
+static enum err_code fill_key(struct keeper_call *call, const struct tok_key_info *info, HsmKey *out,
+                              struct err *e)
+{
+    out->suite = convert_suite_back(info->name.suite);
+    out->version = info->name.version;
+    TRY(copy_text(call, tok_role_name(info->name.role), &out->role, e));
+    TRY(copy_text(call, info->name.zone, &out->zone, e));
+    return info->has_kcv ? arena_copy(call->arena, info->kcv, sizeof info->kcv, &out->kcv, e) : ERR_OK;
+}
+
+enum err_code case_list_keys(struct keeper_call *call, const ProtobufCMessage *request,
+                             ProtobufCMessage *response, struct err *e)
+{
+    (void)request;
+    HsmKeysResponse *const out = (HsmKeysResponse *)response;
+    const size_t count = tok_keys_count(call->tok);
+    ProtobufCMessage **keys = NULL;
+    TRY(make_array(call, &posward__hsm__v1__key__descriptor, count, &keys, e));
+    for (size_t i = 0; i < count; i++) {
+        struct tok_key_info info;
+        tok_keys_info(call->tok, i, &info);
+        TRY(fill_key(call, &info, (HsmKey *)keys[i], e));
+    }
+    out->n_keys = count;
+    out->keys = (HsmKey **)keys;
+    return ERR_OK;
+}

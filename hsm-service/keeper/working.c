@@ -1,0 +1,80 @@
+#include "hsm-service/keeper/cases.h"
+#include "hsm-service/keeper/convert.h"
+
+#define KEYS_MOST       3  /* PIK, MAK, TDK */
+#define KEY_BYTES_GIVEN 16 /* key_bytes 0 */
+
+static enum err_code check_bytes(enum tok_suite suite, unsigned key_bytes, struct err *e)
+{
+    if (key_bytes == 16 || (key_bytes == 8 && suite == TOK_TDES))
+        return ERR_OK;
+    return err_set(e, ERR_INPUT, "key_bytes is %u; it must be %s", key_bytes,
+                   suite == TOK_TDES ? "8 or 16 with suite TDES" : "16 with an AES suite");
+}
+
+static enum err_code convert_spec(const HsmWorkingSpec *spec, enum tok_suite suite,
+                                  struct tok_working_request *request, struct err *e)
+{
+    TRY(convert_usage(spec->usage, &request->usage, e));
+    if (request->usage == TOK_TMK)
+        return err_set(e, ERR_INPUT, "usage is TMK, which is no working key; it must be PIK, MAK or TDK");
+    request->key_bytes = spec->key_bytes == 0 ? KEY_BYTES_GIVEN : spec->key_bytes;
+    return check_bytes(suite, request->key_bytes, e);
+}
+
+/* All specs are read before the first key is made. */
+static enum err_code convert_request(const HsmWorkingRequest *in,
+                                     struct tok_working_request requests[KEYS_MOST], struct err *e)
+{
+    struct tok_working_request common = {.psam_number = in->psam_number,
+                                         .master_version = in->master_version};
+    TRY(convert_psam_number(in->psam_number, e));
+    TRY(convert_suite(in->suite, &common.suite, e));
+    TRY(convert_version(in->master_version, "master_version", false, e));
+    if (in->n_keys < 1 || in->n_keys > KEYS_MOST)
+        return err_set(e, ERR_INPUT, "keys has %zu items; it must have 1 to %d", in->n_keys, KEYS_MOST);
+    for (size_t i = 0; i < in->n_keys; i++) {
+        requests[i] = common;
+        if (convert_spec(in->keys[i], common.suite, &requests[i], e) != ERR_OK)
+            return err_context(e, "keys[%zu]", i);
+        for (size_t before = 0; before < i; before++)
+            if (requests[before].usage == requests[i].usage)
+                return err_set(e, ERR_INPUT, "keys[%zu] has the usage of keys[%zu]", i, before);
+    }
+    return ERR_OK;
+}
+
+static enum err_code make_key(struct keeper_call *call, const struct tok_working_request *request,
+                              HsmWorkingKey *out_key, Posward__Types__V1__Grade *grade, struct err *e)
+{
+    struct tok_working_key key = {0};
+    call->operations++;
+    TRY(tok_working_key(call->session, request, &key, e));
+    out_key->usage = convert_usage_back(request->usage);
+    *grade = convert_weaker(*grade, convert_grade(key.grade));
+    TRY(arena_copy(call->arena, key.cryptogram, key.cryptogram_len, &out_key->cryptogram, e));
+    TRY(arena_copy(call->arena, key.kcv, sizeof key.kcv, &out_key->kcv, e));
+    return arena_copy(call->arena, key.blob, key.blob_len, &out_key->blob, e);
+}
+
+enum err_code case_working_keys(struct keeper_call *call, const ProtobufCMessage *request,
+                                ProtobufCMessage *response, struct err *e)
+{
+    const HsmWorkingRequest *const in = (const HsmWorkingRequest *)request;
+    HsmWorkingResponse *const out = (HsmWorkingResponse *)response;
+    struct tok_working_request requests[KEYS_MOST];
+    TRY(convert_request(in, requests, e));
+
+    HsmWorkingKey **const keys = arena_take(call->arena, in->n_keys * sizeof(HsmWorkingKey *));
+    if (keys == NULL)
+        return err_set(e, ERR_LIMIT, "the answer needs more memory than a request may use");
+    for (size_t i = 0; i < in->n_keys; i++) {
+        ProtobufCMessage *key = NULL;
+        TRY(case_message(call, &posward__hsm__v1__working_key__descriptor, &key, e));
+        keys[i] = (HsmWorkingKey *)key;
+        TRY(make_key(call, &requests[i], keys[i], &out->grade, e));
+    }
+    out->n_keys = in->n_keys;
+    out->keys = keys;
+    return ERR_OK;
+}

@@ -1,0 +1,23 @@
+#include "hsm-service/config.h"
+#include "hsm-service/front/front.h"
+#include "hsm-service/keeper/keeper.h"
+
+int main(int argc, char **argv)
+{
+    static const struct service_spec spec = {
+        .name = "posward-hsm",
+        .summary = "Performs every key operation of the estate in a PKCS#11 token, for clients over gRPC.",
+        .rows = hsm_config_rows,
+        .config_bytes = sizeof(struct hsm_config),
+        .check = hsm_config_check,
+        .start = front_start,
+        .serve = front_serve,
+        .drain = front_drain,
+        .reload = front_reload,
+        .stop = front_stop,
+        .metrics = front_metrics,
+        .mode_option = "--keeper",
+        .mode_main = keeper_main,
+    };
+    return service_main(&spec, argc, argv);
+}

@@ -1,0 +1,238 @@
+#include "posp/config.h"
+
+#include "base/hex.h"
+
+#include <string.h>
+
+#define UNITS_MAX  64
+#define ROUTES_MAX 1024
+
+/* Rows of one peer at `prefix` ("hsm"), whose struct peer_config is `member` of `owner`. */
+#define PEER_ROWS(owner, member, prefix, default_target, must)                                                \
+    {.key = prefix "target", .type = CONF_STRING, .offset = offsetof(owner, member.target),                   \
+     .fallback = (default_target), .required = (must),                                                       \
+     .help = "gRPC target: host:port, or ipv4:a:port,b:port for several."},                                  \
+        {.key = prefix "tls.insecure", .type = CONF_BOOL, .offset = offsetof(owner, member.insecure),         \
+         .fallback = "false", .help = "Speak without TLS. Accepted on loopback only."},                      \
+        {.key = prefix "tls.ca", .type = CONF_STRING, .offset = offsetof(owner, member.ca),                   \
+         .help = "PEM file of the authority that the peer's certificate must chain to."},                    \
+        {.key = prefix "tls.cert", .type = CONF_STRING, .offset = offsetof(owner, member.cert),               \
+         .help = "PEM file of the own certificate chain."},                                                  \
+        {.key = prefix "tls.key", .type = CONF_STRING, .offset = offsetof(owner, member.key),                 \
+         .help = "PEM file of the own private key."},                                                        \
+    {                                                                                                        \
+        .key = prefix "tls.server_name", .type = CONF_STRING, .offset = offsetof(owner, member.server_name),  \
+        .help = "Name to check in the peer's certificate, when it is not the target's."                      \
+    }
+
+static const struct conf_row unit_rows[] = {
+    {.key = "name",
+     .type = CONF_STRING,
+     .offset = offsetof(struct unit_config, name),
+     .required = true,
+     .help = "How routes call this unit: up to 31 characters a-z 0-9 -."},
+    PEER_ROWS(struct unit_config, peer, "", NULL, true),
+    CONF_END,
+};
+static const struct conf_list unit_list = {.rows = unit_rows, .item_bytes = sizeof(struct unit_config)};
+
+static const struct conf_row route_rows[] = {
+    {.key = "prefix",
+     .type = CONF_STRING,
+     .offset = offsetof(struct route_config, prefix),
+     .fallback = "",
+     .help = "First digits of the card numbers (BIN); empty: all. The longest that fits wins."},
+    {.key = "type",
+     .type = CONF_STRING,
+     .offset = offsetof(struct route_config, type),
+     .fallback = "purchase",
+     .help = "Transaction type: purchase."},
+    {.key = "unit",
+     .type = CONF_STRING,
+     .offset = offsetof(struct route_config, unit),
+     .required = true,
+     .help = "Name of the business unit."},
+    {.key = "zone",
+     .type = CONF_STRING,
+     .offset = offsetof(struct route_config, zone),
+     .help = "Zone whose PIN key the unit holds, as the HSM service names it; absent: the unit's name."},
+    {.key = "zone_version",
+     .type = CONF_INT,
+     .offset = offsetof(struct route_config, zone_version),
+     .fallback = "0",
+     .least = 0,
+     .most = 255,
+     .help = "Version of the zone's PIN key; 0: the newest."},
+    {.key = "zone_suite",
+     .type = CONF_STRING,
+     .offset = offsetof(struct route_config, zone_suite),
+     .help = "Suite of the zone's PIN key: tdes, aes128 or aes256; absent: the only one there is."},
+    {.key = "pin_format",
+     .type = CONF_STRING,
+     .offset = offsetof(struct route_config, pin_format),
+     .fallback = "iso0",
+     .help = "PIN block that the unit gets: iso0 (TDES zone key) or iso4 (AES)."},
+    CONF_END,
+};
+static const struct conf_list route_list = {.rows = route_rows, .item_bytes = sizeof(struct route_config)};
+
+#define AT(member) .offset = offsetof(struct posp_config, member)
+
+const struct conf_row posp_config_rows[] = {
+    SERVICE_CONFIG_ROWS("127.0.0.1:7002", "127.0.0.1:7102"),
+    {.key = "terminals.listen",
+     .type = CONF_STRING,
+     AT(terminals_listen),
+     .fallback = "127.0.0.1:7800",
+     .help = "Address and port where terminals connect (ISO 8583 over TCP); port 0 takes a free one."},
+    {.key = "terminals.dialect",
+     .type = CONF_STRING,
+     AT(dialect_name),
+     .fallback = "unionpay",
+     .help = "ISO 8583 dialect of the terminals."},
+    {.key = "terminals.max_connections",
+     .type = CONF_INT,
+     AT(terminals_max_connections),
+     .fallback = "1024",
+     .least = 1,
+     .most = 16384,
+     .help = "Connections at a time; one more is closed at once."},
+    {.key = "terminals.idle_timeout_ms",
+     .type = CONF_INT,
+     AT(terminals_idle_ms),
+     .fallback = "60000",
+     .least = 100,
+     .most = 3600000,
+     .help = "A connection that neither completes a message nor takes an answer for so long is closed."},
+    {.key = "terminals.max_message_bytes",
+     .type = CONF_INT,
+     AT(terminals_max_message_bytes),
+     .fallback = "2048",
+     .least = 256,
+     .most = 8192,
+     .help = "Longest message from a terminal, with length, TPDU and header; a longer one closes the connection."},
+    {.key = "terminals.workers",
+     .type = CONF_INT,
+     AT(terminals_workers),
+     .fallback = "32",
+     .least = 1,
+     .most = 256,
+     .help = "Threads that work on terminals' messages; each waits for the HSM service and the business unit."},
+    {.key = "store.path",
+     .type = CONF_STRING,
+     AT(store_path),
+     .required = true,
+     .help = "SQLite file of devices, working-key blobs, cards and the journal."},
+    {.key = "acquirer.id",
+     .type = CONF_STRING,
+     AT(acquirer_id),
+     .fallback = "01050000",
+     .help = "Acquiring institution, field 32: up to 11 digits."},
+    PEER_ROWS(struct posp_config, hsm, "hsm.", "127.0.0.1:7001", false),
+    {.key = "hsm.timeout_ms",
+     .type = CONF_INT,
+     AT(hsm_timeout_ms),
+     .fallback = "3000",
+     .least = 50,
+     .most = 60000,
+     .help = "How long one call of the HSM service may take."},
+    PEER_ROWS(struct posp_config, posv, "posv.", "127.0.0.1:7003", false),
+    {.key = "forward.timeout_ms",
+     .type = CONF_INT,
+     AT(forward_timeout_ms),
+     .fallback = "10000",
+     .least = 50,
+     .most = 60000,
+     .help = "How long a business unit may take; then the terminal gets 98 and a reversal follows."},
+    {.key = "forward.reversal_retry_ms",
+     .type = CONF_INT,
+     AT(reversal_retry_ms),
+     .fallback = "2000",
+     .least = 50,
+     .most = 3600000,
+     .help = "Pause between two rounds of reversals that are not acknowledged yet."},
+    {.key = "units",
+     .type = CONF_LIST,
+     AT(units),
+     .most = UNITS_MAX,
+     .list = &unit_list,
+     .help = "Business units: whoever authorises."},
+    {.key = "routes",
+     .type = CONF_LIST,
+     AT(routes),
+     .most = ROUTES_MAX,
+     .list = &route_list,
+     .help = "Which card goes to which unit."},
+    CONF_END,
+};
+
+const struct iso_dialect *posp_config_dialect(const char *name)
+{
+    for (const struct iso_dialect *const *d = iso_dialects; *d != NULL; d++)
+        if (strcmp((*d)->name, name) == 0)
+            return *d;
+    return NULL;
+}
+
+static bool one_of(const char *text, const char *const *words)
+{
+    for (; *words != NULL; words++)
+        if (strcmp(text, *words) == 0)
+            return true;
+    return false;
+}
+
+static bool unit_exists(const struct posp_config *config, const char *name)
+{
+    const struct unit_config *units = config->units.items;
+    for (size_t i = 0; i < config->units.count; i++)
+        if (strcmp(units[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static enum err_code check_route(const struct posp_config *config, const struct route_config *r, size_t at,
+                                 struct err *e)
+{
+    if (!digits_only(r->prefix, strlen(r->prefix)) || strlen(r->prefix) > 19)
+        return err_set(e, ERR_INPUT, "routes[%zu].prefix must be up to 19 digits", at);
+    if (!one_of(r->type, (const char *const[]){"purchase", NULL}))
+        return err_set(e, ERR_INPUT, "routes[%zu].type must be purchase", at);
+    if (!unit_exists(config, r->unit))
+        return err_set(e, ERR_INPUT, "routes[%zu].unit '%.31s' is not in units", at, r->unit);
+    if (!one_of(r->pin_format, (const char *const[]){"iso0", "iso4", NULL}))
+        return err_set(e, ERR_INPUT, "routes[%zu].pin_format must be iso0 or iso4", at);
+    if (r->zone_suite != NULL && !one_of(r->zone_suite, (const char *const[]){"tdes", "aes128", "aes256", NULL}))
+        return err_set(e, ERR_INPUT, "routes[%zu].zone_suite must be tdes, aes128 or aes256", at);
+    return ERR_OK;
+}
+
+enum err_code posp_config_check(const struct posp_config *config, struct err *e)
+{
+    const size_t digits = strlen(config->acquirer_id);
+    if (digits < 1 || digits > 11 || !digits_only(config->acquirer_id, digits))
+        return err_set(e, ERR_INPUT, "acquirer.id must be 1 to 11 digits");
+    if (posp_config_dialect(config->dialect_name) == NULL)
+        return err_set(e, ERR_INPUT, "terminals.dialect '%.31s' is not known", config->dialect_name);
+    const struct unit_config *units = config->units.items;
+    for (size_t i = 0; i < config->units.count; i++)
+        if (strlen(units[i].name) < 1 || strlen(units[i].name) > 31)
+            return err_set(e, ERR_INPUT, "units[%zu].name must be 1 to 31 characters", i);
+    const struct route_config *routes = config->routes.items;
+    for (size_t i = 0; i < config->routes.count; i++)
+        TRY(check_route(config, &routes[i], i, e));
+    return ERR_OK;
+}
+
+enum err_code peer_connect(const struct peer_config *peer, struct rpc_channel **out_channel, struct err *e)
+{
+    const struct rpc_channel_options options = {
+        .target = peer->target,
+        .tls = {.ca_path = peer->ca,
+                .cert_path = peer->cert,
+                .key_path = peer->key,
+                .server_name = peer->server_name,
+                .insecure = peer->insecure},
+    };
+    return rpc_channel_new(&options, out_channel, e);
+}

@@ -1,0 +1,177 @@
+#include "posp/follower.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "posward/posv/v1/posv.pb-c.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BACKOFF_FIRST_MS 100
+#define BACKOFF_MOST_MS  3000
+#define POLL_MS          500 /* how soon a stop is noticed */
+#define STATUS_MS        3000
+
+struct follower {
+    struct store *store;
+    struct rpc_channel *channel;
+    pthread_t thread;
+    atomic_bool stopping, following;
+};
+
+static enum err_code take_device(const Posward__Posv__V1__Device *from, struct store_device *out_device,
+                                 struct err *e)
+{
+    struct store_device device = {.suite = (int)from->suite,
+                                  .master_version = from->master_version,
+                                  .state = (int)from->state,
+                                  .revision = from->revision};
+    const struct {
+        char *to;
+        size_t capacity;
+        const char *text;
+    } texts[] = {
+        {device.terminal_id, sizeof device.terminal_id, from->terminal_id},
+        {device.merchant_id, sizeof device.merchant_id, from->merchant_id},
+        {device.psam_number, sizeof device.psam_number, from->psam_number},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        const int len = snprintf(texts[i].to, texts[i].capacity, "%s", texts[i].text);
+        if (len < 0 || (size_t)len >= texts[i].capacity)
+            return err_set(e, ERR_INPUT, "posv: a device with a number that is too long");
+    }
+    *out_device = device;
+    return ERR_OK;
+}
+
+static enum err_code take_change(struct follower *f, const Posward__Posv__V1__DeviceChange *change, struct err *e)
+{
+    struct store_device device;
+    if (change->device == NULL)
+        return store_device_put(f->store, NULL, change->revision, e);
+    TRY(take_device(change->device, &device, e));
+    TRY(store_device_put(f->store, &device, change->revision, e));
+    log_event(LOG_DEBUG, "device followed", LOG_STR("terminal", device.terminal_id),
+              LOG_INT("revision", change->revision), LOG_INT("state", device.state));
+    return ERR_OK;
+}
+
+/* A revision behind ours means that POSV's table was started anew or restored: only all of it will do. */
+static enum err_code check_revision(struct follower *f, int64_t *revision, struct err *e)
+{
+    Posward__Posv__V1__GetStatusRequest request = POSWARD__POSV__V1__GET_STATUS_REQUEST__INIT;
+    const struct rpc_call_options options = {.timeout_ms = STATUS_MS};
+    ProtobufCMessage *response = NULL;
+    uint64_t count;
+    TRY(store_device_progress(f->store, revision, &count, e));
+    TRY(rpc_unary(f->channel, &posward__posv__v1__registry__descriptor, "GetStatus", &request.base, &options,
+                  &response, e));
+    const int64_t theirs = ((Posward__Posv__V1__GetStatusResponse *)response)->revision;
+    protobuf_c_message_free_unpacked(response, NULL);
+    if (theirs >= *revision)
+        return ERR_OK;
+    log_event(LOG_WARN, "device table of POSV is older than the copy; the copy is made anew",
+              LOG_INT("theirs", theirs), LOG_INT("ours", *revision));
+    *revision = 0;
+    return store_devices_clear(f->store, e);
+}
+
+/* Until the stream ends or we stop. */
+static enum err_code follow_stream(struct follower *f, struct rpc_stream *stream, int64_t revision, struct err *e)
+{
+    while (!atomic_load(&f->stopping)) {
+        ProtobufCMessage *message = NULL;
+        const enum err_code code = rpc_stream_next(stream, POLL_MS, &message, e);
+        if (code == ERR_TIMEOUT)
+            continue;
+        if (code != ERR_OK)
+            return code;
+        if (message == NULL)
+            return err_set(e, ERR_UNAVAILABLE, "posv has ended the feed");
+        atomic_store(&f->following, true);
+        const Posward__Posv__V1__DeviceChange *change = (const Posward__Posv__V1__DeviceChange *)message;
+        const bool news = change->device != NULL || change->revision != revision;
+        const enum err_code taken = news ? take_change(f, change, e) : ERR_OK;
+        revision = change->revision;
+        protobuf_c_message_free_unpacked(message, NULL);
+        TRY(taken);
+    }
+    return ERR_OK;
+}
+
+static enum err_code follow_once(struct follower *f, struct err *e)
+{
+    int64_t revision = 0;
+    TRY(check_revision(f, &revision, e));
+    Posward__Posv__V1__WatchDevicesRequest request = POSWARD__POSV__V1__WATCH_DEVICES_REQUEST__INIT;
+    request.from_revision = revision;
+    const struct rpc_call_options options = {.timeout_ms = 0};
+    struct rpc_stream *stream = NULL;
+    TRY(rpc_stream_open(f->channel, &posward__posv__v1__registry__descriptor, "WatchDevices", &request.base, &options,
+                        &stream, e));
+    const enum err_code code = follow_stream(f, stream, revision, e);
+    rpc_stream_free(stream);
+    return code;
+}
+
+static void pause_ms(struct follower *f, int64_t ms)
+{
+    const int64_t until = clock_monotonic_ms() + ms;
+    while (!atomic_load(&f->stopping) && clock_monotonic_ms() < until)
+        clock_sleep_ms(50);
+}
+
+static void *follow_loop(void *context)
+{
+    struct follower *f = context;
+    int64_t backoff_ms = BACKOFF_FIRST_MS;
+    bool told = false;
+    while (!atomic_load(&f->stopping)) {
+        struct err e = {0};
+        (void)!follow_once(f, &e);
+        if (atomic_exchange(&f->following, false)) {
+            backoff_ms = BACKOFF_FIRST_MS;
+            told = false;
+        }
+        if (atomic_load(&f->stopping))
+            break;
+        if (!told)
+            log_failure(LOG_WARN, "posv is away; working with the copy of its table", &e);
+        told = true;
+        pause_ms(f, backoff_ms);
+        backoff_ms = backoff_ms * 2 > BACKOFF_MOST_MS ? BACKOFF_MOST_MS : backoff_ms * 2;
+    }
+    return NULL;
+}
+
+enum err_code follower_start(struct store *store, struct rpc_channel *channel, struct follower **out_follower,
+                             struct err *e)
+{
+    struct follower *f = calloc(1, sizeof *f);
+    if (f == NULL)
+        return err_set(e, ERR_LIMIT, "out of memory");
+    f->store = store;
+    f->channel = channel;
+    if (pthread_create(&f->thread, NULL, follow_loop, f) != 0) {
+        free(f);
+        return err_set(e, ERR_LIMIT, "cannot start the follower's thread");
+    }
+    *out_follower = f;
+    return ERR_OK;
+}
+
+bool follower_is_following(const struct follower *f)
+{
+    return atomic_load(&f->following);
+}
+
+void follower_free(struct follower *f)
+{
+    if (f == NULL)
+        return;
+    atomic_store(&f->stopping, true);
+    pthread_join(f->thread, NULL);
+    free(f);
+}

@@ -1,0 +1,256 @@
+#include "posp/hsm.h"
+
+#include "base/secret.h"
+#include "posp/hsm_batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct hsm {
+    struct hsm_batch *batch;
+};
+
+#define KEYS_MAX 3
+
+enum err_code hsm_open(struct rpc_channel *channel, int64_t timeout_ms, struct hsm **out_hsm, struct err *e)
+{
+    struct hsm *hsm = calloc(1, sizeof *hsm);
+    if (hsm == NULL)
+        return err_set(e, ERR_LIMIT, "out of memory");
+    const enum err_code code = hsm_batch_new(channel, timeout_ms, &hsm->batch, e);
+    if (code != ERR_OK) {
+        free(hsm);
+        return code;
+    }
+    *out_hsm = hsm;
+    return ERR_OK;
+}
+
+void hsm_free(struct hsm *hsm)
+{
+    if (hsm == NULL)
+        return;
+    hsm_batch_free(hsm->batch);
+    free(hsm);
+}
+
+/* One operation whose answer must be of `wanted` kind. */
+static enum err_code call(struct hsm *hsm, Posward__Hsm__V1__BatchItem *item,
+                          Posward__Hsm__V1__BatchResult__ResultCase wanted,
+                          Posward__Hsm__V1__BatchResult **out_result, struct err *e)
+{
+    Posward__Hsm__V1__BatchResult *result = NULL;
+    TRY(hsm_batch_call(hsm->batch, item, &result, e));
+    if (result->result_case != wanted) {
+        posward__hsm__v1__batch_result__free_unpacked(result, NULL);
+        return err_set(e, ERR_INTERNAL, "hsm: an answer of another kind");
+    }
+    *out_result = result;
+    return ERR_OK;
+}
+
+static ProtobufCBinaryData view(const void *bytes, size_t len)
+{
+    return (ProtobufCBinaryData){.len = len, .data = (uint8_t *)(uintptr_t)bytes};
+}
+
+static void ref_blob(Posward__Hsm__V1__KeyRef *ref, const struct store_blob *blob)
+{
+    posward__hsm__v1__key_ref__init(ref);
+    ref->key_case = POSWARD__HSM__V1__KEY_REF__KEY_BLOB;
+    ref->blob = view(blob->bytes, blob->len);
+}
+
+static enum err_code copy_out(const ProtobufCBinaryData *from, void *out, size_t capacity, size_t *out_len,
+                              struct err *e)
+{
+    if (from->len == 0 || from->len > capacity)
+        return err_set(e, ERR_INTERNAL, "hsm: an answer of %zu bytes", from->len);
+    memcpy(out, from->data, from->len);
+    *out_len = from->len;
+    return ERR_OK;
+}
+
+static enum err_code read_working_key(const Posward__Hsm__V1__WorkingKey *from, const struct hsm_key_spec *spec,
+                                      struct hsm_working_key *key, struct err *e)
+{
+    size_t kcv_len = 0;
+    if (from->usage != spec->usage)
+        return err_set(e, ERR_INTERNAL, "hsm: working keys in another order");
+    TRY(copy_out(&from->cryptogram, key->cryptogram, sizeof key->cryptogram, &key->cryptogram_len, e));
+    TRY(copy_out(&from->kcv, key->kcv, sizeof key->kcv, &kcv_len, e));
+    return copy_out(&from->blob, key->blob.bytes, sizeof key->blob.bytes, &key->blob.len, e);
+}
+
+static enum err_code read_working_keys(const Posward__Hsm__V1__GenerateWorkingKeysResponse *response,
+                                       const struct hsm_key_spec *specs, size_t count,
+                                       struct hsm_working_key *out_keys, struct err *e)
+{
+    if (response->n_keys != count)
+        return err_set(e, ERR_INTERNAL, "hsm: %zu working keys for %zu", response->n_keys, count);
+    for (size_t i = 0; i < count; i++)
+        TRY(read_working_key(response->keys[i], &specs[i], &out_keys[i], e));
+    return ERR_OK;
+}
+
+enum err_code hsm_working_keys(struct hsm *hsm, const struct store_device *device, const struct hsm_key_spec *specs,
+                               size_t count, struct hsm_working_key *out_keys, struct err *e)
+{
+    Posward__Hsm__V1__WorkingKeySpec messages[KEYS_MAX], *pointers[KEYS_MAX];
+    if (count > KEYS_MAX)
+        return err_set(e, ERR_INPUT, "%zu working keys", count);
+    for (size_t i = 0; i < count; i++) {
+        messages[i] = (Posward__Hsm__V1__WorkingKeySpec)POSWARD__HSM__V1__WORKING_KEY_SPEC__INIT;
+        messages[i].usage = specs[i].usage;
+        messages[i].key_bytes = specs[i].key_bytes;
+        pointers[i] = &messages[i];
+    }
+    char psam_number[STORE_PSAM_BYTES];
+    strcpy(psam_number, device->psam_number);
+    Posward__Hsm__V1__GenerateWorkingKeysRequest request = POSWARD__HSM__V1__GENERATE_WORKING_KEYS_REQUEST__INIT;
+    request.psam_number = psam_number;
+    request.suite = (Posward__Types__V1__Suite)device->suite;
+    request.master_version = device->master_version;
+    request.n_keys = count;
+    request.keys = pointers;
+    Posward__Hsm__V1__BatchItem item = POSWARD__HSM__V1__BATCH_ITEM__INIT;
+    item.operation_case = POSWARD__HSM__V1__BATCH_ITEM__OPERATION_GENERATE_WORKING_KEYS;
+    item.generate_working_keys = &request;
+    Posward__Hsm__V1__BatchResult *result = NULL;
+    TRY(call(hsm, &item, POSWARD__HSM__V1__BATCH_RESULT__RESULT_GENERATE_WORKING_KEYS, &result, e));
+    const enum err_code code = read_working_keys(result->generate_working_keys, specs, count, out_keys, e);
+    posward__hsm__v1__batch_result__free_unpacked(result, NULL);
+    return code;
+}
+
+/* The messages of one transaction; they point into each other and into struct hsm_transaction. */
+struct parts {
+    Posward__Hsm__V1__KeyRef mak, pik, zone_ref, tdk;
+    Posward__Hsm__V1__ZoneKey zone;
+    Posward__Hsm__V1__VerifyMacRequest mac;
+    Posward__Hsm__V1__TranslatePinRequest pin;
+    Posward__Hsm__V1__DecryptDataRequest track;
+};
+
+static void fill_mac(struct parts *p, const struct hsm_transaction *t)
+{
+    ref_blob(&p->mak, &t->keys->mak);
+    p->mac = (Posward__Hsm__V1__VerifyMacRequest)POSWARD__HSM__V1__VERIFY_MAC_REQUEST__INIT;
+    p->mac.key = &p->mak;
+    p->mac.algorithm = t->rules->mac;
+    p->mac.data = view(t->data, t->data_len);
+    p->mac.mac = view(t->mac, HSM_MAC_BYTES);
+}
+
+static void fill_pin(struct parts *p, const struct hsm_transaction *t)
+{
+    ref_blob(&p->pik, &t->keys->pik);
+    p->zone = (Posward__Hsm__V1__ZoneKey)POSWARD__HSM__V1__ZONE_KEY__INIT;
+    p->zone.zone = (char *)(uintptr_t)t->route->zone;
+    p->zone.version = t->route->zone_version;
+    p->zone.suite = t->route->zone_suite;
+    posward__hsm__v1__key_ref__init(&p->zone_ref);
+    p->zone_ref.key_case = POSWARD__HSM__V1__KEY_REF__KEY_ZONE;
+    p->zone_ref.zone = &p->zone;
+    p->pin = (Posward__Hsm__V1__TranslatePinRequest)POSWARD__HSM__V1__TRANSLATE_PIN_REQUEST__INIT;
+    p->pin.source = &p->pik;
+    p->pin.destination = &p->zone_ref;
+    p->pin.source_format = t->rules->pin_format;
+    p->pin.destination_format = t->route->pin_format;
+    p->pin.pan = (char *)(uintptr_t)t->pan;
+    p->pin.block = view(t->pin_block, t->pin_len);
+}
+
+static void fill_track(struct parts *p, const struct hsm_transaction *t)
+{
+    ref_blob(&p->tdk, &t->keys->tdk);
+    p->track = (Posward__Hsm__V1__DecryptDataRequest)POSWARD__HSM__V1__DECRYPT_DATA_REQUEST__INIT;
+    p->track.key = &p->tdk;
+    p->track.mode = POSWARD__HSM__V1__CIPHER_MODE__CIPHER_MODE_ECB;
+    p->track.data = view(t->track, t->track_len);
+}
+
+static enum err_code read_outcome(const Posward__Hsm__V1__ProcessTransactionResponse *response,
+                                  const struct hsm_transaction *t, struct hsm_outcome *out, struct err *e)
+{
+    *out = (struct hsm_outcome){.mac_matches = response->mac != NULL && response->mac->matches};
+    if (!out->mac_matches)
+        return ERR_OK;
+    if ((t->pin_len > 0 && response->pin == NULL) || (t->track_len > 0 && response->track == NULL))
+        return err_set(e, ERR_INTERNAL, "hsm: a part of the answer is missing");
+    if (t->pin_len > 0)
+        TRY(copy_out(&response->pin->block, out->pin_block, sizeof out->pin_block, &out->pin_len, e));
+    if (t->track_len > 0)
+        TRY(copy_out(&response->track->data, out->track, sizeof out->track, &out->track_len, e));
+    return ERR_OK;
+}
+
+enum err_code hsm_process(struct hsm *hsm, const struct hsm_transaction *t, struct hsm_outcome *out_outcome,
+                          struct err *e)
+{
+    struct parts p;
+    Posward__Hsm__V1__ProcessTransactionRequest request = POSWARD__HSM__V1__PROCESS_TRANSACTION_REQUEST__INIT;
+    fill_mac(&p, t);
+    request.mac = &p.mac;
+    if (t->pin_len > 0) {
+        fill_pin(&p, t);
+        request.pin = &p.pin;
+    }
+    if (t->track_len > 0) {
+        fill_track(&p, t);
+        request.track = &p.track;
+    }
+    Posward__Hsm__V1__BatchItem item = POSWARD__HSM__V1__BATCH_ITEM__INIT;
+    item.operation_case = POSWARD__HSM__V1__BATCH_ITEM__OPERATION_PROCESS_TRANSACTION;
+    item.process_transaction = &request;
+    Posward__Hsm__V1__BatchResult *result = NULL;
+    TRY(call(hsm, &item, POSWARD__HSM__V1__BATCH_RESULT__RESULT_PROCESS_TRANSACTION, &result, e));
+    struct hsm_outcome outcome;
+    const enum err_code code = read_outcome(result->process_transaction, t, &outcome, e);
+    if (result->process_transaction->track != NULL) /* clear track digits */
+        secret_wipe(result->process_transaction->track->data.data, result->process_transaction->track->data.len);
+    posward__hsm__v1__batch_result__free_unpacked(result, NULL);
+    if (code == ERR_OK)
+        *out_outcome = outcome;
+    return code;
+}
+
+enum err_code hsm_translate_pin(struct hsm *hsm, const struct hsm_transaction *t, struct hsm_outcome *out_outcome,
+                                struct err *e)
+{
+    struct parts p;
+    fill_pin(&p, t);
+    Posward__Hsm__V1__BatchItem item = POSWARD__HSM__V1__BATCH_ITEM__INIT;
+    item.operation_case = POSWARD__HSM__V1__BATCH_ITEM__OPERATION_TRANSLATE_PIN;
+    item.translate_pin = &p.pin;
+    Posward__Hsm__V1__BatchResult *result = NULL;
+    TRY(call(hsm, &item, POSWARD__HSM__V1__BATCH_RESULT__RESULT_TRANSLATE_PIN, &result, e));
+    const enum err_code code = copy_out(&result->translate_pin->block, out_outcome->pin_block,
+                                        sizeof out_outcome->pin_block, &out_outcome->pin_len, e);
+    posward__hsm__v1__batch_result__free_unpacked(result, NULL);
+    return code;
+}
+
+enum err_code hsm_mac(struct hsm *hsm, const struct suite_rules *rules, const struct store_key_set *keys,
+                      const uint8_t *data, size_t len, uint8_t out_mac[HSM_MAC_BYTES], struct err *e)
+{
+    Posward__Hsm__V1__KeyRef mak;
+    ref_blob(&mak, &keys->mak);
+    Posward__Hsm__V1__GenerateMacRequest request = POSWARD__HSM__V1__GENERATE_MAC_REQUEST__INIT;
+    request.key = &mak;
+    request.algorithm = rules->mac;
+    request.data = view(data, len);
+    Posward__Hsm__V1__BatchItem item = POSWARD__HSM__V1__BATCH_ITEM__INIT;
+    item.operation_case = POSWARD__HSM__V1__BATCH_ITEM__OPERATION_GENERATE_MAC;
+    item.generate_mac = &request;
+    Posward__Hsm__V1__BatchResult *result = NULL;
+    TRY(call(hsm, &item, POSWARD__HSM__V1__BATCH_RESULT__RESULT_GENERATE_MAC, &result, e));
+    const ProtobufCBinaryData *mac = &result->generate_mac->mac;
+    enum err_code code = ERR_OK;
+    if (mac->len < HSM_MAC_BYTES)
+        code = err_set(e, ERR_INTERNAL, "hsm: a MAC of %zu bytes", mac->len);
+    else
+        memcpy(out_mac, mac->data, HSM_MAC_BYTES);
+    posward__hsm__v1__batch_result__free_unpacked(result, NULL);
+    return code;
+}

@@ -1,0 +1,148 @@
+#include "posp/operations.h"
+
+#include "base/clock.h"
+#include "posp/follower.h"
+#include "posp/listener.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIST_DEFAULT 20
+#define LIST_MAX     1000
+
+static struct posp *posp_of(Posward__Posp__V1__Operations_Service *service)
+{
+    return ((struct operations *)service)->posp;
+}
+
+struct figures {
+    struct journal_counts journal;
+    int64_t revision;
+    uint64_t devices;
+    unsigned connections;
+    bool following;
+};
+
+static enum err_code read_figures(struct posp *posp, struct figures *out_figures, struct err *e)
+{
+    struct figures figures = {.connections = posp->listener != NULL ? listener_connections(posp->listener) : 0,
+                              .following = posp->follower != NULL && follower_is_following(posp->follower)};
+    TRY(journal_count(posp->store, &figures.journal, e));
+    TRY(store_device_progress(posp->store, &figures.revision, &figures.devices, e));
+    *out_figures = figures;
+    return ERR_OK;
+}
+
+static void serve_get_status(Posward__Posp__V1__Operations_Service *service,
+                             const Posward__Posp__V1__GetStatusRequest *input,
+                             Posward__Posp__V1__GetStatusResponse_Closure closure, void *closure_data)
+{
+    struct posp *posp = posp_of(service);
+    struct figures figures;
+    struct err e = {0};
+    (void)input;
+    if (read_figures(posp, &figures, &e) != ERR_OK) {
+        rpc_call_fail(rpc_call_of(closure_data), &e);
+        return;
+    }
+    Posward__Posp__V1__GetStatusResponse response = POSWARD__POSP__V1__GET_STATUS_RESPONSE__INIT;
+    response.version = (char *)(uintptr_t)POSWARD_VERSION;
+    response.uptime_s = (clock_monotonic_ms() - posp->started_ms) / 1000;
+    response.terminals_connected = figures.connections;
+    response.devices_known = figures.devices;
+    response.device_revision = figures.revision;
+    response.following = figures.following;
+    response.sign_ins = atomic_load(&posp->sign_ins);
+    response.transactions = figures.journal.transactions;
+    response.approved = figures.journal.approved;
+    response.declined = figures.journal.declined;
+    response.reversals_pending = figures.journal.reversals_pending;
+    closure(&response, closure_data);
+}
+
+static void fill_transaction(const struct journal_entry *entry, Posward__Posp__V1__Transaction *t)
+{
+    *t = (Posward__Posp__V1__Transaction)POSWARD__POSP__V1__TRANSACTION__INIT;
+    t->terminal_id = (char *)(uintptr_t)entry->terminal_id;
+    t->trace_number = (char *)(uintptr_t)entry->trace;
+    t->batch_number = (char *)(uintptr_t)entry->batch;
+    t->masked_pan = (char *)(uintptr_t)entry->masked_pan;
+    t->amount = (char *)(uintptr_t)entry->amount;
+    t->response_code = (char *)(uintptr_t)entry->response_code;
+    t->reference_number = (char *)(uintptr_t)entry->reference;
+    t->state = (char *)(uintptr_t)journal_state_name(entry->state);
+    t->created_ms = entry->created_ms;
+}
+
+struct listing {
+    struct journal_entry entries[LIST_MAX];
+    Posward__Posp__V1__Transaction messages[LIST_MAX], *pointers[LIST_MAX];
+};
+
+static enum err_code list(struct posp *posp, const Posward__Posp__V1__ListTransactionsRequest *input,
+                          struct listing *listing, size_t *out_count, struct err *e)
+{
+    if (input->limit > LIST_MAX)
+        return err_set(e, ERR_INPUT, "limit is at most %d", LIST_MAX);
+    const size_t most = input->limit == 0 ? LIST_DEFAULT : input->limit;
+    TRY(journal_list(posp->store, input->terminal_id, 0, most, listing->entries, out_count, e));
+    for (size_t i = 0; i < *out_count; i++) {
+        fill_transaction(&listing->entries[i], &listing->messages[i]);
+        listing->pointers[i] = &listing->messages[i];
+    }
+    return ERR_OK;
+}
+
+static void serve_list_transactions(Posward__Posp__V1__Operations_Service *service,
+                                    const Posward__Posp__V1__ListTransactionsRequest *input,
+                                    Posward__Posp__V1__ListTransactionsResponse_Closure closure, void *closure_data)
+{
+    struct err e = {0};
+    size_t count = 0;
+    struct listing *listing = malloc(sizeof *listing);
+    enum err_code code = listing != NULL ? list(posp_of(service), input, listing, &count, &e)
+                                         : err_set(&e, ERR_LIMIT, "out of memory");
+    if (code == ERR_OK) {
+        Posward__Posp__V1__ListTransactionsResponse response = POSWARD__POSP__V1__LIST_TRANSACTIONS_RESPONSE__INIT;
+        response.n_transactions = count;
+        response.transactions = listing->pointers;
+        closure(&response, closure_data);
+    } else {
+        rpc_call_fail(rpc_call_of(closure_data), &e);
+    }
+    free(listing);
+}
+
+void operations_init(struct posp *posp, struct operations *out_operations)
+{
+    *out_operations = (struct operations){.service = POSWARD__POSP__V1__OPERATIONS__INIT(serve_), .posp = posp};
+}
+
+void operations_metrics(struct posp *posp, FILE *out)
+{
+    struct figures figures;
+    if (read_figures(posp, &figures, NULL) != ERR_OK)
+        return;
+    const struct {
+        const char *name, *type, *help;
+        uint64_t value;
+    } rows[] = {
+        {"posward_posp_terminals_connected", "gauge", "Terminals connected now.", figures.connections},
+        {"posward_posp_devices", "gauge", "Devices known from POSV.", figures.devices},
+        {"posward_posp_following", "gauge", "1 while POSV's change feed is open.", figures.following},
+        {"posward_posp_messages_total", "counter", "Messages from terminals since start.",
+         atomic_load(&posp->messages)},
+        {"posward_posp_sign_ins_total", "counter", "Sign-ins since start.", atomic_load(&posp->sign_ins)},
+        {"posward_posp_connections_dropped_total", "counter", "Connections closed for what they sent.",
+         posp->listener != NULL ? listener_dropped(posp->listener) : 0},
+        {"posward_posp_transactions", "gauge", "Transactions in the journal.", figures.journal.transactions},
+        {"posward_posp_approved", "gauge", "Of these, approved.", figures.journal.approved},
+        {"posward_posp_declined", "gauge", "Of these, declined.", figures.journal.declined},
+        {"posward_posp_reversals_pending", "gauge", "Reversals that no unit has acknowledged yet.",
+         figures.journal.reversals_pending},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        fprintf(out, "# HELP %s %s\n# TYPE %s %s\n%s %" PRIu64 "\n", rows[i].name, rows[i].help, rows[i].name,
+                rows[i].type, rows[i].name, rows[i].value);
+}

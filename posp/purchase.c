@@ -1,0 +1,183 @@
+#include "posp/purchase.h"
+
+#include "base/log.h"
+#include "base/secret.h"
+#include "posp/answer.h"
+#include "posp/handlers.h"
+
+#include <string.h>
+
+/* A step returns NULL to go on, or the response code that ends the purchase and the reason in `e`. */
+typedef const char *(*step_fn)(struct purchase *p, struct err *e);
+
+static const char *read_card(struct purchase *p, struct err *e)
+{
+    if (card_data_read(p->request->message, p->request->rules, &p->card, e) != ERR_OK)
+        return F39_FORMAT;
+    p->pan_was_clear = p->card.pan[0] != '\0';
+    return NULL;
+}
+
+static const char *check_amount(struct purchase *p, struct err *e)
+{
+    const char *amount = iso_text(p->request->message, 4);
+    if (strspn(amount, "0") != strlen(amount))
+        return NULL;
+    (void)err_set(e, ERR_INPUT, "field 4: the amount is zero");
+    return F39_AMOUNT;
+}
+
+static bool set_serves(const struct purchase *p, const struct store_key_set *set)
+{
+    return strcmp(set->psam_number, p->request->device.psam_number) == 0 &&
+           set->suite == p->request->device.suite && set->mak.len > 0 &&
+           (p->card.pin_len == 0 || set->pik.len > 0) && (p->card.cipher_len == 0 || set->tdk.len > 0);
+}
+
+/* Keys of a card that is not in the terminal any more do not count. */
+static const char *find_keys(struct purchase *p, struct err *e)
+{
+    size_t len = 0, kept = 0;
+    p->mac = iso_view_bytes(p->request->message, 64, &len);
+    if (p->mac == NULL || len != HSM_MAC_BYTES) {
+        (void)err_set(e, ERR_INPUT, "field 64: no MAC");
+        return F39_MAC;
+    }
+    if (store_keys_get(p->posp->store, p->request->device.terminal_id, &p->keys, e) != ERR_OK)
+        return F39_FAULT;
+    for (size_t i = 0; i < p->keys.count; i++)
+        if (set_serves(p, &p->keys.sets[i]))
+            p->keys.sets[kept++] = p->keys.sets[i];
+    p->keys.count = kept;
+    if (kept > 0)
+        return NULL;
+    (void)err_set(e, ERR_STATE, "no working keys for this message; the terminal must sign in");
+    return F39_PIN_FORMAT;
+}
+
+static const char *find_route(struct purchase *p, struct err *e)
+{
+    if (p->card.pan[0] == '\0' || p->route != NULL)
+        return NULL;
+    p->route = units_route(p->posp->units, p->card.pan);
+    if (p->route != NULL)
+        return NULL;
+    (void)err_set(e, ERR_NOT_FOUND, "no route for this card number");
+    return F39_NO_ROUTE;
+}
+
+static const struct {
+    enum err_code error;
+    const char *code;
+} hsm_codes[] = {
+    {ERR_CHECK, F39_PIN_FORMAT}, /* a PIN block or key blob that does not decode: sign in again */
+    {ERR_INPUT, F39_PIN_FORMAT},
+    {ERR_NOT_FOUND, F39_SECURITY},
+    {ERR_DENIED, F39_SECURITY},
+    {ERR_UNSUPPORTED, F39_SECURITY},
+};
+
+static const char *code_of_hsm(enum err_code error)
+{
+    for (size_t i = 0; i < sizeof hsm_codes / sizeof hsm_codes[0]; i++)
+        if (hsm_codes[i].error == error)
+            return hsm_codes[i].code;
+    return F39_FAULT;
+}
+
+static struct hsm_transaction hsm_request(const struct purchase *p, const struct store_key_set *set)
+{
+    return (struct hsm_transaction){
+        .rules = p->request->rules,
+        .keys = set,
+        .data = p->request->bytes,
+        .data_len = iso_mac_input_len(p->request->message, p->request->len),
+        .mac = p->mac,
+        .pin_block = p->card.pin_block,
+        .pin_len = p->pan_was_clear ? p->card.pin_len : 0,
+        .pan = p->card.pan,
+        .route = p->route,
+        .track = p->card.cipher,
+        .track_len = p->card.cipher_len,
+    };
+}
+
+/* Patent S408-S409. The newest set first, then the one before: the answer to the last sign-in may be lost. */
+static const char *prove(struct purchase *p, struct err *e)
+{
+    for (size_t i = 0; i < p->keys.count; i++) {
+        const struct store_key_set *set = &p->keys.sets[i];
+        const struct hsm_transaction t = hsm_request(p, set);
+        const enum err_code code = hsm_process(p->posp->hsm, &t, &p->outcome, e);
+        if (code != ERR_OK)
+            return code_of_hsm(code);
+        if (!p->outcome.mac_matches)
+            continue;
+        p->proven = set;
+        if (!set->used && store_keys_used(p->posp->store, p->request->device.terminal_id, set->generation, e) != ERR_OK)
+            return F39_FAULT;
+        return NULL;
+    }
+    (void)err_set(e, ERR_CHECK, "field 64: the MAC does not match");
+    return F39_MAC;
+}
+
+static const char *complete_card(struct purchase *p, struct err *e)
+{
+    const enum err_code code =
+        card_data_complete(&p->card, p->request->rules, p->outcome.track, p->outcome.track_len, e);
+    secret_wipe(p->outcome.track, sizeof p->outcome.track);
+    return code == ERR_OK ? NULL : F39_FORMAT;
+}
+
+/* When the card number came out of the track, the PIN block that is bound to it could not be translated before. */
+static const char *translate_late(struct purchase *p, struct err *e)
+{
+    if (p->pan_was_clear || p->card.pin_len == 0)
+        return NULL;
+    struct hsm_transaction t = hsm_request(p, p->proven);
+    t.pin_len = p->card.pin_len;
+    const enum err_code code = hsm_translate_pin(p->posp->hsm, &t, &p->outcome, e);
+    return code == ERR_OK ? NULL : code_of_hsm(code);
+}
+
+static const step_fn steps[] = {read_card, check_amount,  find_keys,  find_route,
+                                prove,     complete_card, find_route, translate_late};
+
+enum err_code purchase_decline(struct purchase *p, const char *response_code, const char *reference,
+                               struct answer *out_answer, struct err *e)
+{
+    struct iso_message reply;
+    struct err why = {0};
+    iso_message_init(&reply, p->posp->dialect);
+    enum err_code code = answer_begin(p->posp, p->request->message, response_code, reference, &reply, e);
+    if (code == ERR_OK && (p->proven == NULL || answer_seal(p->posp, p->request->rules, p->proven, &reply,
+                                                            out_answer, &why) != ERR_OK))
+        code = answer_pack(&reply, out_answer, e);
+    iso_message_drop(&reply);
+    return code;
+}
+
+static enum err_code handle(struct purchase *p, struct answer *out_answer, struct err *e)
+{
+    struct err why = {0};
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        const char *refusal = steps[i](p, &why);
+        if (refusal == NULL)
+            continue;
+        log_failure(LOG_WARN, "purchase refused", &why, LOG_STR("terminal", p->request->device.terminal_id),
+                    LOG_STR("trace", iso_text(p->request->message, 11)), LOG_STR("code", refusal));
+        return purchase_decline(p, refusal, NULL, out_answer, e);
+    }
+    return forward_purchase(p, out_answer, e);
+}
+
+enum err_code purchase_handle(struct posp *posp, const struct request *request, struct answer *out_answer,
+                              struct err *e)
+{
+    struct purchase p = {.posp = posp, .request = request};
+    const enum err_code code = handle(&p, out_answer, e);
+    card_data_drop(&p.card);
+    secret_wipe(&p.outcome, sizeof p.outcome);
+    return code;
+}

@@ -1,0 +1,99 @@
+/* What POSP keeps: devices, working-key blobs, cards, the journal of transactions. SQLite, WAL, synchronous=FULL.
+ *
+ * One thread writes; what several callers ask for at the same time is committed together, and each of them returns
+ * after the commit is on disk. Reads see what was committed. Never in here: a clear key, a PIN or PIN block, a track,
+ * a full PAN. Every function: any thread. ERR_IO: the database failed; nothing was changed. */
+#ifndef POSWARD_POSP_STORE_H
+#define POSWARD_POSP_STORE_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct store;
+
+/* Creates the file, mode 0600, when it is not there. ERR_UNSUPPORTED: it was written by a newer version. */
+enum err_code store_open(const char *path, struct store **out_store, struct err *e) MUST_CHECK;
+/* Waits for writes under way. Accepts NULL. */
+void store_free(struct store *store);
+
+#define STORE_TERMINAL_BYTES 9  /* field 41 and a NUL */
+#define STORE_MERCHANT_BYTES 16 /* field 42 and a NUL */
+#define STORE_PSAM_BYTES     21
+
+/* ---- devices: a copy of POSV's table ---- */
+
+struct store_device {
+    char terminal_id[STORE_TERMINAL_BYTES], merchant_id[STORE_MERCHANT_BYTES], psam_number[STORE_PSAM_BYTES];
+    int suite; /* posward.types.v1.Suite */
+    uint32_t master_version;
+    int state; /* posward.posv.v1.DeviceState */
+    int64_t revision;
+};
+
+/* `revision` becomes the one to resume from; `device` may be NULL: a mark or heartbeat. */
+enum err_code store_device_put(struct store *store, const struct store_device *device, int64_t revision,
+                               struct err *e) MUST_CHECK;
+/* Forget all devices: POSV's table was started anew. */
+enum err_code store_devices_clear(struct store *store, struct err *e) MUST_CHECK;
+/* ERR_NOT_FOUND: not known. */
+enum err_code store_device_get(struct store *store, const char *terminal_id, struct store_device *out_device,
+                               struct err *e) MUST_CHECK;
+enum err_code store_device_progress(struct store *store, int64_t *out_revision, uint64_t *out_count,
+                                    struct err *e) MUST_CHECK;
+
+/* ---- working keys ----
+ * A terminal has the set of its newest sign-in and, until that one is used, the set it used before: an answer to a
+ * sign-in that got lost does not lock the terminal out. */
+
+#define STORE_BLOB_BYTES 160
+
+struct store_blob {
+    uint8_t bytes[STORE_BLOB_BYTES];
+    size_t len; /* 0: the set has no such key */
+};
+struct store_key_set {
+    int64_t generation; /* grows with each sign-in; never 0 */
+    char psam_number[STORE_PSAM_BYTES];
+    int suite;
+    struct store_blob pik, mak, tdk;
+    bool used;
+};
+struct store_keys {
+    struct store_key_set sets[2]; /* newest first */
+    size_t count;
+};
+
+/* `set->generation` and `used` are ignored. */
+enum err_code store_keys_put(struct store *store, const char *terminal_id, const struct store_key_set *set,
+                             struct err *e) MUST_CHECK;
+/* No keys: ERR_OK and count 0. */
+enum err_code store_keys_get(struct store *store, const char *terminal_id, struct store_keys *out_keys,
+                             struct err *e) MUST_CHECK;
+/* The terminal has proven that it holds this set: older ones go. */
+enum err_code store_keys_used(struct store *store, const char *terminal_id, int64_t generation,
+                              struct err *e) MUST_CHECK;
+
+/* ---- cards (patent S304) ---- */
+
+struct store_card {
+    char psam_number[STORE_PSAM_BYTES];
+    int suite;
+    uint32_t master_version;
+    uint8_t kcv[4];
+    struct store_blob tmk;
+    int state; /* posward.posp.v1.CardState */
+    int64_t updated_ms;
+};
+
+enum err_code store_card_put(struct store *store, const struct store_card *card, struct err *e) MUST_CHECK;
+/* ERR_NOT_FOUND: no key was ever asked for. */
+enum err_code store_card_get(struct store *store, const char *psam_number, struct store_card *out_card,
+                             struct err *e) MUST_CHECK;
+
+/* `count` numbers from *out_first on that are never given twice: for field 37. */
+enum err_code store_take_numbers(struct store *store, int64_t count, int64_t *out_first,
+                                 struct err *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,159 @@
+#include "posp/units.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct unit {
+    const char *name;
+    struct rpc_channel *channel;
+};
+
+struct units {
+    struct unit *units;
+    size_t unit_count;
+    struct route *routes;
+    size_t route_count;
+    int64_t timeout_ms;
+};
+
+static const struct {
+    const char *name;
+    Posward__Hsm__V1__PinFormat hsm;
+    Posward__Business__V1__PinBlockFormat unit;
+} formats[] = {
+    {"iso0", POSWARD__HSM__V1__PIN_FORMAT__PIN_FORMAT_ISO_0,
+     POSWARD__BUSINESS__V1__PIN_BLOCK_FORMAT__PIN_BLOCK_FORMAT_ISO_0},
+    {"iso4", POSWARD__HSM__V1__PIN_FORMAT__PIN_FORMAT_ISO_4,
+     POSWARD__BUSINESS__V1__PIN_BLOCK_FORMAT__PIN_BLOCK_FORMAT_ISO_4},
+};
+
+static const struct {
+    const char *name;
+    Posward__Types__V1__Suite suite;
+} suites[] = {
+    {"tdes", POSWARD__TYPES__V1__SUITE__SUITE_TDES},
+    {"aes128", POSWARD__TYPES__V1__SUITE__SUITE_AES_128},
+    {"aes256", POSWARD__TYPES__V1__SUITE__SUITE_AES_256},
+};
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+static struct route route_of(const struct route_config *config)
+{
+    struct route route = {
+        .prefix = config->prefix,
+        .unit = config->unit,
+        .zone = config->zone != NULL ? config->zone : config->unit,
+        .zone_version = (uint32_t)config->zone_version,
+    };
+    for (size_t i = 0; i < COUNT(formats); i++)
+        if (strcmp(config->pin_format, formats[i].name) == 0) {
+            route.pin_format = formats[i].hsm;
+            route.unit_format = formats[i].unit;
+        }
+    for (size_t i = 0; config->zone_suite != NULL && i < COUNT(suites); i++)
+        if (strcmp(config->zone_suite, suites[i].name) == 0)
+            route.zone_suite = suites[i].suite;
+    return route;
+}
+
+static enum err_code connect_all(const struct posp_config *config, struct units *units, struct err *e)
+{
+    const struct unit_config *items = config->units.items;
+    for (size_t i = 0; i < config->units.count; i++) {
+        units->units[i].name = items[i].name;
+        if (peer_connect(&items[i].peer, &units->units[i].channel, e) != ERR_OK)
+            return err_context(e, "unit %.31s", items[i].name);
+        units->unit_count = i + 1;
+    }
+    const struct route_config *routes = config->routes.items;
+    for (size_t i = 0; i < config->routes.count; i++)
+        units->routes[i] = route_of(&routes[i]);
+    units->route_count = config->routes.count;
+    return ERR_OK;
+}
+
+enum err_code units_open(const struct posp_config *config, struct units **out_units, struct err *e)
+{
+    struct units *units = calloc(1, sizeof *units);
+    if (units == NULL)
+        return err_set(e, ERR_LIMIT, "out of memory");
+    units->timeout_ms = config->forward_timeout_ms;
+    units->units = calloc(config->units.count + 1, sizeof *units->units);
+    units->routes = calloc(config->routes.count + 1, sizeof *units->routes);
+    enum err_code code = ERR_OK;
+    if (units->units == NULL || units->routes == NULL)
+        code = err_set(e, ERR_LIMIT, "out of memory");
+    else
+        code = connect_all(config, units, e);
+    if (code != ERR_OK) {
+        units_free(units);
+        return code;
+    }
+    *out_units = units;
+    return ERR_OK;
+}
+
+void units_free(struct units *units)
+{
+    if (units == NULL)
+        return;
+    for (size_t i = 0; i < units->unit_count; i++)
+        rpc_channel_free(units->units[i].channel);
+    free(units->units);
+    free(units->routes);
+    free(units);
+}
+
+const struct route *units_route(const struct units *units, const char *pan)
+{
+    const struct route *best = NULL;
+    for (size_t i = 0; i < units->route_count; i++) {
+        const struct route *r = &units->routes[i];
+        if (strncmp(pan, r->prefix, strlen(r->prefix)) != 0)
+            continue;
+        if (best == NULL || strlen(r->prefix) > strlen(best->prefix))
+            best = r;
+    }
+    return best;
+}
+
+static struct rpc_channel *channel_of(const struct units *units, const char *name)
+{
+    for (size_t i = 0; i < units->unit_count; i++)
+        if (strcmp(units->units[i].name, name) == 0)
+            return units->units[i].channel;
+    return NULL;
+}
+
+static enum err_code call(struct units *units, const char *unit, const char *method,
+                          const ProtobufCMessage *request, ProtobufCMessage **out_response, struct err *e)
+{
+    struct rpc_channel *channel = channel_of(units, unit);
+    if (channel == NULL)
+        return err_set(e, ERR_NOT_FOUND, "unit %.31s is not configured any more", unit);
+    const struct rpc_call_options options = {.timeout_ms = units->timeout_ms};
+    return rpc_unary(channel, &posward__business__v1__business__descriptor, method, request, &options,
+                     out_response, e);
+}
+
+enum err_code units_authorize(struct units *units, const char *unit,
+                              const Posward__Business__V1__AuthorizeRequest *request,
+                              Posward__Business__V1__AuthorizeResponse **out_response, struct err *e)
+{
+    ProtobufCMessage *response = NULL;
+    TRY(call(units, unit, "Authorize", &request->base, &response, e));
+    *out_response = (Posward__Business__V1__AuthorizeResponse *)response;
+    return ERR_OK;
+}
+
+enum err_code units_reverse(struct units *units, const char *unit,
+                            const Posward__Business__V1__ReverseRequest *request, bool *out_undone,
+                            struct err *e)
+{
+    ProtobufCMessage *response = NULL;
+    TRY(call(units, unit, "Reverse", &request->base, &response, e));
+    *out_undone = ((Posward__Business__V1__ReverseResponse *)response)->undone != 0;
+    protobuf_c_message_free_unpacked(response, NULL);
+    return ERR_OK;
+}

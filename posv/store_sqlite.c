@@ -1,0 +1,178 @@
+#include "posv/store_sqlite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+/* Writing side: on the writer's connection, under store.c's lock. */
+
+static enum err_code run_plain(struct sqlite_link *link, enum statement number, struct err *e)
+{
+    sqlite3_stmt *statement;
+    TRY(sqlite_take(link, number, &statement, e));
+    return sqlite_run(link, statement, e);
+}
+
+static enum err_code writer_begin(struct store *s, struct err *e)
+{
+    return run_plain(&sqlite_of(s)->writer, BEGIN, e);
+}
+
+static enum err_code writer_commit(struct store *s, struct err *e)
+{
+    return run_plain(&sqlite_of(s)->writer, COMMIT, e);
+}
+
+static void writer_rollback(struct store *s)
+{
+    struct sqlite_link *link = &sqlite_of(s)->writer;
+    if (!sqlite3_get_autocommit(link->db)) /* some failures roll back by themselves */
+        sqlite3_exec(link->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+static enum err_code writer_find_terminal(struct store *s, const char *terminal_id, struct device *out_device,
+                                          bool *out_found, struct err *e)
+{
+    return store_sqlite_find(&sqlite_of(s)->writer, FIND_TERMINAL, terminal_id, out_device, out_found, e);
+}
+
+static enum err_code writer_find_card(struct store *s, const char *card_key, struct device *out_device,
+                                      bool *out_found, struct err *e)
+{
+    return store_sqlite_find(&sqlite_of(s)->writer, FIND_CARD, card_key, out_device, out_found, e);
+}
+
+static enum err_code writer_next_revision(struct store *s, int64_t *out_revision, struct err *e)
+{
+    return store_sqlite_revision(&sqlite_of(s)->writer, NEXT_REVISION, out_revision, e);
+}
+
+static enum err_code writer_put(struct store *s, const struct device *device, struct err *e)
+{
+    struct sqlite_link *link = &sqlite_of(s)->writer;
+    sqlite3_stmt *statement;
+    TRY(sqlite_take(link, PUT, &statement, e));
+    store_sqlite_bind(statement, 1, device->terminal_id);
+    store_sqlite_bind(statement, 2, device->merchant_id);
+    store_sqlite_bind(statement, 3, device->psam_number);
+    sqlite3_bind_int(statement, 4, device->suite);
+    sqlite3_bind_int(statement, 5, device->master_version);
+    sqlite3_bind_int(statement, 6, (int)device->state);
+    sqlite3_bind_int64(statement, 7, device->revision);
+    sqlite3_bind_int64(statement, 8, device->created_ms);
+    sqlite3_bind_int64(statement, 9, device->updated_ms);
+    store_sqlite_bind(statement, 10, device->reason);
+    char card_key[PSAM_DIGITS_MOST + 1];
+    device_card_key(device->psam_number, card_key);
+    if (device->psam_number[0] != '\0')
+        store_sqlite_bind(statement, 11, card_key);
+    return sqlite_run(link, statement, e);
+}
+
+static enum err_code writer_stay_begin(struct store *s, const struct device *device, struct err *e)
+{
+    struct sqlite_link *link = &sqlite_of(s)->writer;
+    sqlite3_stmt *statement;
+    TRY(sqlite_take(link, STAY_BEGIN, &statement, e));
+    char card_key[PSAM_DIGITS_MOST + 1];
+    device_card_key(device->psam_number, card_key);
+    store_sqlite_bind(statement, 1, device->terminal_id);
+    store_sqlite_bind(statement, 2, device->psam_number);
+    store_sqlite_bind(statement, 3, card_key);
+    sqlite3_bind_int(statement, 4, device->suite);
+    sqlite3_bind_int(statement, 5, device->master_version);
+    sqlite3_bind_int64(statement, 6, device->updated_ms);
+    return sqlite_run(link, statement, e);
+}
+
+static enum err_code writer_stay_end(struct store *s, const struct device *device, struct err *e)
+{
+    struct sqlite_link *link = &sqlite_of(s)->writer;
+    sqlite3_stmt *statement;
+    TRY(sqlite_take(link, STAY_END, &statement, e));
+    store_sqlite_bind(statement, 1, device->terminal_id);
+    sqlite3_bind_int64(statement, 2, device->updated_ms);
+    store_sqlite_bind(statement, 3, device->reason);
+    return sqlite_run(link, statement, e);
+}
+
+static void sqlite_free(struct store *base)
+{
+    struct store_sqlite *s = sqlite_of(base);
+    store_sqlite_close_readers(s);
+    sqlite_link_close(&s->writer);
+    if (s->lock_fd >= 0)
+        close(s->lock_fd);
+    pthread_mutex_destroy(&s->pool);
+    pthread_mutex_destroy(&s->base.writing);
+    free(s);
+}
+
+static const struct store_backend sqlite_backend = {
+    .begin = writer_begin,
+    .find_terminal = writer_find_terminal,
+    .find_card = writer_find_card,
+    .next_revision = writer_next_revision,
+    .put = writer_put,
+    .stay_begin = writer_stay_begin,
+    .stay_end = writer_stay_end,
+    .commit = writer_commit,
+    .rollback = writer_rollback,
+    .get = store_sqlite_get,
+    .list = store_sqlite_list,
+    .changes = store_sqlite_changes,
+    .totals = store_sqlite_totals,
+    .revision = store_sqlite_now,
+    .free = sqlite_free,
+};
+
+/* One service a file: a second one's changes would not wake the watchers of the first. The kernel lets go of
+ * the lock when the process ends, however it ends. */
+static enum err_code lock_file(struct store_sqlite *s, struct err *e)
+{
+    char path[PATH_MAX + 8];
+    snprintf(path, sizeof path, "%s.lock", s->path);
+    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (s->lock_fd < 0)
+        return err_errno(e, "%s: its folder must exist and belong to the service's user", path);
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return ERR_OK;
+    if (errno == EWOULDBLOCK)
+        return err_set(e, ERR_STATE, "%s: another posward-posv serves this file", s->path);
+    return err_errno(e, "%s", path);
+}
+
+static enum err_code open_all(struct store_sqlite *s, struct err *e)
+{
+    TRY(lock_file(s, e));
+    TRY(sqlite_link_open(&s->writer, s->path, SQLITE_WRITER, s->busy_timeout_ms, e));
+    return sqlite_schema_prepare(&s->writer, s->path, e);
+}
+
+enum err_code store_open_sqlite(const char *path, int64_t busy_timeout_ms, struct store **out_store,
+                                struct err *e)
+{
+    if (strlen(path) >= PATH_MAX)
+        return err_set(e, ERR_INPUT, "store.path is longer than %d characters", PATH_MAX - 1);
+    struct store_sqlite *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return err_set(e, ERR_LIMIT, "out of memory");
+    s->base.backend = &sqlite_backend;
+    s->writer.sql = store_sqlite_statements;
+    s->lock_fd = -1;
+    s->busy_timeout_ms = busy_timeout_ms;
+    snprintf(s->path, sizeof s->path, "%s", path);
+    pthread_mutex_init(&s->base.writing, NULL);
+    pthread_mutex_init(&s->pool, NULL);
+    const enum err_code code = open_all(s, e);
+    if (code != ERR_OK) {
+        sqlite_free(&s->base);
+        return code;
+    }
+    *out_store = &s->base;
+    return ERR_OK;
+}

@@ -1,0 +1,252 @@
+#include "base/clock.h"
+#include "rpc/server_state.h"
+
+#include <grpc/support/alloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void on_accepted(struct rpc_call *call, bool ok);
+static void on_closed(struct rpc_call *call, bool ok);
+static void on_received(struct rpc_call *call, bool ok);
+
+static void call_error_is_fatal(grpc_call_error error)
+{
+    /* Only a misuse of core's interface ends here; going on would wait for an event that never comes. */
+    if (error != GRPC_CALL_OK)
+        abort();
+}
+
+enum err_code rpc_accept_post(struct rpc_server *server, struct err *e)
+{
+    struct rpc_call *call = rpc_call_new(server);
+    if (call == NULL)
+        return err_set(e, ERR_LIMIT, "out of memory");
+    call->accepted = (struct rpc_event){on_accepted, call};
+    call->closed = (struct rpc_event){on_closed, call};
+    call->received = (struct rpc_event){on_received, call};
+    call->sent = (struct rpc_event){rpc_on_sent, call};
+    call->ended = (struct rpc_event){rpc_on_ended, call};
+    pthread_mutex_lock(&server->lock);
+    server->posted++;
+    pthread_mutex_unlock(&server->lock);
+    call_error_is_fatal(grpc_server_request_call(server->core, &call->core, &call->details, &call->metadata,
+                                                 server->queue, server->queue, &call->accepted));
+    return ERR_OK;
+}
+
+void *rpc_io_main(void *argument)
+{
+    struct rpc_server *server = argument;
+    for (;;) {
+        const gpr_timespec tick = gpr_time_from_millis(RPC_SWEEP_TICK_MS, GPR_TIMESPAN);
+        const grpc_event event =
+            grpc_completion_queue_next(server->queue, gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), tick), NULL);
+        if (event.type == GRPC_QUEUE_SHUTDOWN)
+            return NULL;
+        rpc_sweep(server);
+        if (event.type == GRPC_QUEUE_TIMEOUT)
+            continue;
+        struct rpc_event *what = event.tag;
+        if (what != NULL) {
+            what->run(what->call, event.success != 0);
+            continue;
+        }
+        /* The one tag without an event: grpc_server_shutdown_and_notify is done. */
+        pthread_mutex_lock(&server->lock);
+        server->core_down = true;
+        pthread_cond_broadcast(&server->quiet);
+        pthread_mutex_unlock(&server->lock);
+    }
+}
+
+static bool slot_take(struct rpc_slots *slots)
+{
+    if (atomic_fetch_add(&slots->used, 1) < slots->limit)
+        return true;
+    atomic_fetch_sub(&slots->used, 1);
+    return false;
+}
+
+/* W3C trace context, version 00: nothing else is passed on, because it ends up in logs. */
+static bool traceparent_is_valid(const uint8_t *text, size_t len)
+{
+    static const char form[] = "00-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
+    if (len != sizeof form - 1)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        const bool fits = form[i] == 'h' ? text[i] != 0 && strchr("0123456789abcdef", text[i]) != NULL
+                                         : text[i] == (uint8_t)form[i];
+        if (!fits)
+            return false;
+    }
+    return true;
+}
+
+static void read_traceparent(struct rpc_call *call)
+{
+    for (size_t i = 0; i < call->metadata.count; i++) {
+        const grpc_metadata *item = &call->metadata.metadata[i];
+        if (grpc_slice_str_cmp(item->key, "traceparent") != 0)
+            continue;
+        const uint8_t *value = GRPC_SLICE_START_PTR(item->value);
+        const size_t len = GRPC_SLICE_LENGTH(item->value);
+        if (!traceparent_is_valid(value, len))
+            return;
+        memcpy(call->traceparent, value, len);
+        call->traceparent[len] = '\0';
+        return;
+    }
+}
+
+/* The property's text when there is exactly one of it and it is plain text. */
+static char *dup_property(const grpc_auth_context *context, const char *name)
+{
+    grpc_auth_property_iterator iterator = grpc_auth_context_find_properties_by_name(context, name);
+    const grpc_auth_property *first = grpc_auth_property_iterator_next(&iterator);
+    if (first == NULL || grpc_auth_property_iterator_next(&iterator) != NULL)
+        return NULL;
+    if (first->value_length == 0 || first->value_length > RPC_MAX_IDENTITY_BYTES ||
+        memchr(first->value, 0, first->value_length) != NULL)
+        return NULL;
+    return strndup(first->value, first->value_length);
+}
+
+static void read_peer(struct rpc_call *call)
+{
+    call->address = grpc_call_get_peer(call->core);
+    call->peer.address = call->address;
+    grpc_auth_context *context = grpc_call_auth_context(call->core);
+    if (context == NULL)
+        return;
+    if (grpc_auth_context_peer_is_authenticated(context)) {
+        call->identity = dup_property(context, GRPC_PEER_SPIFFE_ID_PROPERTY_NAME);
+        if (call->identity == NULL)
+            call->identity = dup_property(context, GRPC_X509_CN_PROPERTY_NAME);
+    }
+    call->peer.identity = call->identity;
+    grpc_auth_context_release(context);
+}
+
+static enum err_code admit(struct rpc_call *call, struct err *e)
+{
+    struct rpc_server *server = call->server;
+    char path[RPC_PATH_BYTES];
+    const size_t len = GRPC_SLICE_LENGTH(call->details.method);
+    if (len >= sizeof path)
+        return err_set(e, ERR_UNSUPPORTED, "unknown method: a path of %zu bytes", len);
+    memcpy(path, GRPC_SLICE_START_PTR(call->details.method), len);
+    path[len] = '\0';
+    call->method = rpc_server_method(server, path);
+    if (call->method == NULL)
+        return err_set(e, ERR_UNSUPPORTED, "unknown method %.150s", path);
+    if (atomic_load(&server->draining) && !call->method->open)
+        return err_set(e, ERR_UNAVAILABLE, "the server is going down; try another or again");
+    if (!slot_take(call->method->slots))
+        return err_set(e, ERR_LIMIT, "%zu %s are the limit; try again later", call->method->slots->limit,
+                       call->method->slots->option);
+    call->slots = call->method->slots;
+    if (server->options.authorise == NULL || call->method->open)
+        return ERR_OK;
+    return server->options.authorise(server->options.authorise_context, &call->peer, path, e);
+}
+
+static void start_receive(struct rpc_call *call)
+{
+    const grpc_op receive = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->payload};
+    rpc_call_batch(call, &receive, 1, &call->received);
+}
+
+static void begin(struct rpc_call *call)
+{
+    const grpc_op close = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
+                           .data.recv_close_on_server.cancelled = &call->core_cancelled};
+    rpc_call_batch(call, &close, 1, &call->closed);
+    call->deadline = gpr_convert_clock_type(call->details.deadline, GPR_CLOCK_MONOTONIC);
+    read_traceparent(call);
+    read_peer(call);
+    struct err e = {0};
+    const enum err_code code = admit(call, &e);
+    if (code != ERR_OK) {
+        e.code = code;
+        rpc_call_fail(call, &e);
+        return;
+    }
+    if (!call->method->client_streams)
+        atomic_store(&call->request_due_ms, clock_monotonic_ms() + call->server->options.request_wait_ms);
+    if (!call->method->client_streams && !call->method->server_streams)
+        start_receive(call);
+    else if (rpc_stream_call_start(call, &e) != ERR_OK)
+        rpc_call_fail(call, &e);
+}
+
+/* A posted request came back, with a call or, at shutdown, with NULL. */
+static void unpost(struct rpc_server *server, struct rpc_call *call)
+{
+    pthread_mutex_lock(&server->lock);
+    server->posted--;
+    if (call != NULL) {
+        call->live_next = server->live;
+        if (server->live != NULL)
+            server->live->live_prev = call;
+        server->live = call;
+        server->live_count++;
+    }
+    pthread_cond_broadcast(&server->quiet);
+    pthread_mutex_unlock(&server->lock);
+}
+
+static void on_accepted(struct rpc_call *call, bool ok)
+{
+    struct rpc_server *server = call->server;
+    if (!ok) {
+        /* Freed first: after unpost, drain may free the server. */
+        rpc_call_unref(call);
+        unpost(server, NULL);
+        return;
+    }
+    unpost(server, call);
+    struct err e;
+    if (rpc_accept_post(server, &e) != ERR_OK)
+        abort(); /* out of memory: a server that accepts no more calls must not look alive */
+    begin(call);
+}
+
+static void on_closed(struct rpc_call *call, bool ok)
+{
+    if (!ok || call->core_cancelled)
+        rpc_call_mark_cancelled(call);
+    rpc_call_unref(call);
+}
+
+static void run_raw(struct rpc_call *call)
+{
+    struct payload_view view = {0};
+    struct err e = {0};
+    enum err_code code = ERR_OK;
+    const size_t most = call->server->options.max_message_bytes;
+    if (call->payload == NULL)
+        code = err_set(&e, ERR_INPUT, "no message of type %s was sent", call->method->input->name);
+    else if (grpc_byte_buffer_length(call->payload) > most)
+        code = err_set(&e, ERR_LIMIT, "message is over the limit of %zu bytes", most);
+    else
+        code = payload_view_init(&view, call->payload, &e);
+    if (code != ERR_OK)
+        rpc_call_fail(call, &e);
+    else
+        call->method->raw(call->method->raw_context, call, call->method->index, view.bytes, view.len);
+    payload_view_drop(&view);
+}
+
+/* Takes over the reference of the event. */
+static void on_received(struct rpc_call *call, bool ok)
+{
+    (void)ok; /* then there is no payload, and that is answered */
+    atomic_store(&call->request_due_ms, 0);
+    if (call->method->raw == NULL) {
+        rpc_pool_put(&call->server->pool, call);
+        return;
+    }
+    if (!rpc_call_refuse_stale(call))
+        run_raw(call);
+    rpc_call_unref(call);
+}

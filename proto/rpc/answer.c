@@ -1,0 +1,138 @@
+#include "rpc/server_state.h"
+#include "rpc/status.h"
+
+#include <grpc/slice.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One status, perhaps with the one message of a unary answer in front. */
+struct ending {
+    grpc_slice *message; /* NULL: none; taken */
+    int status;
+    const char *note;
+};
+
+static void attach_message(struct rpc_call *call, grpc_slice message)
+{
+    grpc_byte_buffer_destroy(call->outgoing);
+    call->outgoing = grpc_raw_byte_buffer_create(&message, 1);
+    grpc_slice_unref(message);
+}
+
+static void count_outcome(struct rpc_call *call, int status)
+{
+    atomic_fetch_add(status == 0 ? &call->server->ok : &call->server->failed, 1);
+    /* Before the client can know the answer: its next call finds the slot free. */
+    if (call->slots != NULL)
+        atomic_fetch_sub(&call->slots->used, 1);
+    call->slots = NULL;
+}
+
+static void end_call(struct rpc_call *call, struct ending ending)
+{
+    if (atomic_exchange(&call->answered, true)) {
+        if (ending.message != NULL)
+            grpc_slice_unref(*ending.message);
+        return;
+    }
+    count_outcome(call, ending.status);
+    grpc_op ops[3] = {0};
+    size_t count = 0;
+    if (!call->head_sent)
+        ops[count++].op = GRPC_OP_SEND_INITIAL_METADATA;
+    if (ending.message != NULL) {
+        attach_message(call, *ending.message);
+        ops[count].op = GRPC_OP_SEND_MESSAGE;
+        ops[count++].data.send_message.send_message = call->outgoing;
+    }
+    call->note = grpc_slice_from_copied_string(ending.note);
+    ops[count].op = GRPC_OP_SEND_STATUS_FROM_SERVER;
+    ops[count].data.send_status_from_server.status = (grpc_status_code)ending.status;
+    ops[count++].data.send_status_from_server.status_details = ending.note[0] != '\0' ? &call->note : NULL;
+    rpc_call_batch(call, ops, count, &call->ended);
+    rpc_call_unref(call); /* the answer that was due */
+}
+
+void rpc_on_ended(struct rpc_call *call, bool ok)
+{
+    (void)ok; /* a client that left gets no answer */
+    rpc_call_unref(call);
+}
+
+void rpc_on_sent(struct rpc_call *call, bool ok)
+{
+    pthread_mutex_lock(&call->lock);
+    call->sending = false;
+    if (!ok)
+        atomic_store(&call->cancelled, true);
+    pthread_cond_broadcast(&call->changed);
+    pthread_mutex_unlock(&call->lock);
+    rpc_call_unref(call);
+}
+
+/* Returns once core has taken the message for the wire: the peer's flow control is the stream's brake. */
+static void send_and_wait(struct rpc_call *call, grpc_slice message)
+{
+    if (atomic_load(&call->cancelled) || atomic_load(&call->answered)) {
+        grpc_slice_unref(message);
+        return;
+    }
+    attach_message(call, message);
+    grpc_op ops[2] = {0};
+    size_t count = 0;
+    if (!call->head_sent)
+        ops[count++].op = GRPC_OP_SEND_INITIAL_METADATA;
+    ops[count].op = GRPC_OP_SEND_MESSAGE;
+    ops[count++].data.send_message.send_message = call->outgoing;
+    call->head_sent = true;
+    call->sending = true;
+    rpc_call_batch(call, ops, count, &call->sent);
+    pthread_mutex_lock(&call->lock);
+    while (call->sending)
+        pthread_cond_wait(&call->changed, &call->lock);
+    pthread_mutex_unlock(&call->lock);
+}
+
+static void end_stream(struct rpc_call *call)
+{
+    struct err e = {0};
+    if (!atomic_load(&call->cancelled) && atomic_load(&call->server->draining)) {
+        /* The handler ended because it was asked to; its client should come again elsewhere. */
+        err_set(&e, ERR_UNAVAILABLE, "the server is going down; try another or again");
+        rpc_call_fail(call, &e);
+        return;
+    }
+    end_call(call, (struct ending){.status = GRPC_STATUS_OK, .note = ""});
+}
+
+void rpc_answer(const ProtobufCMessage *message, void *closure_data)
+{
+    struct rpc_call *call = rpc_call_of(closure_data);
+    if (message == NULL && call->method->server_streams) {
+        end_stream(call);
+        return;
+    }
+    if (message == NULL) {
+        struct err e = {0};
+        err_set(&e, ERR_INTERNAL, "%s gave no answer", call->method->path);
+        rpc_call_fail(call, &e);
+        return;
+    }
+    grpc_slice packed = payload_pack(message);
+    if (call->method->server_streams)
+        send_and_wait(call, packed);
+    else
+        end_call(call, (struct ending){.message = &packed, .status = GRPC_STATUS_OK, .note = ""});
+}
+
+void rpc_call_fail(struct rpc_call *call, const struct err *e)
+{
+    const enum err_code code = e->code != ERR_OK ? e->code : ERR_INTERNAL;
+    end_call(call, (struct ending){.status = rpc_status_of(code), .note = e->note});
+}
+
+void rpc_call_finish(struct rpc_call *call, const uint8_t *bytes, size_t len)
+{
+    grpc_slice message = grpc_slice_from_copied_buffer((const char *)bytes, len);
+    end_call(call, (struct ending){.message = &message, .status = GRPC_STATUS_OK, .note = ""});
+}

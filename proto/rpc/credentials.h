@@ -1,0 +1,22 @@
+/* gRPC credentials from struct rpc_tls. Private to rpc. */
+#ifndef POSWARD_RPC_CREDENTIALS_H
+#define POSWARD_RPC_CREDENTIALS_H
+
+#include "rpc/tls.h"
+
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+
+/* Certificates of a server, read again when a file changes; lives longer than the server. */
+struct rpc_certificates;
+
+/* *out_certificates is NULL for an insecure server. Both calls check with rpc_tls_check first. */
+enum err_code rpc_server_credentials(const struct rpc_tls *tls, const char *address,
+                                     struct rpc_certificates **out_certificates,
+                                     grpc_server_credentials **out_credentials, struct err *e) MUST_CHECK;
+void rpc_certificates_free(struct rpc_certificates *certificates);
+
+enum err_code rpc_channel_credentials(const struct rpc_tls *tls, const char *target,
+                                      grpc_channel_credentials **out_credentials, struct err *e) MUST_CHECK;
+
+#endif

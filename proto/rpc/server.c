@@ -1,0 +1,237 @@
+#include "rpc/core_log.h"
+#include "rpc/server_state.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_IN_FLIGHT       1024
+#define DEFAULT_STREAMS         64
+#define DEFAULT_WORKERS         4
+#define DEFAULT_REQUEST_WAIT_MS 10000
+
+static size_t or_default(size_t value, size_t fallback)
+{
+    return value != 0 ? value : fallback;
+}
+
+static void set_options(struct rpc_server *server, const struct rpc_server_options *options)
+{
+    server->options = *options;
+    server->options.max_message_bytes = or_default(options->max_message_bytes, RPC_DEFAULT_MESSAGE_BYTES);
+    server->options.worker_count = or_default(options->worker_count, DEFAULT_WORKERS);
+    if (options->request_wait_ms <= 0)
+        server->options.request_wait_ms = DEFAULT_REQUEST_WAIT_MS;
+    server->unary_slots.limit = or_default(options->max_in_flight, DEFAULT_IN_FLIGHT);
+    server->unary_slots.option = "calls in flight (max_in_flight)";
+    server->stream_slots.limit = or_default(options->max_streams, DEFAULT_STREAMS);
+    server->stream_slots.option = "streams (max_streams)";
+    server->housekeeping_slots.limit = RPC_MAX_HOUSEKEEPING;
+    server->housekeeping_slots.option = "health and reflection calls";
+}
+
+static enum err_code add_method(struct rpc_server *server, const ProtobufCServiceDescriptor *service,
+                                unsigned index, struct rpc_method **out_method, struct err *e)
+{
+    const ProtobufCMethodDescriptor *descriptor = &service->methods[index];
+    struct rpc_stream_markers markers;
+    TRY(rpc_index_markers(&server->index, service->name, descriptor->name, &markers, e));
+    if (server->method_count == RPC_MAX_METHODS)
+        return err_set(e, ERR_LIMIT, "a server has at most %d methods", RPC_MAX_METHODS);
+    struct rpc_method *method = &server->methods[server->method_count];
+    *method = (struct rpc_method){
+        .input = descriptor->input,
+        .index = index,
+        .client_streams = markers.client,
+        .server_streams = markers.server,
+        .slots = markers.client || markers.server ? &server->stream_slots : &server->unary_slots,
+    };
+    const int len = snprintf(method->path, sizeof method->path, "/%s/%s", service->name, descriptor->name);
+    if (len >= (int)sizeof method->path)
+        return err_set(e, ERR_INPUT, "the path of %s is over %d bytes", descriptor->name, RPC_PATH_BYTES - 1);
+    server->method_count++;
+    *out_method = method;
+    return ERR_OK;
+}
+
+enum err_code rpc_server_add(struct rpc_server *server, ProtobufCService *service, struct err *e)
+{
+    if (server->started)
+        return err_set(e, ERR_STATE, "services are added before start");
+    const size_t before = server->method_count;
+    for (unsigned i = 0; i < service->descriptor->n_methods; i++) {
+        struct rpc_method *method = NULL;
+        const enum err_code code = add_method(server, service->descriptor, i, &method, e);
+        if (code != ERR_OK) {
+            server->method_count = before;
+            return code;
+        }
+        method->service = service;
+    }
+    return ERR_OK;
+}
+
+enum err_code rpc_server_add_raw(struct rpc_server *server, const ProtobufCServiceDescriptor *service,
+                                 rpc_raw_fn handler, void *context, struct err *e)
+{
+    if (server->started)
+        return err_set(e, ERR_STATE, "services are added before start");
+    const size_t before = server->method_count;
+    for (unsigned i = 0; i < service->n_methods; i++) {
+        struct rpc_method *method = NULL;
+        enum err_code code = add_method(server, service, i, &method, e);
+        if (code == ERR_OK && (method->client_streams || method->server_streams))
+            code = err_set(e, ERR_UNSUPPORTED, "%s streams; a raw service is unary only", method->path);
+        if (code != ERR_OK) {
+            server->method_count = before;
+            return code;
+        }
+        method->raw = handler;
+        method->raw_context = context;
+    }
+    return ERR_OK;
+}
+
+/* Health and reflection; their calls are counted apart, and health is open to every peer. */
+static enum err_code add_housekeeping(struct rpc_server *server, struct err *e)
+{
+    rpc_health_init(server);
+    rpc_reflection_init(server);
+    TRY(rpc_server_add(server, &server->health.service.base, e));
+    for (size_t i = 0; i < server->method_count; i++)
+        server->methods[i].open = true;
+    TRY(rpc_server_add(server, &server->reflection.v1.base, e));
+    TRY(rpc_server_add(server, &server->reflection.v1alpha.base, e));
+    for (size_t i = 0; i < server->method_count; i++)
+        server->methods[i].slots = &server->housekeeping_slots;
+    return ERR_OK;
+}
+
+static grpc_arg int_arg(const char *key, int value)
+{
+    return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value};
+}
+
+static grpc_server *make_core(const struct rpc_server *server)
+{
+    const size_t most = server->options.max_message_bytes;
+    grpc_arg args[] = {
+        int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, most > INT_MAX ? INT_MAX : (int)most),
+        int_arg(GRPC_ARG_MAX_METADATA_SIZE, RPC_MAX_METADATA_BYTES),
+        /* A second server on the port must fail, not share it. */
+        int_arg(GRPC_ARG_ALLOW_REUSEPORT, 0),
+        /* Identity only: nothing here is worth a decompression bomb. */
+        int_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE),
+        /* Find peers that died without a word, so that their streams end. */
+        int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, 30000),
+        int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000),
+        int_arg(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+        int_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000),
+    };
+    const grpc_channel_args all = {sizeof args / sizeof args[0], args};
+    return grpc_server_create(&all, NULL);
+}
+
+enum err_code rpc_server_new(const struct rpc_server_options *options, struct rpc_server **out_server,
+                             struct err *e)
+{
+    struct rpc_server *server = calloc(1, sizeof *server);
+    if (server == NULL)
+        return err_set(e, ERR_LIMIT, "out of memory");
+    core_log_to_ours();
+    grpc_init();
+    pthread_mutex_init(&server->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&server->quiet, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    set_options(server, options);
+    atomic_store(&server->serving, true);
+    server->listen = strdup(options->listen);
+    server->methods = calloc(RPC_MAX_METHODS, sizeof *server->methods);
+    enum err_code code = ERR_OK;
+    if (server->listen == NULL || server->methods == NULL)
+        code = err_set(e, ERR_LIMIT, "out of memory");
+    if (code == ERR_OK)
+        code = rpc_index_init(&server->index, options->extra_descriptor_set,
+                              options->extra_descriptor_set_len, e);
+    if (code == ERR_OK)
+        code = add_housekeeping(server, e);
+    if (code == ERR_OK)
+        code = rpc_tls_check(&options->tls, options->listen, e);
+    if (code != ERR_OK) {
+        rpc_server_free(server);
+        return code;
+    }
+    server->options.listen = server->listen;
+    *out_server = server;
+    return ERR_OK;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const struct rpc_method *)a)->path, ((const struct rpc_method *)b)->path);
+}
+
+const struct rpc_method *rpc_server_method(const struct rpc_server *server, const char *path)
+{
+    struct rpc_method key;
+    snprintf(key.path, sizeof key.path, "%s", path);
+    return bsearch(&key, server->methods, server->method_count, sizeof key, by_path);
+}
+
+static enum err_code check_methods(struct rpc_server *server, struct err *e)
+{
+    qsort(server->methods, server->method_count, sizeof *server->methods, by_path);
+    for (size_t i = 1; i < server->method_count; i++)
+        if (by_path(&server->methods[i - 1], &server->methods[i]) == 0)
+            return err_set(e, ERR_EXISTS, "%s was added twice", server->methods[i].path);
+    return ERR_OK;
+}
+
+static enum err_code bind_port(struct rpc_server *server, struct err *e)
+{
+    grpc_server_credentials *credentials = NULL;
+    TRY(rpc_server_credentials(&server->options.tls, server->listen, &server->certificates, &credentials, e));
+    server->core = make_core(server);
+    server->queue = grpc_completion_queue_create_for_next(NULL);
+    grpc_server_register_completion_queue(server->core, server->queue, NULL);
+    server->port = grpc_server_add_http2_port(server->core, server->listen, credentials);
+    grpc_server_credentials_release(credentials);
+    if (server->port <= 0)
+        return err_set(e, ERR_IO, "cannot listen on %s; is the port taken?", server->listen);
+    return ERR_OK;
+}
+
+enum err_code rpc_server_start(struct rpc_server *server, struct err *e)
+{
+    if (server->started)
+        return err_set(e, ERR_STATE, "the server was started before");
+    TRY(check_methods(server, e));
+    TRY(bind_port(server, e));
+    TRY(rpc_pool_start(&server->pool, server->options.worker_count, e));
+    for (; server->io_thread_count < RPC_IO_THREADS; server->io_thread_count++)
+        if (pthread_create(&server->io_threads[server->io_thread_count], NULL, rpc_io_main, server) != 0)
+            return err_errno(e, "start an I/O thread");
+    server->started = true;
+    grpc_server_start(server->core);
+    for (int i = 0; i < RPC_POSTED_CALLS; i++)
+        TRY(rpc_accept_post(server, e));
+    return ERR_OK;
+}
+
+int rpc_server_port(const struct rpc_server *server)
+{
+    return server->port;
+}
+
+struct rpc_server_counts rpc_server_counts(const struct rpc_server *server)
+{
+    return (struct rpc_server_counts){
+        .in_flight = atomic_load(&server->unary_slots.used) + atomic_load(&server->stream_slots.used),
+        .ok = atomic_load(&server->ok),
+        .failed = atomic_load(&server->failed),
+    };
+}

@@ -1,0 +1,179 @@
+/* The server's inside, shared by the files that make it up. Private to rpc.
+ *
+ * server.c   options, methods, start, counts        accept.c  new calls: path, limits, identity,
+ * authorisation call.c     life of a call, handler's view of it    answer.c  sending: message, status pool.c
+ * workers for unary handlers              stream_call.c  a thread for each streaming call drain.c    the
+ * orderly end                         health.c, reflection.c  the services on every server */
+#ifndef POSWARD_RPC_SERVER_STATE_H
+#define POSWARD_RPC_SERVER_STATE_H
+
+#include "grpc/health/v1/health.pb-c.h"
+#include "grpc/reflection/v1/reflection.pb-c.h"
+#include "grpc/reflection/v1alpha/reflection.pb-c.h"
+#include "rpc/credentials.h"
+#include "rpc/index.h"
+#include "rpc/payload.h"
+#include "rpc/server.h"
+
+#include <grpc/grpc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define RPC_IO_THREADS         2
+#define RPC_POSTED_CALLS       32  /* requests for a call that core holds ready */
+#define RPC_MAX_HOUSEKEEPING   256 /* health watchers and reflection streams; they take nobody's slot */
+#define RPC_MAX_METHODS        512
+#define RPC_PATH_BYTES         256  /* of a method path, with NUL; longer ones are unknown */
+#define RPC_MAX_IDENTITY_BYTES 2048 /* the longest SPIFFE identity */
+#define RPC_TRACEPARENT_BYTES  56
+#define RPC_MAX_METADATA_BYTES 8192
+#define RPC_STREAM_STACK_BYTES (512 * 1024)
+
+/* A counter of calls with a ceiling. */
+struct rpc_slots {
+    atomic_size_t used;
+    size_t limit;
+    const char *option; /* named in the refusal */
+};
+
+struct rpc_method {
+    char path[RPC_PATH_BYTES];
+    ProtobufCService *service; /* NULL: raw */
+    const ProtobufCMessageDescriptor *input;
+    unsigned index;
+    bool client_streams, server_streams;
+    bool open; /* no authorisation: health, which load balancers and probes ask */
+    rpc_raw_fn raw;
+    void *raw_context;
+    struct rpc_slots *slots;
+};
+
+typedef void (*rpc_event_fn)(struct rpc_call *call, bool ok);
+
+/* What a completion-queue tag points at. */
+struct rpc_event {
+    rpc_event_fn run;
+    struct rpc_call *call;
+};
+
+struct rpc_call {
+    struct rpc_server *server;
+    grpc_call *core;
+    grpc_call_details details;
+    grpc_metadata_array metadata;
+    const struct rpc_method *method;
+    struct rpc_event accepted, closed, received, sent, ended;
+
+    atomic_int
+        refs; /* one per event under way, one per thread that works on it, one for the answer that is due */
+    atomic_bool cancelled, answered;
+    atomic_int_fast64_t request_due_ms; /* monotonic; 0: not waiting for the first message */
+    int core_cancelled;
+    gpr_timespec deadline;
+    struct rpc_slots *slots;
+
+    struct rpc_peer peer;
+    char *address, *identity;
+    char traceparent[RPC_TRACEPARENT_BYTES];
+
+    grpc_byte_buffer *payload;  /* received */
+    grpc_byte_buffer *outgoing; /* being sent */
+    grpc_slice note;
+    bool head_sent;
+
+    pthread_mutex_t lock; /* the streaming fields */
+    pthread_cond_t changed;
+    bool sending, receiving, woken;
+
+    struct rpc_call *queue_next;
+    struct rpc_call *live_prev, *live_next;
+};
+
+struct rpc_pool {
+    pthread_mutex_t lock;
+    pthread_cond_t filled;
+    struct rpc_call *head, **tail;
+    bool closed;
+    pthread_t *threads;
+    size_t thread_count;
+};
+
+struct rpc_health {
+    Grpc__Health__V1__Health_Service service;
+    struct rpc_server *server;
+};
+struct rpc_reflection {
+    Grpc__Reflection__V1__ServerReflection_Service v1;
+    Grpc__Reflection__V1alpha__ServerReflection_Service v1alpha;
+};
+
+struct rpc_server {
+    struct rpc_server_options options;
+    char *listen;
+    struct rpc_index index;
+    struct rpc_method *methods;
+    size_t method_count;
+    struct rpc_slots unary_slots, stream_slots, housekeeping_slots;
+    struct rpc_certificates *certificates;
+    grpc_server *core;
+    grpc_completion_queue *queue;
+    pthread_t io_threads[RPC_IO_THREADS];
+    size_t io_thread_count;
+    struct rpc_pool pool;
+    struct rpc_health health;
+    struct rpc_reflection reflection;
+    int port;
+    bool started, drained;
+    atomic_bool serving, draining;
+    atomic_int_fast64_t next_sweep_ms;
+    atomic_uint_fast64_t ok, failed;
+
+    pthread_mutex_t lock; /* what follows */
+    pthread_cond_t quiet;
+    struct rpc_call *live;
+    size_t posted, live_count, stream_threads;
+    bool core_down;
+};
+
+/* server.c */
+const struct rpc_method *rpc_server_method(const struct rpc_server *server, const char *path);
+
+/* accept.c */
+enum err_code rpc_accept_post(struct rpc_server *server, struct err *e) MUST_CHECK;
+void *rpc_io_main(void *server);
+
+/* sweep.c: cancel the calls whose request is overdue, at most once a tick; on the I/O threads. */
+#define RPC_SWEEP_TICK_MS 250
+void rpc_sweep(struct rpc_server *server);
+
+/* call.c */
+struct rpc_call *rpc_call_new(struct rpc_server *server);
+void rpc_call_ref(struct rpc_call *call);
+void rpc_call_unref(struct rpc_call *call);
+/* Mark as gone and wake whoever waits on the call. */
+void rpc_call_mark_cancelled(struct rpc_call *call);
+/* Start a batch that ends in `event`, which holds a reference. */
+void rpc_call_batch(struct rpc_call *call, const grpc_op *ops, size_t count, struct rpc_event *event);
+/* Fail a call for the reason that its deadline passed or its client left; false when it is still wanted. */
+bool rpc_call_refuse_stale(struct rpc_call *call);
+
+/* answer.c */
+/* The closure given to handlers. */
+void rpc_answer(const ProtobufCMessage *message, void *closure_data);
+void rpc_on_sent(struct rpc_call *call, bool ok);
+void rpc_on_ended(struct rpc_call *call, bool ok);
+
+/* pool.c */
+enum err_code rpc_pool_start(struct rpc_pool *pool, size_t thread_count, struct err *e) MUST_CHECK;
+void rpc_pool_put(struct rpc_pool *pool, struct rpc_call *call);
+/* After the last put: let the workers finish what is queued, and join them. */
+void rpc_pool_stop(struct rpc_pool *pool);
+
+/* stream_call.c */
+enum err_code rpc_stream_call_start(struct rpc_call *call, struct err *e) MUST_CHECK;
+
+/* health.c, reflection.c */
+void rpc_health_init(struct rpc_server *server);
+void rpc_reflection_init(struct rpc_server *server);
+
+#endif

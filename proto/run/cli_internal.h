@@ -1,0 +1,77 @@
+/* What the files of the command line engine share. */
+#ifndef POSWARD_RUN_CLI_INTERNAL_H
+#define POSWARD_RUN_CLI_INTERNAL_H
+
+#include "base/conf.h"
+#include "run/cli.h"
+
+#include <jansson.h>
+
+#define CLI_EXIT_USAGE 2
+#define CLI_MAX_INPUT  (1024 * 1024) /* bytes of an @FILE or of JSON text */
+
+enum cli_endpoint { CLI_HSM, CLI_POSP, CLI_POSV, CLI_BANK, CLI_ENDPOINT_COUNT };
+
+struct cli_config {
+    char *endpoints[CLI_ENDPOINT_COUNT]; /* addresses; "": not in use */
+    char *tls_ca, *tls_cert, *tls_key, *tls_server_name;
+    bool insecure;
+    int64_t timeout_ms;
+};
+
+struct cli {
+    const struct cli_command *const *tables;
+    size_t table_count;
+    const struct cli_service *services;
+    struct cli_config config;
+    struct rpc_channel *channels[CLI_ENDPOINT_COUNT];
+    bool json, help;
+};
+
+/* One line on standard error: "posward device register: ALREADY_EXISTS: note". */
+void cli_complain(const char *command, const struct err *e);
+
+/* cli_config.c */
+extern const struct conf_row cli_config_rows[];
+extern const char *const cli_endpoint_names[CLI_ENDPOINT_COUNT];
+/* From `path`, $POSWARD_CONFIG, /etc/posward/posward.yaml if it is there; else loopback in plain text. */
+enum err_code cli_config_load(const char *path, struct cli_config *out_config, struct err *e) MUST_CHECK;
+/* Close channels and drop the configuration. */
+void cli_drop(struct cli *cli);
+
+/* cli_help.c */
+void cli_print_overview(const struct cli *cli, FILE *out);
+void cli_print_group(const struct cli *cli, const char *group, FILE *out);
+void cli_print_command(const struct cli_command *command, FILE *out);
+const ProtobufCMethodDescriptor *cli_method_of(const ProtobufCServiceDescriptor *service, const char *name);
+
+/* cli_enum.c: "SUITE_AES_128" <-> "aes-128": without what all names of the enum begin with. */
+#define CLI_ENUM_BYTES 96
+void cli_enum_short(const ProtobufCEnumDescriptor *descriptor, const ProtobufCEnumValue *value,
+                    char out_name[CLI_ENUM_BYTES]);
+/* By short or full name; NULL: none. */
+const ProtobufCEnumValue *cli_enum_value(const ProtobufCEnumDescriptor *descriptor, const char *name);
+
+/* cli_request.c */
+/* The request for the arguments in `argv`, which ends with NULL. Freed with protobuf_c_message_free_unpacked.
+ */
+enum err_code cli_request_read(const ProtobufCMessageDescriptor *descriptor, const char *positional,
+                               char **argv, ProtobufCMessage **out_request, struct err *e) MUST_CHECK;
+/* A file, at most CLI_MAX_INPUT bytes; "-" is standard input. Freed with free; a NUL stands behind it. */
+enum err_code cli_read_file(const char *path, char **out_bytes, size_t *out_len, struct err *e) MUST_CHECK;
+
+/* cli_print.c */
+/* Lines "name: value" and a table for each repeated message; `indent` in front of each line. */
+enum err_code cli_print_text(const ProtobufCMessage *message, const char *indent, FILE *out,
+                             struct err *e) MUST_CHECK;
+enum err_code cli_print_json(const ProtobufCMessage *message, bool one_line, FILE *out,
+                             struct err *e) MUST_CHECK;
+
+/* cli_call.c: exit statuses. */
+int cli_run_rpc(struct cli *cli, const struct cli_command *command, int argc, char **argv);
+int cli_run_call(struct cli *cli, int argc, char **argv);
+
+/* cli_status.c */
+int cli_run_status(struct cli *cli, int argc, char **argv);
+
+#endif

@@ -1,0 +1,238 @@
+#include "run/service.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "run/metrics.h"
+#include "run/notify.h"
+#include "run/service_options.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One run, from the configuration to the stop. Freed in the reverse order of the members. */
+struct run {
+    const struct service_spec *spec;
+    const struct service_config *config; /* points at the daemon's whole struct */
+    struct rpc_server *server;
+    void *state;
+    struct metrics *metrics;
+    bool listening;
+    int64_t start_wall_ms, start_ms;
+    sigset_t signals;
+};
+
+/* An empty value in the file says "none" as plainly as no key. */
+static const char *path_of(const char *text)
+{
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+static struct rpc_tls tls_of(const struct service_config *c)
+{
+    return (struct rpc_tls){.ca_path = path_of(c->tls_ca),
+                            .cert_path = path_of(c->tls_cert),
+                            .key_path = path_of(c->tls_key),
+                            .insecure = c->insecure};
+}
+
+static enum err_code check_config(const struct service_spec *spec, const struct service_config *c,
+                                  struct err *e)
+{
+    enum log_level level;
+    TRY(log_level_parse(c->log_level, &level, e));
+    if (strcmp(c->log_format, "text") != 0 && strcmp(c->log_format, "json") != 0)
+        return err_set(e, ERR_INPUT, "log.format is '%.20s'; it must be text or json", c->log_format);
+    const struct rpc_tls tls = tls_of(c);
+    TRY(rpc_tls_check(&tls, c->listen, e));
+    return spec->check != NULL ? spec->check(c, e) : ERR_OK;
+}
+
+static enum err_code authorise(void *context, const struct rpc_peer *peer, const char *path, struct err *e)
+{
+    const struct run *const r = context;
+    return r->spec->authorise(r->state, peer, path, e);
+}
+
+static enum err_code make_server(struct run *r, struct err *e)
+{
+    const struct service_config *const c = r->config;
+    const struct rpc_server_options options = {.listen = c->listen,
+                                               .tls = tls_of(c),
+                                               .max_message_bytes = (size_t)c->max_message_bytes,
+                                               .max_in_flight = (size_t)c->max_in_flight,
+                                               .worker_count = (size_t)c->worker_count,
+                                               .authorise = r->spec->authorise != NULL ? authorise : NULL,
+                                               .authorise_context = r};
+    TRY(rpc_server_new(&options, &r->server, e));
+    return r->spec->start(r->config, r->server, &r->state, e);
+}
+
+/* The metrics that every daemon has; the names are an interface: dashboards and alerts use them. */
+static void write_page(void *context, FILE *out)
+{
+    const struct run *const r = context;
+    const struct rpc_server_counts counts = rpc_server_counts(r->server);
+    const double up = (double)(clock_monotonic_ms() - r->start_ms) / 1000.0;
+    fprintf(out,
+            "# HELP posward_build_info Program and version; always 1.\n"
+            "# TYPE posward_build_info gauge\n"
+            "posward_build_info{program=\"%s\",version=\"%s\"} 1\n"
+            "# HELP process_start_time_seconds When this process started, in seconds since 1970.\n"
+            "# TYPE process_start_time_seconds gauge\n"
+            "process_start_time_seconds %.3f\n"
+            "# HELP posward_uptime_seconds How long this process has served.\n"
+            "# TYPE posward_uptime_seconds gauge\n"
+            "posward_uptime_seconds %.3f\n",
+            r->spec->name, POSWARD_VERSION, (double)r->start_wall_ms / 1000.0, up);
+    fprintf(out,
+            "# HELP posward_rpc_in_flight gRPC calls being served.\n"
+            "# TYPE posward_rpc_in_flight gauge\n"
+            "posward_rpc_in_flight %llu\n"
+            "# HELP posward_rpc_calls_total gRPC calls served, by outcome.\n"
+            "# TYPE posward_rpc_calls_total counter\n"
+            "posward_rpc_calls_total{outcome=\"ok\"} %llu\n"
+            "posward_rpc_calls_total{outcome=\"failed\"} %llu\n",
+            (unsigned long long)counts.in_flight, (unsigned long long)counts.ok,
+            (unsigned long long)counts.failed);
+    if (r->spec->metrics != NULL)
+        r->spec->metrics(r->state, out);
+}
+
+static void tell_systemd(const char *state)
+{
+    struct err e = {0};
+    if (notify_send(state, &e) != ERR_OK)
+        log_failure(LOG_WARN, "systemd was not told", &e, LOG_STR("state", state));
+}
+
+static enum err_code begin(struct run *r, struct err *e)
+{
+    TRY(make_server(r, e));
+    if (r->spec->serve != NULL)
+        rpc_server_set_serving(r->server, false);
+    TRY(rpc_server_start(r->server, e));
+    r->listening = true;
+    if (r->spec->serve != NULL) {
+        TRY(r->spec->serve(r->state, r->server, e));
+        rpc_server_set_serving(r->server, true);
+    }
+    const char *const metrics_at = r->config->metrics_listen;
+    if (metrics_at != NULL && metrics_at[0] != '\0')
+        TRY(metrics_new(metrics_at, write_page, r, &r->metrics, e));
+    log_event(LOG_INFO, "serving", LOG_STR("listen", r->config->listen),
+              LOG_INT("port", rpc_server_port(r->server)),
+              LOG_INT("metrics_port", r->metrics != NULL ? metrics_port(r->metrics) : 0),
+              LOG_STR("version", POSWARD_VERSION));
+    tell_systemd("READY=1");
+    return ERR_OK;
+}
+
+/* The main thread does nothing but this: signals are blocked in every thread and taken here one by one. */
+static enum err_code wait_for_stop(const struct run *r, struct err *e)
+{
+    for (;;) {
+        int number = 0;
+        const int failed = sigwait(&r->signals, &number);
+        if (failed != 0)
+            return err_native(e, ERR_INTERNAL, failed, "sigwait: %s", strerror(failed));
+        if (number != SIGHUP) {
+            log_event(LOG_INFO, "draining", LOG_STR("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"));
+            return ERR_OK;
+        }
+        if (r->spec->reload == NULL) {
+            log_event(LOG_INFO, "SIGHUP ignored: nothing to reload");
+            continue;
+        }
+        log_event(LOG_INFO, "reloading");
+        r->spec->reload(r->state);
+    }
+}
+
+/* From any point of begin(): own listeners, calls in flight, metrics (its page reads the state), state,
+ * server. */
+static void end(struct run *r, bool started)
+{
+    if (started)
+        tell_systemd("STOPPING=1");
+    if (r->listening)
+        rpc_server_set_serving(r->server, false);
+    if (r->spec->drain != NULL && r->state != NULL)
+        r->spec->drain(r->state);
+    if (r->listening)
+        rpc_server_drain(r->server, started ? r->config->lame_duck_ms : 0, r->config->drain_ms);
+    metrics_free(r->metrics);
+    if (r->spec->stop != NULL)
+        r->spec->stop(r->state);
+    rpc_server_free(r->server);
+}
+
+static int run_service(const struct service_spec *spec, const struct service_config *config)
+{
+    struct run r = {
+        .spec = spec, .config = config, .start_wall_ms = clock_wall_ms(), .start_ms = clock_monotonic_ms()};
+    /* Before any thread exists, so that every thread inherits the mask. */
+    sigemptyset(&r.signals);
+    sigaddset(&r.signals, SIGTERM);
+    sigaddset(&r.signals, SIGINT);
+    sigaddset(&r.signals, SIGHUP);
+    (void)pthread_sigmask(SIG_BLOCK, &r.signals, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    struct err e = {0};
+    enum err_code code = begin(&r, &e);
+    const bool started = code == ERR_OK;
+    if (started)
+        code = wait_for_stop(&r, &e);
+    if (code != ERR_OK)
+        log_failure(LOG_ERROR, started ? "failed" : "cannot start", &e);
+    end(&r, started);
+    if (code == ERR_OK)
+        log_event(LOG_INFO, "stopped");
+    return code == ERR_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int fail_config(const struct service_spec *spec, const struct err *e)
+{
+    fprintf(stderr, "%s: %s\n", spec->name, e->note);
+    return EXIT_FAILURE;
+}
+
+static int run_with_config(const struct service_spec *spec, const struct service_options *options,
+                           void *config)
+{
+    struct err e = {0};
+    if (conf_load(options->config_path, spec->rows, config, &e) != ERR_OK)
+        return fail_config(spec, &e);
+    const struct service_config *const common = config;
+    int status = EXIT_SUCCESS;
+    enum log_level level = LOG_INFO;
+    if (check_config(spec, common, &e) != ERR_OK ||
+        log_level_parse(common->log_level, &level, &e) != ERR_OK) {
+        status = fail_config(spec, &e);
+    } else if (!options->check_config) {
+        log_setup(spec->name, level, strcmp(common->log_format, "json") == 0);
+        status = run_service(spec, common);
+    }
+    conf_drop(spec->rows, config);
+    return status;
+}
+
+int service_main(const struct service_spec *spec, int argc, char **argv)
+{
+    if (spec->mode_option != NULL && argc > 1 && strcmp(argv[1], spec->mode_option) == 0)
+        return spec->mode_main(argc, argv);
+    struct service_options options = {0};
+    int status = EXIT_SUCCESS;
+    if (!service_options_read(spec, argc, argv, &options, &status))
+        return status;
+    void *const config = calloc(1, spec->config_bytes);
+    if (config == NULL) {
+        fprintf(stderr, "%s: no memory for the configuration\n", spec->name);
+        return EXIT_FAILURE;
+    }
+    status = run_with_config(spec, &options, config);
+    free(config);
+    return status;
+}

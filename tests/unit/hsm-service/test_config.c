@@ -1,0 +1,91 @@
+#include "hsm-service/config.h"
+
+#include "tests/support/suite.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define TOKEN "token:\n  module: /m.so\n  label: posward\n  pin_file: /pin\n"
+
+static enum err_code load(const char *text, struct hsm_config *config, struct err *e)
+{
+    memset(config, 0, sizeof *config);
+    TRY(conf_parse("hsm.yaml", text, strlen(text), hsm_config_rows, config, e));
+    return hsm_config_check(config, e);
+}
+
+START_TEST(defaults_are_those_documented)
+{
+    struct hsm_config c;
+    struct err e = {0};
+    ck_assert_ok(load(TOKEN, &c, &e), e);
+    ck_assert_str_eq(c.service.listen, "127.0.0.1:7001");
+    ck_assert_int_eq(c.keeper_count, 2);
+    ck_assert_int_eq(c.keeper_sessions, 2);
+    ck_assert_int_eq(c.retire_after, 200000);
+    ck_assert_int_eq(c.hang_ms, 10000);
+    ck_assert_ptr_null(c.token_serial);
+    ck_assert(!hsm_config_in_token(&c));
+    conf_drop(hsm_config_rows, &c);
+}
+END_TEST
+
+START_TEST(the_sample_is_accepted)
+{
+    char path[512];
+    struct hsm_config c = {0};
+    struct err e = {0};
+    snprintf(path, sizeof path, "%s/deploy/config/hsm.yaml", getenv("POSWARD_SOURCE"));
+    ck_assert_ok(conf_load(path, hsm_config_rows, &c, &e), e);
+    ck_assert_ok(hsm_config_check(&c, &e), e);
+    conf_drop(hsm_config_rows, &c);
+}
+END_TEST
+
+static const struct {
+    const char *text, *names;
+} wrong[] = {
+    {"token:\n  label: a\n  pin_file: /p\n", "token.module"},
+    {"token:\n  module: /m.so\n  pin_file: /p\n", "token.label"},
+    {"token:\n  module: /m.so\n  label: a\n", "token.pin_file"},
+    {TOKEN "policy:\n  exposure: some\n", "policy.exposure"},
+    {TOKEN "keepers:\n  count: 0\n", "keepers.count"},
+    {TOKEN "keepers:\n  count: 33\n", "keepers.count"},
+    {TOKEN "keepers:\n  sessions: 65\n", "keepers.sessions"},
+    {TOKEN "keepers:\n  hang_ms: 5\n", "keepers.hang_ms"},
+    {TOKEN "limits:\n  max_message_bytes: 200000\n", "limits.max_message_bytes"},
+    {TOKEN "keepers:\n  counts: 2\n", "keepers.count"},
+};
+
+START_TEST(wrong_values_are_named)
+{
+    struct hsm_config c;
+    struct err e = {0};
+    ck_assert_int_eq(load(wrong[_i].text, &c, &e), ERR_INPUT);
+    ck_assert_msg(strstr(e.note, wrong[_i].names) != NULL, "'%s' does not name %s", e.note, wrong[_i].names);
+}
+END_TEST
+
+START_TEST(in_token_is_understood)
+{
+    struct hsm_config c;
+    struct err e = {0};
+    ck_assert_ok(load(TOKEN "policy:\n  exposure: in_token\n", &c, &e), e);
+    ck_assert(hsm_config_in_token(&c));
+    conf_drop(hsm_config_rows, &c);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("hsm config");
+    TCase *t = tcase_create("config");
+    tcase_add_test(t, defaults_are_those_documented);
+    tcase_add_test(t, the_sample_is_accepted);
+    tcase_add_loop_test(t, wrong_values_are_named, 0, sizeof wrong / sizeof wrong[0]);
+    tcase_add_test(t, in_token_is_understood);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+SUITE_MAIN(suite())

@@ -1,0 +1,68 @@
+#include "hsm-service/keeper/options.h"
+
+#include "tests/support/suite.h"
+
+#include <string.h>
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+static char program[] = "posward-hsm", mode[] = "--keeper", module[] = "--module=/m.so",
+            label[] = "--label=a=b", pin[] = "--pin-file=/pin";
+
+START_TEST(options_are_read)
+{
+    char init[] = "--init-string=configdir='sql:/d' x=y", sessions[] = "--sessions=30",
+         exposure[] = "--exposure=any", level[] = "--log-level=debug", format[] = "--log-format=json";
+    char *argv[] = {program, mode, module, label, pin, init, sessions, exposure, level, format};
+    struct keeper_options o;
+    struct err e = {0};
+    ck_assert_ok(keeper_options_read(COUNT(argv), argv, &o, &e), e);
+    ck_assert_str_eq(o.token.module_path, "/m.so");
+    ck_assert_str_eq(o.token.token_label, "a=b");
+    ck_assert_str_eq(o.token.init_string, "configdir='sql:/d' x=y");
+    ck_assert_ptr_null(o.token.token_serial);
+    ck_assert_uint_eq(o.token.session_count, 30);
+    ck_assert_int_eq(o.exposure, TOK_EXPOSURE_ANY);
+    ck_assert_int_eq(o.log_level, LOG_DEBUG);
+    ck_assert(o.log_json);
+}
+END_TEST
+
+START_TEST(exposure_is_strict_when_not_given)
+{
+    char *argv[] = {program, mode, module, label, pin};
+    struct keeper_options o;
+    struct err e = {0};
+    ck_assert_ok(keeper_options_read(COUNT(argv), argv, &o, &e), e);
+    ck_assert_int_eq(o.exposure, TOK_EXPOSURE_IN_TOKEN);
+}
+END_TEST
+
+static const char *const wrong[] = {
+    "--sessions=0",     "--sessions=257", "--sessions=2x", "--sessions=", "--exposure=all",
+    "--log-level=loud", "--modules=/m",   "module=/m",     "--module",    ""};
+
+START_TEST(wrong_options_are_refused)
+{
+    char option[64];
+    strcpy(option, wrong[_i]);
+    char *argv[] = {program, mode, module, label, pin, option};
+    struct keeper_options o;
+    struct err e = {0};
+    ck_assert_int_eq(keeper_options_read(COUNT(argv), argv, &o, &e), ERR_INPUT);
+    ck_assert_int_eq(keeper_options_read(4, argv, &o, &e), ERR_INPUT);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("hsm keeper options");
+    TCase *t = tcase_create("options");
+    tcase_add_test(t, options_are_read);
+    tcase_add_test(t, exposure_is_strict_when_not_given);
+    tcase_add_loop_test(t, wrong_options_are_refused, 0, COUNT(wrong));
+    suite_add_tcase(s, t);
+    return s;
+}
+
+SUITE_MAIN(suite())

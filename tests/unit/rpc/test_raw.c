@@ -1,0 +1,166 @@
+#include "base/clock.h"
+#include "tests/support/echo_server.h"
+
+#include <pthread.h>
+#include <string.h>
+
+/* Answers each call from a thread of its own: what the HSM service's front does with its keepers. */
+struct relay {
+    struct rpc_server *server;
+    struct rpc_channel *channel;
+    atomic_int ran, cancelled;
+};
+
+struct job {
+    struct relay *relay;
+    struct rpc_call *call;
+    uint8_t bytes[4096];
+    size_t len;
+    pthread_t thread;
+};
+
+static void *answer_later(void *argument)
+{
+    struct job *job = argument;
+    echo_request *request = posward__test__v1__echo_request__unpack(NULL, job->len, job->bytes);
+    struct err e = {0};
+    if (request == NULL) {
+        err_set(&e, ERR_INPUT, "not a request");
+        rpc_call_fail(job->call, &e);
+        free(job);
+        return NULL;
+    }
+    clock_sleep_ms(request->delay_ms);
+    if (rpc_call_cancelled(job->call))
+        atomic_fetch_add(&job->relay->cancelled, 1);
+    echo_response response = POSWARD__TEST__V1__ECHO_RESPONSE__INIT;
+    response.text = request->text;
+    uint8_t packed[4096];
+    const size_t len = posward__test__v1__echo_response__pack(&response, packed);
+    rpc_call_finish(job->call, packed, len);
+    posward__test__v1__echo_request__free_unpacked(request, NULL);
+    free(job);
+    return NULL;
+}
+
+static void relay_call(void *context, struct rpc_call *call, unsigned method_index, const uint8_t *bytes,
+                       size_t len)
+{
+    struct relay *relay = context;
+    atomic_fetch_add(&relay->ran, 1);
+    ck_assert_uint_eq(method_index, 0);
+    if (len == 0) { /* at once, on the I/O thread */
+        rpc_call_finish(call, bytes, 0);
+        return;
+    }
+    struct job *job = calloc(1, sizeof *job);
+    *job = (struct job){.relay = relay, .call = call, .len = len};
+    memcpy(job->bytes, bytes, len);
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, answer_later, job), 0);
+    pthread_detach(thread);
+}
+
+static const ProtobufCMethodDescriptor say_only[] = {
+    {"Say", &posward__test__v1__echo_request__descriptor, &posward__test__v1__echo_response__descriptor}};
+static const unsigned say_order[] = {0};
+static const ProtobufCServiceDescriptor say_service = {
+    .magic = PROTOBUF_C__SERVICE_DESCRIPTOR_MAGIC,
+    .name = "posward.test.v1.Echo",
+    .n_methods = 1,
+    .methods = say_only,
+    .method_indices_by_name = say_order,
+};
+
+static void relay_start(struct relay *relay)
+{
+    const struct rpc_server_options options = echo_options();
+    struct err e = {0};
+    *relay = (struct relay){0};
+    ck_assert_ok(rpc_server_new(&options, &relay->server, &e), e);
+    ck_assert_ok(rpc_server_add_raw(relay->server, &say_service, relay_call, relay, &e), e);
+    ck_assert_ok(rpc_server_start(relay->server, &e), e);
+    relay->channel = echo_channel(rpc_server_port(relay->server));
+}
+
+static void relay_stop(struct relay *relay)
+{
+    rpc_channel_free(relay->channel);
+    rpc_server_drain(relay->server, 0, 2000);
+    rpc_server_free(relay->server);
+}
+
+START_TEST(raw_call_is_answered_from_another_thread)
+{
+    struct relay relay;
+    relay_start(&relay);
+    for (int i = 0; i < 20; i++) {
+        echo_response *response = NULL;
+        struct err e = {0};
+        ck_assert_ok(echo_say(relay.channel, &ECHO_REQUEST("raw", .delay_ms = 1), NULL, &response, &e), e);
+        ck_assert_str_eq(response->text, "raw");
+        echo_free(response);
+    }
+    struct err e = {0};
+    ck_assert_ok(echo_say(relay.channel, &ECHO_REQUEST(""), NULL, NULL, &e), e);
+    relay_stop(&relay);
+}
+END_TEST
+
+START_TEST(raw_call_whose_client_left_is_still_finished)
+{
+    struct relay relay;
+    relay_start(&relay);
+    struct err e = {0};
+    ck_assert_int_eq(echo_say(relay.channel, &ECHO_REQUEST("x", .delay_ms = 300),
+                              &(struct rpc_call_options){.timeout_ms = 100}, NULL, &e),
+                     ERR_TIMEOUT);
+    for (int i = 0; i < 1000 && rpc_server_counts(relay.server).in_flight > 0; i++)
+        clock_sleep_ms(5);
+    ck_assert_int_eq(atomic_load(&relay.cancelled), 1);
+    relay_stop(&relay);
+}
+END_TEST
+
+START_TEST(raw_service_refuses_streams)
+{
+    const struct rpc_server_options options = echo_options();
+    struct rpc_server *server = NULL;
+    struct err e = {0};
+    ck_assert_ok(rpc_server_new(&options, &server, &e), e);
+    ck_assert_int_eq(rpc_server_add_raw(server, &posward__test__v1__echo__descriptor, relay_call, NULL, &e),
+                     ERR_UNSUPPORTED);
+    rpc_server_free(server);
+}
+END_TEST
+
+START_TEST(raw_missing_payload_is_refused)
+{
+    struct relay relay;
+    relay_start(&relay);
+    struct rpc_stream *stream = NULL;
+    ProtobufCMessage *message = NULL;
+    struct err e = {0};
+    ck_assert_ok(rpc_stream_open(relay.channel, &say_service, "Say", NULL, NULL, &stream, &e), e);
+    ck_assert_ok(rpc_stream_send_end(stream, &e), e);
+    ck_assert_int_eq(rpc_stream_next(stream, 5000, &message, &e), ERR_INPUT);
+    rpc_stream_free(stream);
+    ck_assert_int_eq(atomic_load(&relay.ran), 0);
+    relay_stop(&relay);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("raw");
+    TCase *tc = tcase_create("raw");
+    tcase_set_timeout(tc, 30);
+    tcase_add_test(tc, raw_call_is_answered_from_another_thread);
+    tcase_add_test(tc, raw_call_whose_client_left_is_still_finished);
+    tcase_add_test(tc, raw_service_refuses_streams);
+    tcase_add_test(tc, raw_missing_payload_is_refused);
+    suite_add_tcase(s, tc);
+    return s;
+}
+
+SUITE_MAIN(suite())
