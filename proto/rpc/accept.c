@@ -21,14 +21,15 @@ enum err_code rpc_accept_post(struct rpc_server *server, struct err *e)
     struct rpc_call *call = rpc_call_new(server);
     if (call == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
-    call->accepted = (struct rpc_event){on_accepted, call};
-    call->closed = (struct rpc_event){on_closed, call};
-    call->received = (struct rpc_event){on_received, call};
-    call->sent = (struct rpc_event){rpc_on_sent, call};
-    call->ended = (struct rpc_event){rpc_on_ended, call};
+    call->accepted = (struct rpc_event){.run = on_accepted, .call = call};
+    call->closed = (struct rpc_event){.run = on_closed, .call = call};
+    call->received = (struct rpc_event){.run = on_received, .call = call};
+    call->sent = (struct rpc_event){.run = rpc_on_sent, .call = call};
+    call->ended = (struct rpc_event){.run = rpc_on_ended, .call = call};
     pthread_mutex_lock(&server->lock);
     server->posted++;
     pthread_mutex_unlock(&server->lock);
+    handoff_give(&call->accepted.handoff);
     call_error_is_fatal(grpc_server_request_call(server->core, &call->core, &call->details, &call->metadata,
                                                  server->queue, server->queue, &call->accepted));
     return ERR_OK;
@@ -48,6 +49,7 @@ void *rpc_io_main(void *argument)
             continue;
         struct rpc_event *what = event.tag;
         if (what != NULL) {
+            handoff_take(&what->handoff);
             what->run(what->call, event.success != 0);
             continue;
         }

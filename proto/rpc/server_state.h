@@ -11,6 +11,7 @@
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "grpc/reflection/v1alpha/reflection.pb-c.h"
 #include "rpc/credentials.h"
+#include "rpc/handoff.h"
 #include "rpc/index.h"
 #include "rpc/payload.h"
 #include "rpc/server.h"
@@ -27,7 +28,7 @@
 #define RPC_MAX_IDENTITY_BYTES 2048 /* the longest SPIFFE identity */
 #define RPC_TRACEPARENT_BYTES  56
 #define RPC_MAX_METADATA_BYTES 8192
-#define RPC_STREAM_STACK_BYTES (512 * 1024)
+#define RPC_STREAM_STACK_BYTES ((size_t)512 * 1024)
 
 /* A counter of calls with a ceiling. */
 struct rpc_slots {
@@ -54,6 +55,7 @@ typedef void (*rpc_event_fn)(struct rpc_call *call, bool ok);
 struct rpc_event {
     rpc_event_fn run;
     struct rpc_call *call;
+    struct handoff handoff;
 };
 
 struct rpc_call {

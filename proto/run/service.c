@@ -211,7 +211,9 @@ static int run_with_config(const struct service_spec *spec, const struct service
     if (check_config(spec, common, &e) != ERR_OK ||
         log_level_parse(common->log_level, &level, &e) != ERR_OK) {
         status = fail_config(spec, &e);
-    } else if (!options->check_config) {
+    } else if (options->check_config) {
+        printf("%s: the configuration is valid\n", spec->name);
+    } else {
         log_setup(spec->name, level, strcmp(common->log_format, "json") == 0);
         status = run_service(spec, common);
     }

@@ -386,7 +386,7 @@ static const struct {
     int status;
     const char *says;
 } runs[] = {
-    {"tls.insecure: true\n", "--check-config", 0, ""},
+    {"tls.insecure: true\n", "--check-config", 0, "posward-unit: the configuration is valid\n"},
     {"tls.insecure: true\n", "--version", 0, "posward-unit " POSWARD_VERSION "\n"},
     {"tls.insecure: true\n", "--help", 0, "--help-config"},
     {"tls.insecure: true\n", "--help-config", 0, "limits.worker_count  (number within 1 and 256, default 4)"},
