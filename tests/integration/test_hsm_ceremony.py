@@ -98,7 +98,7 @@ class Ceremony(unittest.TestCase):
             ((ONE, "G" + TWO[1:]), (), "no hexadecimal digit"),
             ((ONE, TWO, ref.xor(bytes.fromhex(ONE), bytes.fromhex(TWO)).hex()), (), "all zeros"),
             ((odd, "03" * 16), ("--odd-parity",), "parity"),
-            (("11" * 16, "22" * 8 + "33" * 8, "33" * 8 + "22" * 8), (), "equal"),
+            (("44" * 16, "22" * 8 + "33" * 8, "33" * 8 + "22" * 8), (), "equal"),
             ((ONE, TWO), ("--zone", "bank"), "--zone"),
             ((ONE, TWO), ("--version", "256"), "--version"),
             ((ONE, TWO), ("--version", "x"), "--version"),
