@@ -178,6 +178,7 @@ class Estate:
             self.process.kill()
             raise
         self.process = None
+        assert not re.search(r"Sanitizer|runtime error", self.log()), self.log()
         return status
 
     def drop(self):
