@@ -53,7 +53,7 @@ static void make_card(const char *number)
     ck_assert_int_eq(system(command), 0);
     daemon_start_plain(&card_process,
                        (const char *const[]){"serve", "--card", file, "--listen", "127.0.0.1:0", NULL},
-                       "card waits for a reader");
+                       ": listening ");
     snprintf(reader, sizeof reader, "tcp:127.0.0.1:%d", card_process.port);
 }
 
