@@ -66,12 +66,13 @@ static const struct conf_row route_rows[] = {
     {.key = "zone_suite",
      .type = CONF_STRING,
      .offset = offsetof(struct route_config, zone_suite),
-     .help = "Suite of the zone's PIN key: tdes, aes128 or aes256; absent: the only one there is."},
+     .fallback = "aes128",
+     .help = "Suite of the zone's AES PIN key, for iso4: aes128 or aes256. iso0 takes the zone's TDES key."},
     {.key = "pin_format",
      .type = CONF_STRING,
      .offset = offsetof(struct route_config, pin_format),
-     .fallback = "iso0",
-     .help = "PIN block that the unit gets: iso0 (TDES zone key) or iso4 (AES)."},
+     .fallback = "same",
+     .help = "PIN block that the unit gets: iso0 (TDES zone key), iso4 (AES), or same: as the terminal's."},
     CONF_END,
 };
 static const struct conf_list route_list = {.rows = route_rows, .item_bytes = sizeof(struct route_config)};
@@ -200,10 +201,10 @@ static enum err_code check_route(const struct posp_config *config, const struct 
         return err_set(e, ERR_INPUT, "routes[%zu].type must be purchase", at);
     if (!unit_exists(config, r->unit))
         return err_set(e, ERR_INPUT, "routes[%zu].unit '%.31s' is not in units", at, r->unit);
-    if (!one_of(r->pin_format, (const char *const[]){"iso0", "iso4", NULL}))
-        return err_set(e, ERR_INPUT, "routes[%zu].pin_format must be iso0 or iso4", at);
-    if (r->zone_suite != NULL && !one_of(r->zone_suite, (const char *const[]){"tdes", "aes128", "aes256", NULL}))
-        return err_set(e, ERR_INPUT, "routes[%zu].zone_suite must be tdes, aes128 or aes256", at);
+    if (!one_of(r->pin_format, (const char *const[]){"iso0", "iso4", "same", NULL}))
+        return err_set(e, ERR_INPUT, "routes[%zu].pin_format must be iso0, iso4 or same", at);
+    if (!one_of(r->zone_suite, (const char *const[]){"aes128", "aes256", NULL}))
+        return err_set(e, ERR_INPUT, "routes[%zu].zone_suite must be aes128 or aes256", at);
     return ERR_OK;
 }
 

@@ -26,8 +26,8 @@ struct route_config {
     char *unit;   /* name of an item of "units" */
     char *zone;   /* zone whose PIN key the unit holds; NULL: the unit's name */
     int64_t zone_version;
-    char *pin_format; /* "iso0" or "iso4" */
-    char *zone_suite; /* "tdes" or "aes128", "aes256"; NULL: the only one there is */
+    char *pin_format; /* "iso0", "iso4", or "same": as the terminal's */
+    char *zone_suite; /* of the zone's AES key: "aes128" or "aes256"; iso0 always takes the TDES key */
 };
 
 struct posp_config {

@@ -170,7 +170,7 @@ static enum err_code authorize(struct purchase *p, struct journal_entry *entry,
     request.local_time_ms = entry->created_ms;
     if (p->outcome.pin_len > 0) {
         request.pin_block = (ProtobufCBinaryData){.data = p->outcome.pin_block, .len = p->outcome.pin_len};
-        request.pin_format = p->route->unit_format;
+        request.pin_format = units_pin_target(p->route, p->request->rules->pin_format).unit_format;
         request.zone = (char *)(uintptr_t)p->route->zone;
         request.zone_key_version = p->route->zone_version;
     }

@@ -144,11 +144,12 @@ static void fill_mac(struct parts *p, const struct hsm_transaction *t)
 
 static void fill_pin(struct parts *p, const struct hsm_transaction *t)
 {
+    const struct pin_target target = units_pin_target(t->route, t->rules->pin_format);
     ref_blob(&p->pik, &t->keys->pik);
     p->zone = (Posward__Hsm__V1__ZoneKey)POSWARD__HSM__V1__ZONE_KEY__INIT;
     p->zone.zone = (char *)(uintptr_t)t->route->zone;
     p->zone.version = t->route->zone_version;
-    p->zone.suite = t->route->zone_suite;
+    p->zone.suite = target.suite;
     posward__hsm__v1__key_ref__init(&p->zone_ref);
     p->zone_ref.key_case = POSWARD__HSM__V1__KEY_REF__KEY_ZONE;
     p->zone_ref.zone = &p->zone;
@@ -156,7 +157,7 @@ static void fill_pin(struct parts *p, const struct hsm_transaction *t)
     p->pin.source = &p->pik;
     p->pin.destination = &p->zone_ref;
     p->pin.source_format = t->rules->pin_format;
-    p->pin.destination_format = t->route->pin_format;
+    p->pin.destination_format = target.format;
     p->pin.pan = (char *)(uintptr_t)t->pan;
     p->pin.block = view(t->pin_block, t->pin_len);
 }

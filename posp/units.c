@@ -16,27 +16,18 @@ struct units {
     int64_t timeout_ms;
 };
 
-static const struct {
-    const char *name;
-    Posward__Hsm__V1__PinFormat hsm;
-    Posward__Business__V1__PinBlockFormat unit;
-} formats[] = {
-    {"iso0", POSWARD__HSM__V1__PIN_FORMAT__PIN_FORMAT_ISO_0,
-     POSWARD__BUSINESS__V1__PIN_BLOCK_FORMAT__PIN_BLOCK_FORMAT_ISO_0},
-    {"iso4", POSWARD__HSM__V1__PIN_FORMAT__PIN_FORMAT_ISO_4,
-     POSWARD__BUSINESS__V1__PIN_BLOCK_FORMAT__PIN_BLOCK_FORMAT_ISO_4},
-};
+#define ISO_0 POSWARD__HSM__V1__PIN_FORMAT__PIN_FORMAT_ISO_0
+#define ISO_4 POSWARD__HSM__V1__PIN_FORMAT__PIN_FORMAT_ISO_4
 
-static const struct {
-    const char *name;
-    Posward__Types__V1__Suite suite;
-} suites[] = {
-    {"tdes", POSWARD__TYPES__V1__SUITE__SUITE_TDES},
-    {"aes128", POSWARD__TYPES__V1__SUITE__SUITE_AES_128},
-    {"aes256", POSWARD__TYPES__V1__SUITE__SUITE_AES_256},
-};
-
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+struct pin_target units_pin_target(const struct route *route, Posward__Hsm__V1__PinFormat terminal_format)
+{
+    const bool unset = route->pin_format == POSWARD__HSM__V1__PIN_FORMAT__PIN_FORMAT_UNSPECIFIED;
+    if ((unset ? terminal_format : route->pin_format) == ISO_4)
+        return (struct pin_target){ISO_4, POSWARD__BUSINESS__V1__PIN_BLOCK_FORMAT__PIN_BLOCK_FORMAT_ISO_4,
+                                   route->aes_suite};
+    return (struct pin_target){ISO_0, POSWARD__BUSINESS__V1__PIN_BLOCK_FORMAT__PIN_BLOCK_FORMAT_ISO_0,
+                               POSWARD__TYPES__V1__SUITE__SUITE_TDES};
+}
 
 static struct route route_of(const struct route_config *config)
 {
@@ -45,15 +36,11 @@ static struct route route_of(const struct route_config *config)
         .unit = config->unit,
         .zone = config->zone != NULL ? config->zone : config->unit,
         .zone_version = (uint32_t)config->zone_version,
+        .aes_suite = strcmp(config->zone_suite, "aes256") == 0 ? POSWARD__TYPES__V1__SUITE__SUITE_AES_256
+                                                               : POSWARD__TYPES__V1__SUITE__SUITE_AES_128,
     };
-    for (size_t i = 0; i < COUNT(formats); i++)
-        if (strcmp(config->pin_format, formats[i].name) == 0) {
-            route.pin_format = formats[i].hsm;
-            route.unit_format = formats[i].unit;
-        }
-    for (size_t i = 0; config->zone_suite != NULL && i < COUNT(suites); i++)
-        if (strcmp(config->zone_suite, suites[i].name) == 0)
-            route.zone_suite = suites[i].suite;
+    if (strcmp(config->pin_format, "same") != 0)
+        route.pin_format = strcmp(config->pin_format, "iso4") == 0 ? ISO_4 : ISO_0;
     return route;
 }
 

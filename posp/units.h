@@ -13,10 +13,17 @@ struct route {
     const char *unit;
     const char *zone;
     uint32_t zone_version;
-    Posward__Types__V1__Suite zone_suite;
-    Posward__Hsm__V1__PinFormat pin_format;
-    Posward__Business__V1__PinBlockFormat unit_format;
+    Posward__Types__V1__Suite aes_suite;    /* of the zone's AES key */
+    Posward__Hsm__V1__PinFormat pin_format; /* unspecified: as the terminal's */
 };
+
+/* How a PIN block goes to a unit. */
+struct pin_target {
+    Posward__Hsm__V1__PinFormat format;
+    Posward__Business__V1__PinBlockFormat unit_format; /* the same in the unit's words */
+    Posward__Types__V1__Suite suite;                   /* of the zone key */
+};
+struct pin_target units_pin_target(const struct route *route, Posward__Hsm__V1__PinFormat terminal_format);
 
 /* `config` is borrowed until units_free. */
 enum err_code units_open(const struct posp_config *config, struct units **out_units, struct err *e) MUST_CHECK;

@@ -123,6 +123,8 @@ static grpc_server *make_core(const struct rpc_server *server)
         int_arg(GRPC_ARG_ALLOW_REUSEPORT, 0),
         /* Identity only: nothing here is worth a decompression bomb. */
         int_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE),
+        /* Peers that connect and say nothing. */
+        int_arg(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10000),
         /* Find peers that died without a word, so that their streams end. */
         int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, 30000),
         int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000),

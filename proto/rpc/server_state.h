@@ -28,7 +28,7 @@
 #define RPC_MAX_IDENTITY_BYTES 2048 /* the longest SPIFFE identity */
 #define RPC_TRACEPARENT_BYTES  56
 #define RPC_MAX_METADATA_BYTES 8192
-#define RPC_STREAM_STACK_BYTES (512 * 1024)
+#define RPC_STREAM_STACK_BYTES ((size_t)512 * 1024)
 
 /* A counter of calls with a ceiling. */
 struct rpc_slots {

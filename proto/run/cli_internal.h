@@ -8,7 +8,7 @@
 #include <jansson.h>
 
 #define CLI_EXIT_USAGE 2
-#define CLI_MAX_INPUT  (1024 * 1024) /* bytes of an @FILE or of JSON text */
+#define CLI_MAX_INPUT  1048576 /* bytes of an @FILE or of JSON text */
 
 enum cli_endpoint { CLI_HSM, CLI_POSP, CLI_POSV, CLI_BANK, CLI_ENDPOINT_COUNT };
 
@@ -30,6 +30,9 @@ struct cli {
 
 /* One line on standard error: "posward device register: ALREADY_EXISTS: note". */
 void cli_complain(const char *command, const struct err *e);
+
+/* The first command of these names; `name` NULL: the first of the group. NULL: none. */
+const struct cli_command *cli_find_command(const struct cli *cli, const char *group, const char *name);
 
 /* cli_config.c */
 extern const struct conf_row cli_config_rows[];
