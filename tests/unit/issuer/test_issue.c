@@ -229,7 +229,7 @@ START_TEST(steps_are_told_in_the_patents_order)
 {
     static const char *const order[] = {
         "S301 the card in the reader has PSAM number " NUMBER,
-        "S307 terminal A0000001 is free",
+        "S307 terminal A0000001 can take this card",
         "S301-S304 the TMK was derived from the number (aes-128, master version 1)",
         "[IN_TOKEN]",
         "S305 the card took 1 command\n",
