@@ -142,23 +142,28 @@ static enum err_code check_call(enum tok_mac algorithm, const uint8_t *data, siz
     return ERR_OK;
 }
 
-/* Whether algorithm 3 needs the key cut, and nobody has done it yet. */
-static bool must_cut(const struct mac_row *row, const struct tok_opened *key)
-{
-    return row->core == CORE_RETAIL && key->suite == TOK_TDES && key->key_bytes != DES_BLOCK &&
-           key->left == CK_INVALID_HANDLE;
-}
-
-static enum err_code open_left(struct tok_session *s, const char *way, const struct tok_opened *key,
-                               struct tok_left *out_left, struct err *e)
+/* Algorithm 3 needs the left half alone. Keys that were made here bring it along; one that another tool put
+ * into the token may still let itself be cut. */
+static enum err_code open_left(struct tok_session *s, const struct tok_opened *key, struct tok_left *out_left,
+                               struct err *e)
 {
     if (key->left != CK_INVALID_HANDLE) {
         tok_left_pair(key->left, out_left);
         return ERR_OK;
     }
-    if (tok_way_is(way, "extract"))
-        return tok_left_extract(s, key->handle, out_left, e);
-    return tok_left_append(s, key->handle, out_left, e);
+    if (tok_left_extract(s, key->handle, out_left, e) == ERR_OK ||
+        tok_left_append(s, key->handle, out_left, e) == ERR_OK)
+        return ERR_OK;
+    if (e != NULL && e->code == ERR_UNAVAILABLE)
+        return e->code;
+    return err_set(e, ERR_UNSUPPORTED,
+                   "the key came without its left half, and the token may not cut it; make the "
+                   "zone's MAC key with `posward key init`");
+}
+
+static bool wants_left(const struct mac_row *row, const struct tok_opened *key)
+{
+    return row->core == CORE_RETAIL && key->suite == TOK_TDES && key->key_bytes != DES_BLOCK;
 }
 
 enum err_code tok_mac_make(struct tok_session *s, enum tok_mac algorithm, const struct tok_key_ref *key,
@@ -170,15 +175,12 @@ enum err_code tok_mac_make(struct tok_session *s, enum tok_mac algorithm, const 
     AUTO(tok_opened) opened = {0};
     TRY(tok_open_ref(s, key, TOK_MAK, TOK_ZONE_MAC, &opened, e));
 
-    /* With the left half at hand algorithm 3 is CBC and nothing else. */
-    const bool cut = must_cut(row, &opened);
-    const enum tok_flow flow = row->core == CORE_RETAIL && !cut ? TOK_FLOW_MAC_X9_9 : row->flow;
     const char *way;
     enum tok_grade grade;
-    TRY(tok_way_chosen(s, flow, &way, &grade, e));
+    TRY(tok_way_chosen(s, row->flow, &way, &grade, e));
     AUTO(tok_left) left = {0};
-    if (cut || opened.left != CK_INVALID_HANDLE)
-        TRY(open_left(s, way, &opened, &left, e));
+    if (wants_left(row, &opened))
+        TRY(open_left(s, &opened, &left, e));
 
     const struct tok_mac_key mac_key = {opened.handle, opened.suite, opened.key_bytes, &left};
     const struct tok_mac_input input = {.data = data, .len = len};

@@ -94,6 +94,20 @@ static enum err_code try_mac_x9_19(struct tok_session *s, CK_OBJECT_HANDLE key, 
     return try_mac(s, TOK_MAC_X9_19, &mac_key, &input, right, e);
 }
 
+static enum err_code try_mac_pair(struct tok_session *s, struct err *e)
+{
+    uint8_t twice[16];
+    memcpy(twice, des_key, DES_BLOCK);
+    memcpy(twice + DES_BLOCK, des_key, DES_BLOCK);
+    AUTO(tok_object) key = {0};
+    AUTO(tok_object) pair = {0};
+    struct tok_left left;
+    TRY(import_des(s, des_key, TOK_USES(CKA_ENCRYPT), &key, e));
+    TRY(import_des(s, twice, TOK_USES(CKA_ENCRYPT), &pair, e));
+    tok_left_pair(pair.handle, &left);
+    return try_mac_x9_19(s, key.handle, &left, e);
+}
+
 static enum err_code try_mac_extract(struct tok_session *s, struct err *e)
 {
     AUTO(tok_object) key = {0};
@@ -311,6 +325,7 @@ const struct tok_way_row tok_ways_pay[] = {
     {TOK_FLOW_KCV, "zeros", TOK_IN_TOKEN, try_kcv},
     {TOK_FLOW_MAC_UNIONPAY, "cbc", TOK_IN_TOKEN, try_mac_unionpay},
     {TOK_FLOW_MAC_X9_9, "cbc", TOK_IN_TOKEN, try_mac_x9_9},
+    {TOK_FLOW_MAC_X9_19, "pair", TOK_IN_TOKEN, try_mac_pair},
     {TOK_FLOW_MAC_X9_19, "extract", TOK_IN_TOKEN, try_mac_extract},
     {TOK_FLOW_MAC_X9_19, "append", TOK_IN_TOKEN, try_mac_append},
     {TOK_FLOW_MAC_CMAC, "sign", TOK_IN_TOKEN, try_mac_cmac},

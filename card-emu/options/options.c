@@ -16,7 +16,7 @@ struct words {
 static const struct option_row *find(const struct option_row *rows, const char *name, size_t len)
 {
     for (; rows->name != NULL; rows++) {
-        if (strlen(rows->name) == len && strncmp(rows->name, name, len) == 0)
+        if (rows->type != OPTION_WORD && strlen(rows->name) == len && strncmp(rows->name, name, len) == 0)
             return rows;
     }
     return NULL;
@@ -37,6 +37,7 @@ static enum err_code put(const struct option_row *row, const char *text, void *o
     struct option_list *list = field;
     switch (row->type) {
     case OPTION_TEXT:
+    case OPTION_WORD:
         *(const char **)field = text;
         return ERR_OK;
     case OPTION_NUMBER:
@@ -77,16 +78,26 @@ static enum err_code take_values(const struct option_row *row, const char *inlin
 static bool is_set(const struct option_row *row, const void *options)
 {
     const void *field = (const char *)options + row->offset;
-    return row->type == OPTION_TEXT   ? *(const char *const *)field != NULL
-           : row->type == OPTION_LIST ? ((const struct option_list *)field)->count > 0
-                                      : true;
+    if (row->type == OPTION_LIST)
+        return ((const struct option_list *)field)->count > 0;
+    return row->type == OPTION_NUMBER || row->type == OPTION_FLAG || *(const char *const *)field != NULL;
+}
+
+static enum err_code put_word(const struct option_row *rows, const char *word, void *options, struct err *e)
+{
+    while (rows->name != NULL && rows->type != OPTION_WORD)
+        rows++;
+    if (rows->name == NULL || is_set(rows, options))
+        return err_set(e, ERR_INPUT, "\"%.40s\" is no option; see --help", word);
+    return put(rows, word, options, e);
 }
 
 static enum err_code finish(const struct option_row *rows, const void *options, struct err *e)
 {
     for (; rows->name != NULL; rows++) {
         if (rows->required && !is_set(rows, options))
-            return err_set(e, ERR_INPUT, "--%s %s is missing: %s", rows->name, rows->value, rows->help);
+            return err_set(e, ERR_INPUT, "%s%s %s is missing: %s", rows->type == OPTION_WORD ? "" : "--",
+                           rows->name, rows->value, rows->help);
     }
     return ERR_OK;
 }
@@ -105,8 +116,10 @@ enum err_code options_parse(const struct option_row *rows, int argc, char **argv
             *out_help = true;
             return ERR_OK;
         }
-        if (!is_option(word))
-            return err_set(e, ERR_INPUT, "\"%.40s\" is no option; see --help", word);
+        if (!is_option(word)) {
+            TRY(put_word(rows, word, options, e));
+            continue;
+        }
         const char *equals = strchr(word, '=');
         const size_t len = equals != NULL ? (size_t)(equals - word) - 2 : strlen(word) - 2;
         const struct option_row *row = find(rows, word + 2, len);
@@ -121,6 +134,8 @@ void options_print(const struct option_row *rows, FILE *out)
 {
     for (; rows->name != NULL; rows++) {
         char left[64];
+        if (rows->type == OPTION_WORD)
+            continue;
         snprintf(left, sizeof left, "--%s%s%s%s", rows->name, rows->value != NULL ? " " : "",
                  rows->value != NULL ? rows->value : "", rows->type == OPTION_LIST ? "..." : "");
         fprintf(out, "  %-30s %s", left, rows->help);

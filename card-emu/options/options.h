@@ -13,14 +13,16 @@
 
 #define OPTION_LIST_MAX 9
 
-enum option_type { OPTION_TEXT, OPTION_NUMBER, OPTION_FLAG, OPTION_LIST };
+/* OPTION_WORD takes the one word that is no option: a command. */
+enum option_type { OPTION_TEXT, OPTION_NUMBER, OPTION_FLAG, OPTION_LIST, OPTION_WORD };
 
 struct option_list {
     const char *items[OPTION_LIST_MAX];
     size_t count;
 };
 
-/* OPTION_TEXT: const char *, OPTION_NUMBER: int64_t, OPTION_FLAG: bool, OPTION_LIST: struct option_list. */
+/* OPTION_TEXT and OPTION_WORD: const char *, OPTION_NUMBER: int64_t, OPTION_FLAG: bool, OPTION_LIST: struct
+ * option_list. */
 struct option_row {
     const char *name;  /* "psam-number", without dashes; ends with a row without a name */
     const char *value; /* "N" in the help; NULL for a flag */

@@ -66,7 +66,7 @@ enum err_code serve_listen(struct chip *chip, const char *address, struct err *e
 {
     int listener = -1, port = 0;
     TRY(address_listen(address, &listener, &port, e));
-    log_event(LOG_INFO, "card waits for a reader", LOG_STR("address", address), LOG_INT("port", port));
+    log_event(LOG_INFO, "listening for a reader", LOG_STR("address", address), LOG_INT("port", port));
     for (;;) {
         const int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0) {

@@ -1,5 +1,7 @@
 /* The operators' command: tables of the services' folders, one engine. */
 #include "hsm-service/cli.h"
+#include "issuer/cli.h"
+#include "posp/cli.h"
 #include "posv/cli.h"
 #include "run/cli.h"
 
@@ -20,6 +22,7 @@ static const struct cli_service services[] = {
 
 int main(int argc, char **argv)
 {
-    static const struct cli_command *const tables[] = {hsm_commands, posv_commands};
+    static const struct cli_command *const tables[] = {hsm_commands, posp_commands, posv_commands,
+                                                        issuer_commands};
     return cli_main(tables, sizeof tables / sizeof tables[0], services, argc, argv);
 }

@@ -113,7 +113,7 @@ static enum err_code run(struct keeper_call *call, const struct method_row *row,
 enum err_code methods_serve(struct keeper_call *call, uint16_t method, const uint8_t *body, size_t len,
                             ProtobufCBinaryData *out_answer, struct err *e)
 {
-    struct found_method found;
+    struct found_method found = {0};
     ProtobufCMessage *request = NULL, *response = NULL;
     TRY(find_method(method, &found, e));
     TRY(unpack(call, found.descriptor->input, body, len, &request, e));

@@ -2,6 +2,7 @@
 #include "hsm-service/keeper/convert.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef Posward__Hsm__V1__GetTokenReportResponse HsmReportResponse;
@@ -84,6 +85,17 @@ static enum err_code fill_key(struct keeper_call *call, const struct tok_key_inf
     return info->has_kcv ? arena_copy(call->arena, info->kcv, sizeof info->kcv, &out->kcv, e) : ERR_OK;
 }
 
+/* By role, zone, suite, version: tokens list objects in any order. */
+static int by_name(const void *a, const void *b)
+{
+    const struct tok_key_name *const x = &((const struct tok_key_info *)a)->name;
+    const struct tok_key_name *const y = &((const struct tok_key_info *)b)->name;
+    int order = strcmp(tok_role_name(x->role), tok_role_name(y->role));
+    order = order != 0 ? order : strcmp(x->zone, y->zone);
+    order = order != 0 ? order : (int)x->suite - (int)y->suite;
+    return order != 0 ? order : (int)x->version - (int)y->version;
+}
+
 enum err_code case_list_keys(struct keeper_call *call, const ProtobufCMessage *request,
                              ProtobufCMessage *response, struct err *e)
 {
@@ -92,11 +104,14 @@ enum err_code case_list_keys(struct keeper_call *call, const ProtobufCMessage *r
     const size_t count = tok_keys_count(call->tok);
     ProtobufCMessage **keys = NULL;
     TRY(make_array(call, &posward__hsm__v1__key__descriptor, count, &keys, e));
-    for (size_t i = 0; i < count; i++) {
-        struct tok_key_info info;
-        tok_keys_info(call->tok, i, &info);
-        TRY(fill_key(call, &info, (HsmKey *)keys[i], e));
-    }
+    struct tok_key_info *const infos = arena_take(call->arena, count * sizeof *infos);
+    if (infos == NULL)
+        return err_set(e, ERR_LIMIT, "the answer needs more memory than a request may use");
+    for (size_t i = 0; i < count; i++)
+        tok_keys_info(call->tok, i, &infos[i]);
+    qsort(infos, count, sizeof *infos, by_name);
+    for (size_t i = 0; i < count; i++)
+        TRY(fill_key(call, &infos[i], (HsmKey *)keys[i], e));
     out->n_keys = count;
     out->keys = (HsmKey **)keys;
     return ERR_OK;

@@ -21,7 +21,7 @@ enum conf_type {
     CONF_INT,    /* int64_t, within least..most (both 0: any) */
     CONF_BOOL,   /* bool: true or false */
     CONF_LIST    /* struct conf_items, each item a struct by the rows of `list`. A single row with the key ""
-                  * makes it    a list of plain values: [a, b]. Lists may hold lists. */
+                  * makes it a list of plain values: [a, b]. Lists may hold lists. */
 };
 
 struct conf_items {

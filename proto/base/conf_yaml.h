@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <yaml.h>
 
-#define CONF_MAX_BYTES (1024 * 1024)
+#define CONF_MAX_BYTES 1048576
 #define CONF_MAX_DEPTH 16 /* mappings and sequences within each other */
 
 enum conf_token_kind {

@@ -19,7 +19,13 @@ struct log_field {
     int64_t number;
 };
 
-#define LOG_STR(field_name, value) ((struct log_field){.name = (field_name), .text = (value) ? (value) : ""})
+/* A function, so that an array may be given without a warning that its address is never NULL. */
+static inline const char *log_text(const char *value)
+{
+    return value != NULL ? value : "";
+}
+
+#define LOG_STR(field_name, value) ((struct log_field){.name = (field_name), .text = log_text(value)})
 #define LOG_INT(field_name, value) ((struct log_field){.name = (field_name), .number = (int64_t)(value)})
 
 #define log_event(level, event, ...)                                                                         \

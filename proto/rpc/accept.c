@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "rpc/server_state.h"
 
 #include <grpc/support/alloc.h>
@@ -20,14 +21,15 @@ enum err_code rpc_accept_post(struct rpc_server *server, struct err *e)
     struct rpc_call *call = rpc_call_new(server);
     if (call == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
-    call->accepted = (struct rpc_event){on_accepted, call};
-    call->closed = (struct rpc_event){on_closed, call};
-    call->received = (struct rpc_event){on_received, call};
-    call->sent = (struct rpc_event){rpc_on_sent, call};
-    call->ended = (struct rpc_event){rpc_on_ended, call};
+    call->accepted = (struct rpc_event){.run = on_accepted, .call = call};
+    call->closed = (struct rpc_event){.run = on_closed, .call = call};
+    call->received = (struct rpc_event){.run = on_received, .call = call};
+    call->sent = (struct rpc_event){.run = rpc_on_sent, .call = call};
+    call->ended = (struct rpc_event){.run = rpc_on_ended, .call = call};
     pthread_mutex_lock(&server->lock);
     server->posted++;
     pthread_mutex_unlock(&server->lock);
+    handoff_give(&call->accepted.handoff);
     call_error_is_fatal(grpc_server_request_call(server->core, &call->core, &call->details, &call->metadata,
                                                  server->queue, server->queue, &call->accepted));
     return ERR_OK;
@@ -37,12 +39,17 @@ void *rpc_io_main(void *argument)
 {
     struct rpc_server *server = argument;
     for (;;) {
+        const gpr_timespec tick = gpr_time_from_millis(RPC_SWEEP_TICK_MS, GPR_TIMESPAN);
         const grpc_event event =
-            grpc_completion_queue_next(server->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+            grpc_completion_queue_next(server->queue, gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), tick), NULL);
         if (event.type == GRPC_QUEUE_SHUTDOWN)
             return NULL;
+        rpc_sweep(server);
+        if (event.type == GRPC_QUEUE_TIMEOUT)
+            continue;
         struct rpc_event *what = event.tag;
         if (what != NULL) {
+            handoff_take(&what->handoff);
             what->run(what->call, event.success != 0);
             continue;
         }
@@ -166,6 +173,8 @@ static void begin(struct rpc_call *call)
         rpc_call_fail(call, &e);
         return;
     }
+    if (!call->method->client_streams)
+        atomic_store(&call->request_due_ms, clock_monotonic_ms() + call->server->options.request_wait_ms);
     if (!call->method->client_streams && !call->method->server_streams)
         start_receive(call);
     else if (rpc_stream_call_start(call, &e) != ERR_OK)
@@ -234,6 +243,7 @@ static void run_raw(struct rpc_call *call)
 static void on_received(struct rpc_call *call, bool ok)
 {
     (void)ok; /* then there is no payload, and that is answered */
+    atomic_store(&call->request_due_ms, 0);
     if (call->method->raw == NULL) {
         rpc_pool_put(&call->server->pool, call);
         return;

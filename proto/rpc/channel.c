@@ -104,6 +104,7 @@ static void *channel_main(void *argument)
             return NULL;
         if (event.type == GRPC_OP_COMPLETE) {
             struct rpc_reply *reply = event.tag;
+            handoff_take(&reply->handoff);
             reply->run(reply, event.success != 0);
         }
         run_due_timers(channel);

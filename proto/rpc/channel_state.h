@@ -6,6 +6,7 @@
 #define POSWARD_RPC_CHANNEL_STATE_H
 
 #include "rpc/client.h"
+#include "rpc/handoff.h"
 #include "rpc/index.h"
 #include "rpc/payload.h"
 
@@ -17,6 +18,7 @@
 /* What a completion-queue tag points at; runs on the channel's thread. */
 struct rpc_reply {
     void (*run)(struct rpc_reply *reply, bool ok);
+    struct handoff handoff;
 };
 
 /* A call that waits for its next attempt; runs on the channel's thread. */

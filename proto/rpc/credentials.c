@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define PEM_MAX_BYTES (256 * 1024) /* a chain and a bundle of authorities */
+#define PEM_MAX_BYTES ((size_t)256 * 1024) /* a chain and a bundle of authorities */
 #define PEM_FILES     3
 
 struct pem {
@@ -43,7 +43,7 @@ static enum err_code read_file(const char *path, char **out_text, struct err *e)
     fclose(file);
     if (len == 0 || len > PEM_MAX_BYTES) {
         free(text);
-        return err_set(e, ERR_INPUT, "%s is empty or over %d bytes", path, PEM_MAX_BYTES);
+        return err_set(e, ERR_INPUT, "%s is empty or over %zu bytes", path, PEM_MAX_BYTES);
     }
     *out_text = text;
     return ERR_OK;

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* Largest message when the options name none. */
-#define RPC_DEFAULT_MESSAGE_BYTES (1024 * 1024)
+#define RPC_DEFAULT_MESSAGE_BYTES ((size_t)1024 * 1024)
 /* A message may unpack to this many times the size limit: a sub-message of 2 bytes takes over 50 in memory.
  */
 #define RPC_UNPACK_FACTOR 16

@@ -45,6 +45,7 @@ static void send_error(response_t *response, enum err_code code, const char *tex
         GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE;
     response->error_response = &error;
     send(response, call);
+    response->error_response = NULL;
 }
 
 static void send_file(response_t *response, const file_t *file, struct rpc_call *call, send_fn send)
@@ -72,6 +73,7 @@ static void send_file(response_t *response, const file_t *file, struct rpc_call 
         GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_FILE_DESCRIPTOR_RESPONSE;
     response->file_descriptor_response = &body;
     send(response, call);
+    response->file_descriptor_response = NULL;
     for (size_t i = 0; i < files.count; i++)
         free(packed[i].data);
 }
@@ -111,6 +113,7 @@ static void send_list(response_t *response, struct rpc_call *call, send_fn send)
         GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE;
     response->list_services_response = &body;
     send(response, call);
+    response->list_services_response = NULL;
     for (size_t i = 0; i < body.n_service; i++)
         free(items[i].name);
     free(pointers);
@@ -138,7 +141,6 @@ static void answer(const request_t *request, struct rpc_call *call, send_fn send
         send_error(&response, ERR_NOT_FOUND, "there are no extensions here", call, send);
         return;
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST__NOT_SET:
-        break;
     case _GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST__CASE_IS_INT_SIZE:
         break;
     }

@@ -6,9 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_IN_FLIGHT 1024
-#define DEFAULT_STREAMS   64
-#define DEFAULT_WORKERS   4
+#define DEFAULT_IN_FLIGHT       1024
+#define DEFAULT_STREAMS         64
+#define DEFAULT_WORKERS         4
+#define DEFAULT_REQUEST_WAIT_MS 10000
 
 static size_t or_default(size_t value, size_t fallback)
 {
@@ -20,6 +21,8 @@ static void set_options(struct rpc_server *server, const struct rpc_server_optio
     server->options = *options;
     server->options.max_message_bytes = or_default(options->max_message_bytes, RPC_DEFAULT_MESSAGE_BYTES);
     server->options.worker_count = or_default(options->worker_count, DEFAULT_WORKERS);
+    if (options->request_wait_ms <= 0)
+        server->options.request_wait_ms = DEFAULT_REQUEST_WAIT_MS;
     server->unary_slots.limit = or_default(options->max_in_flight, DEFAULT_IN_FLIGHT);
     server->unary_slots.option = "calls in flight (max_in_flight)";
     server->stream_slots.limit = or_default(options->max_streams, DEFAULT_STREAMS);
@@ -120,6 +123,8 @@ static grpc_server *make_core(const struct rpc_server *server)
         int_arg(GRPC_ARG_ALLOW_REUSEPORT, 0),
         /* Identity only: nothing here is worth a decompression bomb. */
         int_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE),
+        /* Peers that connect and say nothing. */
+        int_arg(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10000),
         /* Find peers that died without a word, so that their streams end. */
         int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, 30000),
         int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000),

@@ -1,11 +1,15 @@
 /* gRPC server over libgrpc's C core for any ProtobufCService.
  *
  * Order: new, add..., start, drain, free. A handler is protobuf-c's own: (service, request, closure,
- * closure_data). closure_data is the struct rpc_call. Unary: call closure(&response, call) once, or
- * rpc_call_fail. Server streaming: closure(&message, call) per message, then closure(NULL, call), or
- * rpc_call_fail. Bidirectional: the handler runs once per message, request NULL at the client's half-close.
- * Unary handlers run on the worker pool and may block; each server-streaming call has a thread of its own;
- * raw handlers run on an I/O thread and must not block.
+ * closure_data). closure_data is the struct rpc_call; the request lives until the handler returns.
+ *   Unary            call closure(&response, call) once, or rpc_call_fail; now, or later from any thread.
+ *   Server streaming closure(&message, call) per message, then closure(NULL, call), or rpc_call_fail, before
+ *                    the handler returns. closure blocks while the client does not read.
+ *   Bidirectional    the handler runs once per message, request NULL at the client's half-close; it answers
+ *                    and ends as above.
+ *   Client streaming the same, with the one closure(&response, call) at the half-close.
+ * Unary handlers run on the worker pool and may block; each streaming call has a thread of its own; raw
+ * handlers run on an I/O thread and must not block.
  * Served by itself on each server: grpc.health.v1.Health, grpc.reflection.v1 and v1alpha. */
 #ifndef POSWARD_RPC_SERVER_H
 #define POSWARD_RPC_SERVER_H
@@ -18,8 +22,9 @@
 struct rpc_server;
 struct rpc_call;
 
-/* Decide on a call before its payload is read. `path` is "/package.Service/Method". Any thread.
- * Anything but ERR_OK refuses the call with that class and note. */
+/* Decide on a call before its payload is read. `path` is "/package.Service/Method" of a method that is served
+ * here. Any thread. Anything but ERR_OK refuses the call with that class and note. Not asked about health,
+ * which load balancers and probes need; asked about reflection. */
 typedef enum err_code (*rpc_authorise_fn)(void *context, const struct rpc_peer *peer, const char *path,
                                           struct err *e);
 
@@ -34,6 +39,7 @@ struct rpc_server_options {
     void *authorise_context;
     const uint8_t *extra_descriptor_set; /* a FileDescriptorSet besides posward's own, borrowed; NULL: none */
     size_t extra_descriptor_set_len;
+    int64_t request_wait_ms; /* 0: 10000; a call whose request has not come by then is cancelled */
 };
 
 enum err_code rpc_server_new(const struct rpc_server_options *options, struct rpc_server **out_server,
@@ -44,8 +50,8 @@ enum err_code rpc_server_new(const struct rpc_server_options *options, struct rp
 enum err_code rpc_server_add(struct rpc_server *server, ProtobufCService *service, struct err *e) MUST_CHECK;
 
 /* Packed request in, packed response out, perhaps later and from another thread: for a service that only
- * passes messages on. `bytes` live until the handler returns; `call` until rpc_call_finish or rpc_call_fail.
- */
+ * passes messages on. `bytes` live until the handler returns; `call` until rpc_call_finish or rpc_call_fail,
+ * one of which must come, even for a call that was cancelled. Unary methods only. */
 typedef void (*rpc_raw_fn)(void *context, struct rpc_call *call, unsigned method_index, const uint8_t *bytes,
                            size_t len);
 enum err_code rpc_server_add_raw(struct rpc_server *server, const ProtobufCServiceDescriptor *service,
@@ -54,13 +60,15 @@ enum err_code rpc_server_add_raw(struct rpc_server *server, const ProtobufCServi
 enum err_code rpc_server_start(struct rpc_server *server, struct err *e) MUST_CHECK;
 /* The port that is listened on, after start. */
 int rpc_server_port(const struct rpc_server *server);
-/* Health of the server as a whole (service ""), and of each added service. SERVING after start. Any thread.
- */
+/* Health of the server as a whole (service ""), and of each added service. SERVING from start on, unless told
+ * otherwise before. Any thread. */
 void rpc_server_set_serving(struct rpc_server *server, bool serving);
 /* Wake every rpc_call_wait of this server: there may be news for streams. Any thread. */
 void rpc_server_wake(struct rpc_server *server);
 /* NOT_SERVING, `lame_duck_ms` for clients to leave, no new calls, wait up to `grace_ms` for those in flight,
- * cancel the rest, join. Once, from one thread. */
+ * cancel the rest, join. Streams are asked to end as soon as the lame duck is over: rpc_call_cancelled
+ * becomes true, and a closure(NULL) is then UNAVAILABLE to the client. Returns when each handler has returned
+ * and each raw call is finished. Once, from one thread. */
 void rpc_server_drain(struct rpc_server *server, int64_t lame_duck_ms, int64_t grace_ms);
 /* After drain, or without start. Accepts NULL. */
 void rpc_server_free(struct rpc_server *server);
@@ -86,7 +94,8 @@ void rpc_call_finish(struct rpc_call *call, const uint8_t *bytes, size_t len);
 const struct rpc_peer *rpc_call_peer(const struct rpc_call *call);
 /* Milliseconds left before the client's deadline; INT64_MAX without one; 0 when past. */
 int64_t rpc_call_left_ms(const struct rpc_call *call);
-/* True once the client went away or the server cancels its calls: a stream's loop ends then. */
+/* True once the client went away or the server cancels its calls: a stream's loop ends then. For a stream
+ * also true while the server drains. */
 bool rpc_call_cancelled(const struct rpc_call *call);
 /* For a streaming handler with nothing to send: sleep until rpc_server_wake, cancellation or `timeout_ms`.
  * False once the call is cancelled. A wake that came since the last wait is not lost. */

@@ -11,6 +11,7 @@
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "grpc/reflection/v1alpha/reflection.pb-c.h"
 #include "rpc/credentials.h"
+#include "rpc/handoff.h"
 #include "rpc/index.h"
 #include "rpc/payload.h"
 #include "rpc/server.h"
@@ -27,7 +28,7 @@
 #define RPC_MAX_IDENTITY_BYTES 2048 /* the longest SPIFFE identity */
 #define RPC_TRACEPARENT_BYTES  56
 #define RPC_MAX_METADATA_BYTES 8192
-#define RPC_STREAM_STACK_BYTES (512 * 1024)
+#define RPC_STREAM_STACK_BYTES ((size_t)512 * 1024)
 
 /* A counter of calls with a ceiling. */
 struct rpc_slots {
@@ -54,6 +55,7 @@ typedef void (*rpc_event_fn)(struct rpc_call *call, bool ok);
 struct rpc_event {
     rpc_event_fn run;
     struct rpc_call *call;
+    struct handoff handoff;
 };
 
 struct rpc_call {
@@ -67,6 +69,7 @@ struct rpc_call {
     atomic_int
         refs; /* one per event under way, one per thread that works on it, one for the answer that is due */
     atomic_bool cancelled, answered;
+    atomic_int_fast64_t request_due_ms; /* monotonic; 0: not waiting for the first message */
     int core_cancelled;
     gpr_timespec deadline;
     struct rpc_slots *slots;
@@ -124,6 +127,7 @@ struct rpc_server {
     int port;
     bool started, drained;
     atomic_bool serving, draining;
+    atomic_int_fast64_t next_sweep_ms;
     atomic_uint_fast64_t ok, failed;
 
     pthread_mutex_t lock; /* what follows */
@@ -139,6 +143,10 @@ const struct rpc_method *rpc_server_method(const struct rpc_server *server, cons
 /* accept.c */
 enum err_code rpc_accept_post(struct rpc_server *server, struct err *e) MUST_CHECK;
 void *rpc_io_main(void *server);
+
+/* sweep.c: cancel the calls whose request is overdue, at most once a tick; on the I/O threads. */
+#define RPC_SWEEP_TICK_MS 250
+void rpc_sweep(struct rpc_server *server);
 
 /* call.c */
 struct rpc_call *rpc_call_new(struct rpc_server *server);

@@ -5,6 +5,7 @@
 static void on_stream_received(struct rpc_call *call, bool ok)
 {
     (void)ok; /* no payload then: the half-close, or the end */
+    atomic_store(&call->request_due_ms, 0);
     pthread_mutex_lock(&call->lock);
     call->receiving = false;
     pthread_cond_broadcast(&call->changed);

@@ -81,6 +81,7 @@ static void attempt(struct unary *call)
                                         .status = &call->status,
                                         .status_details = &call->details}},
     };
+    handoff_give(&call->reply.handoff);
     if (grpc_call_start_batch(call->core, ops, 6, &call->reply, NULL) != GRPC_CALL_OK)
         abort(); /* a misuse of core's interface */
 }

@@ -23,22 +23,25 @@ void cli_complain(const char *command, const struct err *e)
 {
     fprintf(stderr, "posward %s: %s: ", command, rpc_status_name(rpc_status_of(e->code)));
     for (const unsigned char *c = (const unsigned char *)e->note; *c != '\0'; c++)
-        fputc(*c < 0x20 || *c == 0x7F ? '?' : *c, stderr);
+        fputc(*c < 0x20 || *c >= 0x7F ? '?' : *c, stderr);
     fputc('\n', stderr);
 }
 
+/* --version and --help-config speak of the whole program in front of a command only: behind it they may be
+ * its own. */
 static bool take_flag(struct arguments *a, const char *argument)
 {
     const struct {
         const char *name;
         bool *flag;
-    } flags[] = {{"--json", &a->json},
-                 {"--help", &a->help},
-                 {"-h", &a->help},
-                 {"--help-config", &a->help_config},
-                 {"--version", &a->version}};
+        bool anywhere;
+    } flags[] = {{"--json", &a->json, true},
+                 {"--help", &a->help, true},
+                 {"-h", &a->help, true},
+                 {"--help-config", &a->help_config, false},
+                 {"--version", &a->version, false}};
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
-        if (strcmp(argument, flags[i].name) == 0) {
+        if (strcmp(argument, flags[i].name) == 0 && (flags[i].anywhere || a->count == 0)) {
             *flags[i].flag = true;
             return true;
         }

@@ -8,7 +8,7 @@
 #include <jansson.h>
 
 #define CLI_EXIT_USAGE 2
-#define CLI_MAX_INPUT  (1024 * 1024) /* bytes of an @FILE or of JSON text */
+#define CLI_MAX_INPUT  1048576 /* bytes of an @FILE or of JSON text */
 
 enum cli_endpoint { CLI_HSM, CLI_POSP, CLI_POSV, CLI_BANK, CLI_ENDPOINT_COUNT };
 

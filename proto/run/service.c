@@ -111,10 +111,11 @@ static void tell_systemd(const char *state)
 static enum err_code begin(struct run *r, struct err *e)
 {
     TRY(make_server(r, e));
+    if (r->spec->serve != NULL)
+        rpc_server_set_serving(r->server, false);
     TRY(rpc_server_start(r->server, e));
     r->listening = true;
     if (r->spec->serve != NULL) {
-        rpc_server_set_serving(r->server, false);
         TRY(r->spec->serve(r->state, r->server, e));
         rpc_server_set_serving(r->server, true);
     }
@@ -210,7 +211,9 @@ static int run_with_config(const struct service_spec *spec, const struct service
     if (check_config(spec, common, &e) != ERR_OK ||
         log_level_parse(common->log_level, &level, &e) != ERR_OK) {
         status = fail_config(spec, &e);
-    } else if (!options->check_config) {
+    } else if (options->check_config) {
+        printf("%s: the configuration is valid\n", spec->name);
+    } else {
         log_setup(spec->name, level, strcmp(common->log_format, "json") == 0);
         status = run_service(spec, common);
     }

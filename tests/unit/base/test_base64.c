@@ -55,6 +55,22 @@ START_TEST(base64_refuses)
 }
 END_TEST
 
+START_TEST(base64_takes_or_refuses_a_cut_at_every_byte)
+{
+    static const char text[] = "Zm9vYmFyZm9vYg==";
+    for (size_t cut = 0; cut < sizeof text; cut++) {
+        uint8_t *const bytes = malloc(BASE64_BYTES(cut) + 1);
+        size_t len = 0;
+        struct err e = {0};
+        if (base64_decode(text, cut, bytes, &len, &e) == ERR_OK) {
+            ck_assert_uint_le(len, 10);
+            ck_assert_int_eq(memcmp(bytes, "foobarfoob", len), 0);
+        }
+        free(bytes);
+    }
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("base64");
@@ -62,6 +78,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, base64_round_trips, 0, (int)(sizeof cases / sizeof cases[0]));
     tcase_add_test(tc, base64_reads_url_alphabet_and_missing_padding);
     tcase_add_loop_test(tc, base64_refuses, 0, (int)(sizeof refused / sizeof refused[0]));
+    tcase_add_test(tc, base64_takes_or_refuses_a_cut_at_every_byte);
     suite_add_tcase(s, tc);
     return s;
 }

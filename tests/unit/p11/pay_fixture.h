@@ -13,12 +13,24 @@ extern struct tok_session *pay_session;
 extern enum token_kind pay_kind;
 extern struct err pay_err;
 
-/* A case on each token: `pay_case(suite, "mac", add)` calls add(tcase) for a SoftHSM case and an NSS case,
- * whose tests find pay_session open. Tokens are made once for the suite's process and copied for every test.
- */
-void pay_case(Suite *suite, const char *name, void (*add)(TCase *tcase));
-/* Remove the tokens that the cases made; after the run. */
-void pay_cases_remove(void);
+/* main of a suite with a case on each token: add(tcase) is called for SoftHSM and for NSS, whose tests find
+ * pay_session open, ways probed and keys loaded. Tokens are made once a process, with the keys below, and
+ * copied for every test. */
+int pay_main(const char *name, void (*add)(TCase *tcase));
+/* Probe anew under another policy. */
+void pay_policy(enum tok_exposure exposure);
+
+/* The keys of every token, all of version 1. Zones bank-a and bank-b have PIN keys of both suites; bank-a has
+ * MAC and data keys of both. AES masters have 32 bytes, zone keys 16. Storage and blob-tag keys are
+ * generated. */
+extern const uint8_t pay_psam_tdes[16], pay_psam_aes[32], pay_control_tdes[16], pay_control_aes[32];
+extern const uint8_t pay_a_tdes[16], pay_a_aes[16], pay_b_tdes[16], pay_b_aes[16];
+struct tok_key_ref pay_zone(const char *zone, enum tok_suite suite);
+/* A working key's blob of card 01234567890123456789; key_bytes 8 or 16. */
+#define PAY_PSAM "01234567890123456789"
+void pay_working(enum tok_suite suite, enum tok_usage usage, unsigned key_bytes,
+                 struct tok_working_key *out_key);
+struct tok_key_ref pay_blob(const struct tok_working_key *key);
 
 /* A DES key of 8 (doubled), 16 or 24 bytes that enciphers and can be cut; an AES key that enciphers and
  * signs; a pair of keys for PINs by type. */

@@ -354,12 +354,5 @@ static void add_all(TCase *tcase)
 
 int main(void)
 {
-    Suite *suite = suite_create("p11 payment vectors");
-    pay_case(suite, "vectors", add_all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    pay_cases_remove();
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return pay_main("p11 payment vectors", add_all);
 }

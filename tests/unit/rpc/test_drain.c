@@ -2,9 +2,13 @@
 #include "grpc/health/v1/health.pb-c.h"
 #include "tests/support/echo_server.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define ECHO_SERVICE (&posward__test__v1__echo__descriptor)
 
@@ -186,6 +190,62 @@ START_TEST(drain_under_load_loses_no_accepted_call)
 }
 END_TEST
 
+START_TEST(silent_connections_do_not_hold_the_drain)
+{
+    static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0";
+    int sockets[2];
+    for (int i = 0; i < 2; i++) {
+        struct sockaddr_in to = {.sin_family = AF_INET,
+                                 .sin_port = htons((uint16_t)rpc_server_port(echo.server)),
+                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        sockets[i] = socket(AF_INET, SOCK_STREAM, 0);
+        ck_assert_int_eq(connect(sockets[i], (struct sockaddr *)&to, sizeof to), 0);
+        if (i == 1)
+            ck_assert_int_eq(write(sockets[i], preface, sizeof preface), sizeof preface);
+    }
+    clock_sleep_ms(100);
+    const int64_t before_ms = clock_monotonic_ms();
+    rpc_server_drain(echo.server, 0, 5000);
+    ck_assert_int_lt(clock_monotonic_ms() - before_ms, 1500);
+    close(sockets[0]);
+    close(sockets[1]);
+}
+END_TEST
+
+START_TEST(two_servers_and_one_drains_without_a_failed_call)
+{
+    struct echo second;
+    echo_start(&second, NULL);
+    char target[64];
+    snprintf(target, sizeof target, "127.0.0.1:%d,127.0.0.1:%d", rpc_server_port(echo.server),
+             rpc_server_port(second.server));
+    const struct rpc_channel_options options = {.target = target, .tls.insecure = true};
+    struct rpc_channel *channel = NULL;
+    struct err e = {0};
+    ck_assert_ok(rpc_channel_new(&options, &channel, &e), e);
+    const struct rpc_call_options again = {.idempotent = true};
+    for (int i = 0; i < 200; i++) {
+        ck_assert_ok(echo_say(channel, &ECHO_REQUEST("x"), &again, NULL, &e), e);
+        clock_sleep_ms(1);
+    }
+    ck_assert_int_gt(atomic_load(&echo.said), 20);
+    ck_assert_int_gt(atomic_load(&second.said), 20);
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, drain_slowly, second.server), 0);
+    for (int i = 0; i < 500; i++) {
+        ck_assert_ok(echo_say(channel, &ECHO_REQUEST("x"), &again, NULL, &e), e);
+        clock_sleep_ms(2);
+    }
+    pthread_join(thread, NULL);
+    const int said = atomic_load(&second.said);
+    for (int i = 0; i < 20; i++)
+        ck_assert_ok(echo_say(channel, &ECHO_REQUEST("x"), NULL, NULL, &e), e);
+    ck_assert_int_eq(atomic_load(&second.said), said);
+    rpc_channel_free(channel);
+    echo_stop(&second);
+}
+END_TEST
+
 START_TEST(server_is_freed_without_start_and_without_drain)
 {
     struct rpc_server_options options = echo_options();
@@ -248,6 +308,8 @@ static Suite *suite(void)
     tcase_add_test(tc, open_stream_ends_as_unavailable);
     tcase_add_test(tc, lame_duck_serves_and_says_not_serving);
     tcase_add_test(tc, drain_under_load_loses_no_accepted_call);
+    tcase_add_test(tc, silent_connections_do_not_hold_the_drain);
+    tcase_add_test(tc, two_servers_and_one_drains_without_a_failed_call);
     tcase_add_test(tc, server_is_freed_without_start_and_without_drain);
     tcase_add_test(tc, taken_port_is_an_error);
     tcase_add_test(tc, unknown_service_and_double_service_are_refused);

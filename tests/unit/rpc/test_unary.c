@@ -130,6 +130,35 @@ START_TEST(missing_payload_is_refused)
 }
 END_TEST
 
+START_TEST(call_that_never_sends_its_request_is_cancelled)
+{
+    static const char *const methods[] = {"Say", "Count"};
+    echo_stop(&echo);
+    struct rpc_server_options options = echo_options();
+    options.request_wait_ms = 100;
+    options.max_in_flight = 1;
+    options.max_streams = 1;
+    echo_start(&echo, &options);
+    for (size_t i = 0; i < 2; i++) {
+        struct rpc_stream *stream = NULL;
+        ProtobufCMessage *message = NULL;
+        struct err e = {0};
+        ck_assert_ok(rpc_stream_open(echo.channel, &posward__test__v1__echo__descriptor, methods[i], NULL,
+                                     NULL, &stream, &e),
+                     e);
+        ck_assert_int_eq(rpc_stream_next(stream, 5000, &message, &e), ERR_TIMEOUT);
+        ck_assert_int_ne(e.native, 0);
+        rpc_stream_free(stream);
+    }
+    for (int i = 0; i < 1000 && rpc_server_counts(echo.server).in_flight > 0; i++)
+        clock_sleep_ms(5);
+    ck_assert_uint_eq(rpc_server_counts(echo.server).in_flight, 0);
+    /* A stream of many messages may be silent for as long as it likes, and a handler may take its time. */
+    struct err e = {0};
+    ck_assert_ok(echo_say(echo.channel, &ECHO_REQUEST("x", .delay_ms = 700), NULL, NULL, &e), e);
+}
+END_TEST
+
 START_TEST(deadline_ends_the_call_at_the_client)
 {
     struct err e = {0};
@@ -410,6 +439,7 @@ static Suite *suite(void)
     tcase_add_test(tc, unknown_method_is_named);
     tcase_add_test(tc, payload_that_does_not_parse_is_refused);
     tcase_add_test(tc, missing_payload_is_refused);
+    tcase_add_test(tc, call_that_never_sends_its_request_is_cancelled);
     tcase_add_test(tc, deadline_ends_the_call_at_the_client);
     tcase_add_test(tc, traceparent_reaches_the_handler_when_well_formed);
     tcase_add_test(tc, sixteen_threads_share_a_channel);

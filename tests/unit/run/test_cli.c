@@ -109,10 +109,16 @@ static registry_service registry = {.base = POSWARD__POSV__V1__REGISTRY__BASE_IN
 /* Own code: its arguments, a call of its own, or a failure. */
 static enum err_code own(struct cli *cli, int argc, char **argv, struct err *e)
 {
-    static const struct option known[] = {
-        {"help", no_argument, NULL, 'h'}, {"fail", no_argument, NULL, 'f'}, {0}};
+    static const struct option known[] = {{"help", no_argument, NULL, 'h'},
+                                          {"version", required_argument, NULL, 'v'},
+                                          {"fail", no_argument, NULL, 'f'},
+                                          {0}};
     optind = 0;
     for (int option; (option = getopt_long(argc + 1, argv - 1, "", known, NULL)) != -1;) {
+        if (option == 'v') {
+            printf("own version %s\n", optarg);
+            return ERR_OK;
+        }
         if (option == 'f')
             return err_set(e, ERR_STATE, "the reader is empty");
         printf("own help\n");
@@ -270,6 +276,7 @@ static const struct {
     {"bank ask", 1, NULL, "posward bank ask: INVALID_ARGUMENT: endpoints.bank has no address"},
     {"card issue a b", 0, "own issue 2 text\nterminal_id: own\n", NULL},
     {"card issue --json", 0, "own issue 0 json\n{", NULL},
+    {"card issue --version 3", 0, "own version 3\n", NULL},
     {"card issue --help", 0, "own help\n", NULL},
     {"card issue --fail", 1, NULL, "posward card issue: FAILED_PRECONDITION: the reader is empty\n"},
     {"call posward.posv.v1.Registry/GetDevice {\"terminalId\":\"T9\"}", 0, "terminal_id: T9\n", NULL},

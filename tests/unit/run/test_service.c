@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <grpc/health/v1/health.pb-c.h>
 #include <poll.h>
 #include <posward/business/v1/business.pb-c.h>
 #include <signal.h>
@@ -87,9 +88,33 @@ static enum err_code start(const void *config, struct rpc_server *server, void *
     return ERR_OK;
 }
 
+/* The health that a prober sees at this moment. */
+static int health_at(int port)
+{
+    char target[32];
+    snprintf(target, sizeof target, "127.0.0.1:%d", port);
+    const struct rpc_channel_options options = {.target = target, .tls.insecure = true};
+    const struct rpc_call_options how = {0};
+    struct rpc_channel *channel = NULL;
+    struct err e = {0};
+    ck_assert_ok(rpc_channel_new(&options, &channel, &e), e);
+    const Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+    ProtobufCMessage *answer = NULL;
+    ck_assert_ok(
+        rpc_unary(channel, &grpc__health__v1__health__descriptor, "Check", &request.base, &how, &answer, &e),
+        e);
+    const int status = (int)((Grpc__Health__V1__HealthCheckResponse *)answer)->status;
+    protobuf_c_message_free_unpacked(answer, NULL);
+    rpc_channel_free(channel);
+    return status;
+}
+
 static enum err_code serve(void *state, struct rpc_server *server, struct err *e)
 {
     ck_assert_ptr_eq(state, live);
+    if (health_at(rpc_server_port(server)) !=
+        GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING)
+        return err_set(e, ERR_INTERNAL, "serving before it is said");
     log_event(LOG_INFO, "hook serve", LOG_INT("at", rpc_server_port(server)));
     return fail_at("serve", e);
 }
@@ -299,13 +324,17 @@ START_TEST(service_serves_and_stops_in_order)
     expect_notice(notices, "READY=1");
     ck_assert_ptr_nonnull(strstr(c.said, "hook serve"));
     child_expect(&c, "\n");
+    ck_assert_int_eq(health_at(number_after(&c, " port=")),
+                     GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING);
     call_methods(number_after(&c, " port="));
     char page[8192];
     http(number_after(&c, "metrics_port="), "GET /metrics HTTP/1.0\r\n\r\n", page, sizeof page);
     ck_assert_ptr_nonnull(strstr(page, "Content-Type: text/plain; version=0.0.4"));
     ck_assert_ptr_nonnull(
         strstr(page, "posward_build_info{program=\"posward-unit\",version=\"" POSWARD_VERSION "\"} 1\n"));
-    ck_assert_ptr_nonnull(strstr(page, "posward_rpc_calls_total{outcome=\"ok\"} 1\n"));
+    const char *const ok = strstr(page, "posward_rpc_calls_total{outcome=\"ok\"} ");
+    ck_assert_ptr_nonnull(ok);
+    ck_assert_int_ge(atoi(strchr(ok, ' ') + 1), 1); /* health checks count too */
     ck_assert_ptr_nonnull(strstr(page, "posward_rpc_calls_total{outcome=\"failed\"} 1\n"));
     ck_assert_ptr_nonnull(strstr(page, "posward_rpc_in_flight 0\n"));
     ck_assert_ptr_nonnull(strstr(page, "\nunit_state 1\n"));
@@ -357,7 +386,7 @@ static const struct {
     int status;
     const char *says;
 } runs[] = {
-    {"tls.insecure: true\n", "--check-config", 0, ""},
+    {"tls.insecure: true\n", "--check-config", 0, "posward-unit: the configuration is valid\n"},
     {"tls.insecure: true\n", "--version", 0, "posward-unit " POSWARD_VERSION "\n"},
     {"tls.insecure: true\n", "--help", 0, "--help-config"},
     {"tls.insecure: true\n", "--help-config", 0, "limits.worker_count  (number within 1 and 256, default 4)"},

@@ -1,0 +1,22 @@
+#include "base/clock.h"
+#include "rpc/server_state.h"
+
+/* A client that opens calls and never sends their requests would otherwise hold every slot for ever. */
+void rpc_sweep(struct rpc_server *server)
+{
+    const int64_t now_ms = clock_monotonic_ms();
+    int_fast64_t due_ms = atomic_load(&server->next_sweep_ms);
+    if (now_ms < due_ms ||
+        !atomic_compare_exchange_strong(&server->next_sweep_ms, &due_ms, now_ms + RPC_SWEEP_TICK_MS))
+        return;
+    pthread_mutex_lock(&server->lock);
+    for (struct rpc_call *call = server->live; call != NULL; call = call->live_next) {
+        const int64_t request_due_ms = atomic_load(&call->request_due_ms);
+        if (request_due_ms == 0 || now_ms < request_due_ms)
+            continue;
+        atomic_store(&call->request_due_ms, 0);
+        (void)grpc_call_cancel_with_status(call->core, GRPC_STATUS_DEADLINE_EXCEEDED,
+                                           "the request message did not come in time", NULL);
+    }
+    pthread_mutex_unlock(&server->lock);
+}

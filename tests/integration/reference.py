@@ -1,0 +1,104 @@
+"""The estate's cryptography once more, by another library, for tests that know every key."""
+from cryptography.hazmat.primitives import cmac
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
+
+
+def xor(a, b):
+    return bytes(x ^ y for x, y in zip(a, b))
+
+
+def des_key(key):
+    """3DES of a single-length or 2-key key."""
+    return algorithms.TripleDES(key * 3 if len(key) == 8 else key + key[:8])
+
+
+def crypt(cipher, mode, data, decrypt=False):
+    worker = Cipher(cipher, mode).decryptor() if decrypt else Cipher(cipher, mode).encryptor()
+    return worker.update(data) + worker.finalize()
+
+
+def des_ecb(key, data, decrypt=False):
+    return crypt(des_key(key), modes.ECB(), data, decrypt)
+
+
+def aes_ecb(key, data, decrypt=False):
+    return crypt(algorithms.AES(key), modes.ECB(), data, decrypt)
+
+
+def aes_cmac(key, data):
+    worker = cmac.CMAC(algorithms.AES(key))
+    worker.update(data)
+    return worker.finalize()
+
+
+def odd_parity(key):
+    return bytes(b & 0xFE | (bin(b >> 1).count("1") + 1) % 2 for b in key)
+
+
+def diversify_tdes(master, psam_number):
+    factor = bytes.fromhex(psam_number[-16:])
+    return odd_parity(des_ecb(master, factor + xor(factor, b"\xff" * 8)))
+
+
+def diversify_aes(master, psam_number, domain, key_bytes):
+    tail = bytes([key_bytes, 0, 0, 0]) + bytes.fromhex(psam_number.rjust(20, "0"))
+    blocks = [bytes([domain, i]) + tail for i in range(1, key_bytes // 16 + 1)]
+    return aes_ecb(master, b"".join(blocks))
+
+
+def tmk_of(estate, suite, psam_number):
+    if suite == "tdes":
+        return diversify_tdes(estate.keys["psam-master-tdes"], psam_number)
+    return diversify_aes(estate.keys["psam-master-aes-256"], psam_number, 1, 16 if suite == "aes-128" else 32)
+
+
+def open_working_key(suite, tmk, cryptogram):
+    return des_ecb(tmk, cryptogram, decrypt=True) if suite == "tdes" else aes_key_unwrap(tmk, cryptogram)
+
+
+def kcv(suite, key):
+    return des_ecb(key, bytes(8))[:4] if suite == "tdes" else aes_cmac(key, bytes(16))[:4]
+
+
+def pad1(data, block):
+    return data + bytes(-len(data) % block)
+
+
+def pad2(data, block):
+    return pad1(data + b"\x80", block)
+
+
+def unionpay_mac(key, data):
+    total = bytes(8)
+    data = pad1(data, 8)
+    for at in range(0, len(data), 8):
+        total = xor(total, data[at:at + 8])
+    text = total.hex().upper().encode()
+    step = des_ecb(key, text[:8])
+    return des_ecb(key, xor(step, text[8:])).hex().upper().encode()[:8]
+
+
+def cbc_mac(key, data):
+    return crypt(des_key(key), modes.CBC(bytes(8)), data)[-8:]
+
+
+def alg3_mac(key, data):
+    last = cbc_mac(key[:8], data)
+    return des_ecb(key[:8], des_ecb(key[8:], last, decrypt=True))
+
+
+def pin_block_0(pin, pan):
+    return xor(bytes.fromhex(f"0{len(pin)}{pin}".ljust(16, "F")), bytes.fromhex("0000" + pan[-13:-1]))
+
+
+def pin_block_4(key, pin, pan, fill):
+    plain = bytes.fromhex(f"4{len(pin)}{pin}".ljust(16, "A")) + fill
+    number = bytes.fromhex((str(len(pan) - 12) + pan).ljust(32, "0"))
+    return aes_ecb(key, xor(aes_ecb(key, plain), number))
+
+
+def open_pin_block_4(key, block, pan):
+    number = bytes.fromhex((str(len(pan) - 12) + pan).ljust(32, "0"))
+    plain = aes_ecb(key, xor(aes_ecb(key, block, decrypt=True), number), decrypt=True)
+    return plain[:8].hex().upper()
