@@ -84,21 +84,21 @@ enum err_code tok_blob_info(struct tok_session *s, const uint8_t *blob, size_t l
 /* ---- MAC ---- */
 
 enum tok_mac {
-    TOK_MAC_UNIONPAY = 1, /* ECB MAC of 8 ASCII characters; key 8 or 16 bytes DES */
-    TOK_MAC_X9_9,         /* DES-CBC-MAC, zero padding, 8 bytes; also ISO 9797-1 algorithm 1 with padding 1 */
-    TOK_MAC_X9_19,        /* ISO 9797-1 algorithm 3, padding 1, 8 bytes */
+    TOK_MAC_UNIONPAY = 1, /* ECB MAC of 8 ASCII characters (32 bits: checked whole); key 8 or 16 bytes DES */
+    TOK_MAC_X9_9,         /* DES-CBC-MAC, padding 1, 8 bytes; key of 8 bytes only: zone keys are longer */
+    TOK_MAC_X9_19,        /* ISO 9797-1 algorithm 3, padding 1, 8 bytes; an 8-byte key makes it X9.9 */
     TOK_MAC_ALG1_PAD2,    /* ISO 9797-1 algorithm 1 (with 3DES when the key has 16 bytes), padding 2 */
-    TOK_MAC_ALG1_PAD1,    /* the same with padding 1: unlike X9.9 a 16-byte key is used whole */
-    TOK_MAC_ALG3_PAD2,
-    TOK_MAC_CMAC /* AES-CMAC, 16 bytes */
+    TOK_MAC_ALG1_PAD1,    /* the same with padding 1 */
+    TOK_MAC_ALG3_PAD2,    /* algorithm 3, padding 2 */
+    TOK_MAC_CMAC          /* AES-CMAC, 16 bytes */
 };
 #define TOK_MAC_BYTES 16
-/* Role for a zone: TOK_ZONE_MAC; usage for a blob: MAK. */
+/* Role for a zone: TOK_ZONE_MAC; usage for a blob: MAK. 1 to TOK_DATA_BYTES of data. */
 enum err_code tok_mac_make(struct tok_session *s, enum tok_mac algorithm, const struct tok_key_ref *key,
                            const uint8_t *data, size_t len, uint8_t out_mac[TOK_MAC_BYTES], size_t *out_len,
                            enum tok_grade *out_grade, struct err *e) MUST_CHECK;
-/* `mac` may be the leftmost part, at least 4 bytes. Compared in constant time: *out_matches, and ERR_OK
- * either way. */
+/* `mac` may be the leftmost part, at least 4 bytes (UnionPay: all 8). Compared in constant time:
+ * *out_matches, and ERR_OK either way. */
 enum err_code tok_mac_check(struct tok_session *s, enum tok_mac algorithm, const struct tok_key_ref *key,
                             const uint8_t *data, size_t len, const uint8_t *mac, size_t mac_len,
                             bool *out_matches, enum tok_grade *out_grade, struct err *e) MUST_CHECK;

@@ -1,5 +1,5 @@
-/* Message authentication codes. Source: UnionPay's ECB MAC as in facts of the terminal estate; ANSI X9.9,
- * X9.19; ISO/IEC 9797-1:2011 algorithms 1 and 3, padding methods 1 and 2; NIST SP 800-38B. */
+/* Message authentication codes. Source: UnionPay's POS specification (field 64); ANSI X9.9 and X9.19; ISO/IEC
+ * 9797-1:2011 algorithms 1 and 3, padding methods 1 and 2; NIST SP 800-38B. */
 #include "p11/pay.h"
 
 #define MAC_SHORTEST 4 /* bytes of a truncated MAC that mean anything */

@@ -69,7 +69,7 @@ static enum err_code read_arguments(int argc, char **argv, struct arguments *a, 
     return ERR_OK;
 }
 
-static const struct cli_command *find_command(const struct cli *cli, const char *group, const char *name)
+const struct cli_command *cli_find_command(const struct cli *cli, const char *group, const char *name)
 {
     for (size_t i = 0; i < cli->table_count; i++) {
         for (const struct cli_command *c = cli->tables[i]; c->group != NULL; c++) {
@@ -145,13 +145,13 @@ static int run_help(struct cli *cli, char **words, int count)
         cli_print_overview(cli, stdout);
         return EXIT_SUCCESS;
     }
-    if (find_command(cli, words[0], NULL) == NULL)
+    if (cli_find_command(cli, words[0], NULL) == NULL)
         return refuse_word(cli, NULL, words[0]);
     if (count == 1) {
         cli_print_group(cli, words[0], stdout);
         return EXIT_SUCCESS;
     }
-    const struct cli_command *const command = find_command(cli, words[0], words[1]);
+    const struct cli_command *const command = cli_find_command(cli, words[0], words[1]);
     if (command == NULL)
         return refuse_word(cli, words[0], words[1]);
     cli_print_command(command, stdout);
@@ -160,7 +160,8 @@ static int run_help(struct cli *cli, char **words, int count)
 
 static int run_command(struct cli *cli, struct arguments *a)
 {
-    const struct cli_command *const command = a->count > 1 ? find_command(cli, a->list[0], a->list[1]) : NULL;
+    const struct cli_command *const command =
+        a->count > 1 ? cli_find_command(cli, a->list[0], a->list[1]) : NULL;
     if (command == NULL || (cli->help && command->run == NULL))
         return run_help(cli, a->list, a->count);
     if (cli->help) { /* own code explains itself */

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#define NAME_WIDTH   24
+#define NAME_WIDTH   25
 #define MAX_NESTING  3
 #define OPTION_BYTES 160
 
@@ -11,15 +11,31 @@ const ProtobufCMethodDescriptor *cli_method_of(const ProtobufCServiceDescriptor 
     return protobuf_c_service_descriptor_get_method_by_name(service, name);
 }
 
+static void print_entry(const char *name, const char *help, FILE *out)
+{
+    fprintf(out, "  %-*s  %s\n", NAME_WIDTH, name, help != NULL ? help : "");
+}
+
 static void print_commands(const struct cli *cli, const char *group, FILE *out)
 {
     for (size_t i = 0; i < cli->table_count; i++) {
         for (const struct cli_command *c = cli->tables[i]; c->group != NULL; c++) {
-            if (group != NULL && strcmp(group, c->group) != 0)
+            if (strcmp(group, c->group) != 0)
                 continue;
             char name[OPTION_BYTES];
             snprintf(name, sizeof name, "%s %s", c->group, c->name);
-            fprintf(out, "  %-*s  %s\n", NAME_WIDTH, name, c->help != NULL ? c->help : "");
+            print_entry(name, c->help, out);
+        }
+    }
+}
+
+/* Several folders may add to one group: it stands together, where its first command does. */
+static void print_groups(const struct cli *cli, FILE *out)
+{
+    for (size_t i = 0; i < cli->table_count; i++) {
+        for (const struct cli_command *c = cli->tables[i]; c->group != NULL; c++) {
+            if (cli_find_command(cli, c->group, NULL) == c)
+                print_commands(cli, c->group, out);
         }
     }
 }
@@ -37,10 +53,10 @@ static void print_global_options(FILE *out)
 void cli_print_overview(const struct cli *cli, FILE *out)
 {
     fputs("Usage: posward GROUP COMMAND [--OPTION VALUE ...]\n\n", out);
-    print_commands(cli, NULL, out);
-    fprintf(out, "  %-*s  %s\n", NAME_WIDTH, "status", "Ask every service for its health and counters.");
-    fprintf(out, "  %-*s  %s\n", NAME_WIDTH, "call SERVICE/METHOD", "Call any RPC with a request in JSON.");
-    fprintf(out, "  %-*s  %s\n", NAME_WIDTH, "help [GROUP [COMMAND]]", "Explain.");
+    print_groups(cli, out);
+    print_entry("status", "Ask every service for its health and counters.", out);
+    print_entry("call SERVICE/METHOD", "Call any RPC with a request in JSON.", out);
+    print_entry("help [GROUP [COMMAND]]", "Explain.", out);
     print_global_options(out);
     fputs("  --help-config  list the keys of the client configuration\n"
           "  --version      print the version\n",

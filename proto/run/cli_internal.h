@@ -31,6 +31,9 @@ struct cli {
 /* One line on standard error: "posward device register: ALREADY_EXISTS: note". */
 void cli_complain(const char *command, const struct err *e);
 
+/* The first command of these names; `name` NULL: the first of the group. NULL: none. */
+const struct cli_command *cli_find_command(const struct cli *cli, const char *group, const char *name);
+
 /* cli_config.c */
 extern const struct conf_row cli_config_rows[];
 extern const char *const cli_endpoint_names[CLI_ENDPOINT_COUNT];

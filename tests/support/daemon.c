@@ -16,7 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define START_MS 20000
+#define START_MS       20000
+#define ARGUMENTS_MOST 15
 
 extern char **environ;
 
@@ -28,27 +29,31 @@ void daemon_init(struct daemon *d, const char *program)
     ck_assert_ptr_nonnull(mkdtemp(d->folder));
 }
 
-static void path_in(const struct daemon *d, const char *name, char out_path[128])
+void daemon_path(const struct daemon *d, const char *name, char out_path[DAEMON_PATH_BYTES])
 {
-    snprintf(out_path, 128, "%s/%s", d->folder, name);
+    snprintf(out_path, DAEMON_PATH_BYTES, "%s/%s", d->folder, name);
 }
 
-static void spawn(struct daemon *d, const char *config_path, const char *log_path)
+static void spawn(struct daemon *d, const char *const *arguments, const char *log_path)
 {
     const char *build = getenv("POSWARD_BUILD");
     ck_assert_msg(build != NULL, "POSWARD_BUILD is not set: run this test with ctest");
     char program[512];
+    const char *argv[ARGUMENTS_MOST + 2] = {program};
     snprintf(program, sizeof program, "%s/bin/%s", build, d->program);
-    char *const argv[] = {program, (char *)"--config", (char *)config_path, NULL};
+    for (size_t i = 0; arguments[i] != NULL; i++) {
+        ck_assert_uint_lt(i, ARGUMENTS_MOST);
+        argv[i + 1] = arguments[i];
+    }
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, log_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    ck_assert_msg(posix_spawn(&d->pid, program, &actions, NULL, argv, environ) == 0, "cannot start %s",
-                  program);
+    ck_assert_msg(posix_spawn(&d->pid, program, &actions, NULL, (char *const *)argv, environ) == 0,
+                  "cannot start %s", program);
     posix_spawn_file_actions_destroy(&actions);
 }
 
-static bool read_ports(struct daemon *d, const char *log_path)
+static bool read_ports(struct daemon *d, const char *log_path, const char *ready)
 {
     char text[8192];
     FILE *log = fopen(log_path, "r");
@@ -57,7 +62,7 @@ static bool read_ports(struct daemon *d, const char *log_path)
     text[fread(text, 1, sizeof text - 1, log)] = '\0';
     fclose(log);
     ck_assert_msg(waitpid(d->pid, NULL, WNOHANG) == 0, "%s ended at start: %s", d->program, text);
-    const char *line = strstr(text, ": serving ");
+    const char *line = strstr(text, ready);
     if (line == NULL || strchr(line, '\n') == NULL)
         return false;
     const char *port = strstr(line, " port="), *metrics = strstr(line, " metrics_port=");
@@ -78,21 +83,27 @@ static void write_config(const struct daemon *d, const char *config, FILE *out)
     fputs(config, out);
 }
 
+void daemon_start_plain(struct daemon *d, const char *const *arguments, const char *ready)
+{
+    char log_path[DAEMON_PATH_BYTES];
+    daemon_path(d, "log", log_path);
+    spawn(d, arguments, log_path);
+    const int64_t end_ms = clock_monotonic_ms() + START_MS;
+    while (!read_ports(d, log_path, ready)) {
+        ck_assert_msg(clock_monotonic_ms() < end_ms, "%s does not serve", d->program);
+        clock_sleep_ms(10);
+    }
+}
+
 void daemon_start(struct daemon *d, const char *config)
 {
-    char config_path[128], log_path[128], target[32];
-    path_in(d, "config.yaml", config_path);
-    path_in(d, "log", log_path);
+    char config_path[DAEMON_PATH_BYTES], target[32];
+    daemon_path(d, "config.yaml", config_path);
     FILE *file = fopen(config_path, "w");
     ck_assert_ptr_nonnull(file);
     write_config(d, config, file);
     fclose(file);
-    spawn(d, config_path, log_path);
-    const int64_t end_ms = clock_monotonic_ms() + START_MS;
-    while (!read_ports(d, log_path)) {
-        ck_assert_msg(clock_monotonic_ms() < end_ms, "%s does not serve", d->program);
-        clock_sleep_ms(10);
-    }
+    daemon_start_plain(d, (const char *const[]){"--config", config_path, NULL}, ": serving ");
     snprintf(target, sizeof target, "127.0.0.1:%d", d->port);
     const struct rpc_channel_options options = {.target = target, .tls = {.insecure = true}};
     struct err e = {0};

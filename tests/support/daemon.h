@@ -8,7 +8,8 @@
 #include <jansson.h>
 #include <sys/types.h>
 
-#define DAEMON_FOLDER "@FOLDER@"
+#define DAEMON_FOLDER     "@FOLDER@"
+#define DAEMON_PATH_BYTES 128
 
 struct daemon {
     char program[32]; /* "posward-posv" */
@@ -23,10 +24,15 @@ void daemon_init(struct daemon *d, const char *program);
 /* Start with `config` (YAML), in which "@FOLDER@" stands for the folder, and wait until it serves. Again
  * after a stop or a kill: with the same folder. */
 void daemon_start(struct daemon *d, const char *config);
+/* Start a program that is no gRPC service: `arguments` ends with NULL, `ready` is what its log says before "
+ * port=". */
+void daemon_start_plain(struct daemon *d, const char *const *arguments, const char *ready);
 /* SIGTERM; returns the exit status. *out_ms (may be NULL): how long it took. */
 int daemon_stop(struct daemon *d, int64_t *out_ms);
 /* SIGKILL. */
 void daemon_kill(struct daemon *d);
+/* `name` in the folder. */
+void daemon_path(const struct daemon *d, const char *name, char out_path[DAEMON_PATH_BYTES]);
 /* Stop when it runs, remove the folder. */
 void daemon_drop(struct daemon *d);
 

@@ -36,7 +36,7 @@ static void child_tdes(const uint8_t master[16], uint8_t out_child[16])
     uint8_t data[16];
     AUTO(tok_object) key = {0};
     pay_des_key(master, 16, &key);
-    ck_assert_ok(bcd_encode(PAY_PSAM + 4, 16, data, &pay_err), pay_err);
+    ck_assert_ok(bcd_encode(&PAY_PSAM[4], 16, data, &pay_err), pay_err);
     for (size_t i = 0; i < 8; i++)
         data[8 + i] = (uint8_t)~data[i];
     CK_MECHANISM ecb = {CKM_DES3_ECB, NULL, 0};

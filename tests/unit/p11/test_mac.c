@@ -123,6 +123,24 @@ START_TEST(mac_of_a_working_key_checks)
 }
 END_TEST
 
+START_TEST(mac_of_an_aes_working_key_checks)
+{
+    static const enum tok_suite suites[] = {TOK_AES_128, TOK_AES_256};
+    struct tok_working_key mak;
+    uint8_t mac[TOK_MAC_BYTES];
+    bool matches = false;
+    enum tok_grade grade = 0;
+    pay_working(suites[_i], TOK_MAK, 16, &mak);
+    const struct tok_key_ref key = pay_blob(&mak);
+    ck_assert_ok(make(TOK_MAC_CMAC, key, TEXT_BYTES, mac), pay_err);
+    ck_assert_ok(tok_mac_check(pay_session, TOK_MAC_CMAC, &key, text(), TEXT_BYTES, mac, 8, &matches, &grade,
+                               &pay_err),
+                 pay_err);
+    ck_assert(matches);
+    ck_assert_int_eq(make(TOK_MAC_UNIONPAY, key, TEXT_BYTES, mac), ERR_INPUT);
+}
+END_TEST
+
 START_TEST(mac_under_a_single_key_is_one_des)
 {
     struct tok_working_key single;
@@ -265,6 +283,7 @@ static void add_all(TCase *tcase)
     tcase_add_test(tcase, mac_check_takes_the_leftmost_part_and_no_other);
     tcase_add_test(tcase, mac_refuses_wrong_sizes_and_algorithms);
     tcase_add_test(tcase, mac_of_a_working_key_checks);
+    tcase_add_loop_test(tcase, mac_of_an_aes_working_key_checks, 0, 2);
     tcase_add_test(tcase, mac_under_a_single_key_is_one_des);
     tcase_add_test(tcase, keys_of_another_usage_are_denied);
     tcase_add_loop_test(tcase, data_goes_there_and_back, 0, (int)(sizeof data_rows / sizeof *data_rows));

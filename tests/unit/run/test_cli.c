@@ -157,6 +157,7 @@ static cli_table device_commands = {{.group = "device",
                                      .method = "GetStatus"},
                                     {.group = NULL}};
 static cli_table card_commands = {{.group = "card", .name = "issue", .help = "Issue a card.", .run = own},
+                                  {.group = "device", .name = "audit", .help = "Audit.", .run = own},
                                   {.group = NULL}};
 static const struct cli_service services[] = {
     {REGISTRY, "posv"}, {&posward__business__v1__business__descriptor, "bank"}, {NULL, NULL}};
@@ -237,8 +238,9 @@ static const struct {
     int status;
     const char *out, *err; /* what must be in it; NULL: it must be empty */
 } cases[] = {
-    {"", 0, "  device register           Put a device into the table.\n", NULL},
-    {"help", 0, "  card issue                Issue a card.\n", NULL},
+    {"", 0, "  device register            Put a device into the table.\n", NULL},
+    {"help", 0,
+     "  device audit               Audit.\n  bank ask                   Ask the bank.\n  card issue ", NULL},
     {"--help", 0, "  status  ", NULL},
     {"--version", 0, "posward " POSWARD_VERSION "\n", NULL},
     {"--help-config", 0, "endpoints.posv  (text, default 127.0.0.1:7003)", NULL},
