@@ -72,8 +72,9 @@ enum err_code answer_pack(const struct iso_message *message, struct answer *out_
     return ERR_OK;
 }
 
-enum err_code answer_seal(struct posp *posp, const struct suite_rules *rules, const struct store_key_set *keys,
-                          struct iso_message *message, struct answer *out_answer, struct err *e)
+enum err_code answer_seal(struct posp *posp, const struct suite_rules *rules,
+                          const struct store_key_set *keys, struct iso_message *message,
+                          struct answer *out_answer, struct err *e)
 {
     uint8_t input[ANSWER_BYTES], mac[HSM_MAC_BYTES];
     size_t len = 0;

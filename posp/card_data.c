@@ -8,28 +8,31 @@
 
 #define PAN_DIGITS_LEAST 12
 
-static enum err_code read_pin(const struct iso_message *m, const struct suite_rules *rules, const struct iso_f53 *f53,
-                              struct card_data *card, struct err *e)
+static enum err_code read_pin(const struct iso_message *m, const struct suite_rules *rules,
+                              const struct iso_f53 *f53, struct card_data *card, struct err *e)
 {
     size_t len = 0;
     const uint8_t *block = iso_view_bytes(m, rules->pin_field, &len);
     if (iso_has(m, rules->other_pin_field))
-        return err_set(e, ERR_INPUT, "field %u has no meaning in this terminal's suite", rules->other_pin_field);
+        return err_set(e, ERR_INPUT, "field %u has no meaning in this terminal's suite",
+                       rules->other_pin_field);
     if ((block != NULL) != (f53->pin != ISO_PIN_NONE))
-        return err_set(e, ERR_INPUT, "field 53 and field %u disagree on whether there is a PIN", rules->pin_field);
+        return err_set(e, ERR_INPUT, "field 53 and field %u disagree on whether there is a PIN",
+                       rules->pin_field);
     if (block == NULL)
         return ERR_OK;
     if (f53->pin != ISO_PIN_WITH_PAN)
         return err_set(e, ERR_INPUT, "field 53: only PIN blocks that are bound to the card number are taken");
     if (len != rules->pin_bytes)
-        return err_set(e, ERR_INPUT, "field %u has %zu bytes, not %zu", rules->pin_field, len, rules->pin_bytes);
+        return err_set(e, ERR_INPUT, "field %u has %zu bytes, not %zu", rules->pin_field, len,
+                       rules->pin_bytes);
     card->pin_block = block;
     card->pin_len = len;
     return ERR_OK;
 }
 
-static enum err_code read_f53(const struct iso_message *m, const struct suite_rules *rules, struct iso_f53 *f53,
-                              struct err *e)
+static enum err_code read_f53(const struct iso_message *m, const struct suite_rules *rules,
+                              struct iso_f53 *f53, struct err *e)
 {
     if (!iso_has(m, 53))
         return ERR_OK;
@@ -84,8 +87,8 @@ static enum err_code read_track(const struct iso_message *m, const struct suite_
     return ERR_OK;
 }
 
-static enum err_code read_all(const struct iso_message *m, const struct suite_rules *rules, struct card_data *card,
-                              struct err *e)
+static enum err_code read_all(const struct iso_message *m, const struct suite_rules *rules,
+                              struct card_data *card, struct err *e)
 {
     struct iso_f53 f53 = {.pin = ISO_PIN_NONE};
     if (!iso_has(m, 2) && !iso_has(m, 35))
@@ -129,8 +132,8 @@ static enum err_code check_track(struct card_data *card, struct err *e)
     return ERR_OK;
 }
 
-enum err_code card_data_complete(struct card_data *card, const struct suite_rules *rules, const uint8_t *clear,
-                                 size_t len, struct err *e)
+enum err_code card_data_complete(struct card_data *card, const struct suite_rules *rules,
+                                 const uint8_t *clear, size_t len, struct err *e)
 {
     if (card->track[0] == '\0')
         return ERR_OK;

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KCV_BYTES       4
-#define KCV_BYTES_LEAST 3
+#define KCV_BYTES         4
+#define KCV_BYTES_LEAST   3
 #define PSAM_DIGITS_LEAST 16
 
 typedef Posward__Posp__V1__RequestCardKeyRequest key_request;
@@ -40,8 +40,8 @@ static enum err_code diversify(struct posp *posp, const key_request *input, dive
     request.challenge = input->challenge;
     const struct rpc_call_options options = {.timeout_ms = posp->config->hsm_timeout_ms, .idempotent = true};
     ProtobufCMessage *response = NULL;
-    TRY(rpc_unary(posp->hsm_channel, &posward__hsm__v1__data_plane__descriptor, "DiversifyCardKey", &request.base,
-                  &options, &response, e));
+    TRY(rpc_unary(posp->hsm_channel, &posward__hsm__v1__data_plane__descriptor, "DiversifyCardKey",
+                  &request.base, &options, &response, e));
     *out_response = (diversified *)response;
     return ERR_OK;
 }
@@ -54,8 +54,8 @@ static enum err_code keep(struct posp *posp, const key_request *input, const div
                               .state = POSWARD__POSP__V1__CARD_STATE__CARD_STATE_REQUESTED,
                               .updated_ms = clock_wall_ms()};
     if (made->kcv.len != sizeof card.kcv || made->tmk_blob.len > sizeof card.tmk.bytes)
-        return err_set(e, ERR_INTERNAL, "hsm: a card key with a KCV of %zu and a blob of %zu bytes", made->kcv.len,
-                       made->tmk_blob.len);
+        return err_set(e, ERR_INTERNAL, "hsm: a card key with a KCV of %zu and a blob of %zu bytes",
+                       made->kcv.len, made->tmk_blob.len);
     snprintf(card.psam_number, sizeof card.psam_number, "%s", input->psam_number);
     memcpy(card.kcv, made->kcv.data, sizeof card.kcv);
     if (made->tmk_blob.len > 0)
@@ -64,7 +64,8 @@ static enum err_code keep(struct posp *posp, const key_request *input, const div
     return store_card_put(posp->store, &card, e);
 }
 
-static void pass_on(const diversified *made, Posward__Posp__V1__RequestCardKeyResponse_Closure closure, void *call)
+static void pass_on(const diversified *made, Posward__Posp__V1__RequestCardKeyResponse_Closure closure,
+                    void *call)
 {
     Posward__Posp__V1__RequestCardKeyResponse response = POSWARD__POSP__V1__REQUEST_CARD_KEY_RESPONSE__INIT;
     response.n_apdus = made->n_apdus;
@@ -76,7 +77,8 @@ static void pass_on(const diversified *made, Posward__Posp__V1__RequestCardKeyRe
 }
 
 static void serve_request_card_key(Posward__Posp__V1__CardKeys_Service *service, const key_request *input,
-                                   Posward__Posp__V1__RequestCardKeyResponse_Closure closure, void *closure_data)
+                                   Posward__Posp__V1__RequestCardKeyResponse_Closure closure,
+                                   void *closure_data)
 {
     struct posp *posp = posp_of(service);
     struct err e = {0};
@@ -115,7 +117,8 @@ static enum err_code confirm(struct posp *posp, const Posward__Posp__V1__Confirm
 
 static void serve_confirm_card_key(Posward__Posp__V1__CardKeys_Service *service,
                                    const Posward__Posp__V1__ConfirmCardKeyRequest *input,
-                                   Posward__Posp__V1__ConfirmCardKeyResponse_Closure closure, void *closure_data)
+                                   Posward__Posp__V1__ConfirmCardKeyResponse_Closure closure,
+                                   void *closure_data)
 {
     Posward__Posp__V1__ConfirmCardKeyResponse response = POSWARD__POSP__V1__CONFIRM_CARD_KEY_RESPONSE__INIT;
     struct err e = {0};
@@ -126,8 +129,8 @@ static void serve_confirm_card_key(Posward__Posp__V1__CardKeys_Service *service,
 }
 
 static void serve_get_card(Posward__Posp__V1__CardKeys_Service *service,
-                           const Posward__Posp__V1__GetCardRequest *input, Posward__Posp__V1__Card_Closure closure,
-                           void *closure_data)
+                           const Posward__Posp__V1__GetCardRequest *input,
+                           Posward__Posp__V1__Card_Closure closure, void *closure_data)
 {
     struct store_card card;
     struct err e = {0};

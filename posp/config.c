@@ -8,20 +8,32 @@
 #define ROUTES_MAX 1024
 
 /* Rows of one peer at `prefix` ("hsm"), whose struct peer_config is `member` of `owner`. */
-#define PEER_ROWS(owner, member, prefix, default_target, must)                                                \
-    {.key = prefix "target", .type = CONF_STRING, .offset = offsetof(owner, member.target),                   \
-     .fallback = (default_target), .required = (must),                                                       \
+#define PEER_ROWS(owner, member, prefix, default_target, must)                                               \
+    {.key = prefix "target",                                                                                 \
+     .type = CONF_STRING,                                                                                    \
+     .offset = offsetof(owner, member.target),                                                               \
+     .fallback = (default_target),                                                                           \
+     .required = (must),                                                                                     \
      .help = "gRPC target: host:port, or ipv4:a:port,b:port for several."},                                  \
-        {.key = prefix "tls.insecure", .type = CONF_BOOL, .offset = offsetof(owner, member.insecure),         \
-         .fallback = "false", .help = "Speak without TLS. Accepted on loopback only."},                      \
-        {.key = prefix "tls.ca", .type = CONF_STRING, .offset = offsetof(owner, member.ca),                   \
+        {.key = prefix "tls.insecure",                                                                       \
+         .type = CONF_BOOL,                                                                                  \
+         .offset = offsetof(owner, member.insecure),                                                         \
+         .fallback = "false",                                                                                \
+         .help = "Speak without TLS. Accepted on loopback only."},                                           \
+        {.key = prefix "tls.ca",                                                                             \
+         .type = CONF_STRING,                                                                                \
+         .offset = offsetof(owner, member.ca),                                                               \
          .help = "PEM file of the authority that the peer's certificate must chain to."},                    \
-        {.key = prefix "tls.cert", .type = CONF_STRING, .offset = offsetof(owner, member.cert),               \
+        {.key = prefix "tls.cert",                                                                           \
+         .type = CONF_STRING,                                                                                \
+         .offset = offsetof(owner, member.cert),                                                             \
          .help = "PEM file of the own certificate chain."},                                                  \
-        {.key = prefix "tls.key", .type = CONF_STRING, .offset = offsetof(owner, member.key),                 \
+        {.key = prefix "tls.key",                                                                            \
+         .type = CONF_STRING,                                                                                \
+         .offset = offsetof(owner, member.key),                                                              \
          .help = "PEM file of the own private key."},                                                        \
     {                                                                                                        \
-        .key = prefix "tls.server_name", .type = CONF_STRING, .offset = offsetof(owner, member.server_name),  \
+        .key = prefix "tls.server_name", .type = CONF_STRING, .offset = offsetof(owner, member.server_name), \
         .help = "Name to check in the peer's certificate, when it is not the target's."                      \
     }
 
@@ -111,14 +123,16 @@ const struct conf_row posp_config_rows[] = {
      .fallback = "2048",
      .least = 256,
      .most = 8192,
-     .help = "Longest message from a terminal, with length, TPDU and header; a longer one closes the connection."},
+     .help = "Longest message from a terminal, with length, TPDU and header; a longer one closes the "
+             "connection."},
     {.key = "terminals.workers",
      .type = CONF_INT,
      AT(terminals_workers),
      .fallback = "32",
      .least = 1,
      .most = 256,
-     .help = "Threads that work on terminals' messages; each waits for the HSM service and the business unit."},
+     .help =
+         "Threads that work on terminals' messages; each waits for the HSM service and the business unit."},
     {.key = "store.path",
      .type = CONF_STRING,
      AT(store_path),

@@ -1,4 +1,5 @@
-/* What posward-posp reads from its file. Rows and help: config.c; a documented sample: deploy/config/posp.yaml. */
+/* What posward-posp reads from its file. Rows and help: config.c; a documented sample:
+ * deploy/config/posp.yaml. */
 #ifndef POSWARD_POSP_CONFIG_H
 #define POSWARD_POSP_CONFIG_H
 
@@ -44,7 +45,8 @@ struct posp_config {
 
 extern const struct conf_row posp_config_rows[];
 
-/* What rows alone cannot say: routes name units, formats are known, numbers are digits. ERR_INPUT names the key. */
+/* What rows alone cannot say: routes name units, formats are known, numbers are digits. ERR_INPUT names the
+ * key. */
 enum err_code posp_config_check(const struct posp_config *config, struct err *e) MUST_CHECK;
 /* The dialect of `name`; NULL when there is none. */
 const struct iso_dialect *posp_config_dialect(const char *name);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PEER_TEXT 64
+#define PEER_TEXT   64
 #define KEEPALIVE_S 60
 
 struct connection {
@@ -20,7 +20,7 @@ struct connection {
     unsigned in_flight; /* messages that are not answered, or whose answer is not taken yet */
     unsigned writing;   /* of these, answers that the terminal has not taken yet */
     bool closing, closed, paused;
-    bool ended; /* the terminal sends no more, and may still read */
+    bool ended;        /* the terminal sends no more, and may still read */
     int64_t active_ms; /* when it last completed a message or took an answer */
     size_t used, capacity;
     uint8_t bytes[]; /* what has come of the next message */
@@ -102,7 +102,8 @@ static void take_frames(struct connection *c)
     while (!c->closing && c->in_flight < LISTENER_PIPELINE) {
         struct iso_frame frame = {.total = 0};
         struct err e = {0};
-        if (iso_frame_parse(c->bytes + at, c->used - at, c->listener->max_message_bytes, &frame, &e) != ERR_OK) {
+        if (iso_frame_parse(c->bytes + at, c->used - at, c->listener->max_message_bytes, &frame, &e) !=
+            ERR_OK) {
             drop_connection(c, "connection closed: not a frame", &e);
             return;
         }
@@ -168,8 +169,8 @@ void connection_work(void *context, struct pool_job *base)
     const struct iso_envelope envelope = iso_envelope_answer(&job->envelope);
     enum err_code code = dispatch(listener->posp, job->bytes, job->len, &answer, &e);
     if (code == ERR_OK)
-        code = iso_frame_build(&envelope, answer.bytes, answer.len, job->frame, sizeof job->frame, &job->frame_len,
-                               &e);
+        code = iso_frame_build(&envelope, answer.bytes, answer.len, job->frame, sizeof job->frame,
+                               &job->frame_len, &e);
     if (code != ERR_OK) {
         job->frame_len = 0;
         log_failure(LOG_WARN, "no answer is possible; the connection will be closed", &e);

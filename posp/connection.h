@@ -39,7 +39,8 @@ void connection_accept(struct listener *listener);
 void connection_work(void *context, struct pool_job *job);
 /* A job has come back: send its answer. */
 void connection_finish(struct listener *listener, struct pool_job *job);
-/* Close those that are idle for too long; while stopping, those that wait for nothing; after the deadline all. */
+/* Close those that are idle for too long; while stopping, those that wait for nothing; after the deadline
+ * all. */
 void connection_sweep(struct listener *listener);
 
 #endif

@@ -98,7 +98,8 @@ static void metrics(void *context, FILE *out)
 
 const struct service_spec posp_service = {
     .name = "posward-posp",
-    .summary = "Terminal front end: sign-in, MAC check, decryption, routing to business units; card keys for issuing.",
+    .summary = "Terminal front end: sign-in, MAC check, decryption, routing to business units; card keys for "
+               "issuing.",
     .rows = posp_config_rows,
     .config_bytes = sizeof(struct posp_config),
     .start = start,

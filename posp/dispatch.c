@@ -8,14 +8,14 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef enum err_code (*handler_fn)(struct posp *posp, const struct request *request, struct answer *out_answer,
-                                    struct err *e);
+typedef enum err_code (*handler_fn)(struct posp *posp, const struct request *request,
+                                    struct answer *out_answer, struct err *e);
 
 /* A kind of message: MTI, and the beginning of F60.3 or F3. */
 struct kind {
     const char *mti;
-    const char *management; /* F60.3; NULL: not looked at */
-    const char *processing; /* first digits of F3; NULL: not looked at */
+    const char *management;  /* F60.3; NULL: not looked at */
+    const char *processing;  /* first digits of F3; NULL: not looked at */
     const uint8_t *required; /* fields, ends with 0 */
     handler_fn handle;
 };
@@ -99,8 +99,9 @@ static const char *check_terminal(struct posp *posp, struct request *request, st
 static enum err_code decline(struct posp *posp, const struct iso_message *m, const char *response_code,
                              const struct err *why, struct answer *out_answer, struct err *e)
 {
-    log_failure(LOG_WARN, "message refused", why, LOG_STR("mti", m->mti), LOG_STR("terminal", iso_text(m, 41)),
-                LOG_STR("trace", iso_text(m, 11)), LOG_STR("code", response_code));
+    log_failure(LOG_WARN, "message refused", why, LOG_STR("mti", m->mti),
+                LOG_STR("terminal", iso_text(m, 41)), LOG_STR("trace", iso_text(m, 11)),
+                LOG_STR("code", response_code));
     struct iso_message reply;
     iso_message_init(&reply, posp->dialect);
     enum err_code code = answer_begin(posp, m, response_code, NULL, &reply, e);
@@ -110,8 +111,8 @@ static enum err_code decline(struct posp *posp, const struct iso_message *m, con
     return code;
 }
 
-static enum err_code handle_parsed(struct posp *posp, const struct iso_message *m, const uint8_t *bytes, size_t len,
-                                   struct answer *out_answer, struct err *e)
+static enum err_code handle_parsed(struct posp *posp, const struct iso_message *m, const uint8_t *bytes,
+                                   size_t len, struct answer *out_answer, struct err *e)
 {
     struct err why = {0};
     struct request request = {.message = m, .bytes = bytes, .len = len};

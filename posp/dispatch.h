@@ -23,8 +23,9 @@ struct request {
     const struct suite_rules *rules; /* of the terminal's suite */
 };
 
-/* `message` is what stands behind TPDU and header. Every request gets an answer; an error means that no answer is
- * possible - it is no request at all - and that the connection should be closed. Blocks; any thread. */
+/* `message` is what stands behind TPDU and header. Every request gets an answer; an error means that no
+ * answer is possible - it is no request at all - and that the connection should be closed. Blocks; any
+ * thread. */
 enum err_code dispatch(struct posp *posp, const uint8_t *message, size_t len, struct answer *out_answer,
                        struct err *e) MUST_CHECK;
 

@@ -46,7 +46,8 @@ static enum err_code take_device(const Posward__Posv__V1__Device *from, struct s
     return ERR_OK;
 }
 
-static enum err_code take_change(struct follower *f, const Posward__Posv__V1__DeviceChange *change, struct err *e)
+static enum err_code take_change(struct follower *f, const Posward__Posv__V1__DeviceChange *change,
+                                 struct err *e)
 {
     struct store_device device;
     if (change->device == NULL)
@@ -79,7 +80,8 @@ static enum err_code check_revision(struct follower *f, int64_t *revision, struc
 }
 
 /* Until the stream ends or we stop. */
-static enum err_code follow_stream(struct follower *f, struct rpc_stream *stream, int64_t revision, struct err *e)
+static enum err_code follow_stream(struct follower *f, struct rpc_stream *stream, int64_t revision,
+                                   struct err *e)
 {
     while (!atomic_load(&f->stopping)) {
         ProtobufCMessage *message = NULL;
@@ -109,8 +111,8 @@ static enum err_code follow_once(struct follower *f, struct err *e)
     request.from_revision = revision;
     const struct rpc_call_options options = {.timeout_ms = 0};
     struct rpc_stream *stream = NULL;
-    TRY(rpc_stream_open(f->channel, &posward__posv__v1__registry__descriptor, "WatchDevices", &request.base, &options,
-                        &stream, e));
+    TRY(rpc_stream_open(f->channel, &posward__posv__v1__registry__descriptor, "WatchDevices", &request.base,
+                        &options, &stream, e));
     const enum err_code code = follow_stream(f, stream, revision, e);
     rpc_stream_free(stream);
     return code;

@@ -1,5 +1,5 @@
-/* Follows POSV's device table into the store (patent S308). One thread; resumes from the stored revision; POSV away
- * changes nothing but the age of the copy. */
+/* Follows POSV's device table into the store (patent S308). One thread; resumes from the stored revision;
+ * POSV away changes nothing but the age of the copy. */
 #ifndef POSWARD_POSP_FOLLOWER_H
 #define POSWARD_POSP_FOLLOWER_H
 

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define REPEAT_POLL_MS  50
-#define REPEAT_EXTRA_MS 2000 /* beyond forward.timeout_ms: for the HSM and the store */
+#define REPEAT_EXTRA_MS 2000  /* beyond forward.timeout_ms: for the HSM and the store */
 #define CARD_SCHEME     "CUP" /* field 63.1 of an answer */
 #define ISSUER_MAX      25    /* field 44 */
 
@@ -43,8 +43,8 @@ static void fill_entry(const struct purchase *p, struct journal_entry *entry)
     memcpy(entry->mac, p->mac, sizeof entry->mac);
 }
 
-/* The MAC stands for the whole content while the keys are the same. After a new sign-in the repeat carries another
- * one, and only what the journal knows can be compared. */
+/* The MAC stands for the whole content while the keys are the same. After a new sign-in the repeat carries
+ * another one, and only what the journal knows can be compared. */
 static bool same_content(const struct journal_entry *a, const struct journal_entry *b)
 {
     if (a->generation == b->generation && !secret_equal(a->mac, b->mac, sizeof a->mac))
@@ -106,7 +106,8 @@ static enum err_code conclude(struct purchase *p, struct journal_entry *entry, c
 
 static bool code_is_sound(const char *code)
 {
-    return code != NULL && strlen(code) == 2 && isalnum((unsigned char)code[0]) && isalnum((unsigned char)code[1]);
+    return code != NULL && strlen(code) == 2 && isalnum((unsigned char)code[0]) &&
+           isalnum((unsigned char)code[1]);
 }
 
 static void set_outcome(struct journal_entry *entry, const char *code, enum journal_state state)
@@ -115,7 +116,8 @@ static void set_outcome(struct journal_entry *entry, const char *code, enum jour
     entry->state = state;
 }
 
-static void read_response(const Posward__Business__V1__AuthorizeResponse *response, struct journal_entry *entry)
+static void read_response(const Posward__Business__V1__AuthorizeResponse *response,
+                          struct journal_entry *entry)
 {
     if (!code_is_sound(response->response_code)) {
         set_outcome(entry, F39_FAULT, JOURNAL_REVERSING);
@@ -183,8 +185,9 @@ static enum err_code authorize(struct purchase *p, struct journal_entry *entry,
 static enum err_code give_up(struct purchase *p, struct journal_entry *entry, const struct err *why,
                              struct answer *out_answer, struct err *e)
 {
-    log_failure(LOG_ERROR, "purchase cannot be answered as it went", why, LOG_STR("terminal", entry->terminal_id),
-                LOG_STR("trace", entry->trace), LOG_STR("code", entry->response_code));
+    log_failure(LOG_ERROR, "purchase cannot be answered as it went", why,
+                LOG_STR("terminal", entry->terminal_id), LOG_STR("trace", entry->trace),
+                LOG_STR("code", entry->response_code));
     if (strcmp(entry->response_code, F39_APPROVED) == 0)
         set_outcome(entry, F39_FAULT, JOURNAL_REVERSING);
     entry->authorization[0] = '\0';
@@ -228,8 +231,8 @@ static enum err_code wait_for_answer(struct purchase *p, struct journal_entry *e
     return ERR_OK;
 }
 
-static enum err_code replay_stored(struct purchase *p, const struct journal_entry *entry, struct answer *out_answer,
-                                   struct err *e)
+static enum err_code replay_stored(struct purchase *p, const struct journal_entry *entry,
+                                   struct answer *out_answer, struct err *e)
 {
     struct iso_message reply;
     iso_message_init(&reply, p->posp->dialect);
@@ -246,8 +249,8 @@ static enum err_code replay_stored(struct purchase *p, const struct journal_entr
     return code;
 }
 
-static enum err_code replay(struct purchase *p, const struct journal_entry *wanted, struct journal_entry *known,
-                            struct answer *out_answer, struct err *e)
+static enum err_code replay(struct purchase *p, const struct journal_entry *wanted,
+                            struct journal_entry *known, struct answer *out_answer, struct err *e)
 {
     if (!same_content(wanted, known)) {
         log_event(LOG_WARN, "trace number used twice", LOG_STR("terminal", known->terminal_id),

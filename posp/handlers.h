@@ -1,4 +1,5 @@
-/* What handles each kind of message. A handler fills the answer; an error of its own becomes 96. Any thread. */
+/* What handles each kind of message. A handler fills the answer; an error of its own becomes 96. Any thread.
+ */
 #ifndef POSWARD_POSP_HANDLERS_H
 #define POSWARD_POSP_HANDLERS_H
 
@@ -8,8 +9,8 @@
 enum err_code signin_handle(struct posp *posp, const struct request *request, struct answer *out_answer,
                             struct err *e) MUST_CHECK;
 
-/* 0820 with F60.3 002 and 301. Neither has a MAC, so neither may change anything: the working keys stay valid until
- * the next sign-in, and nobody can sign a terminal off for it. */
+/* 0820 with F60.3 002 and 301. Neither has a MAC, so neither may change anything: the working keys stay valid
+ * until the next sign-in, and nobody can sign a terminal off for it. */
 enum err_code signoff_handle(struct posp *posp, const struct request *request, struct answer *out_answer,
                              struct err *e) MUST_CHECK;
 

@@ -71,8 +71,9 @@ static enum err_code copy_out(const ProtobufCBinaryData *from, void *out, size_t
     return ERR_OK;
 }
 
-static enum err_code read_working_key(const Posward__Hsm__V1__WorkingKey *from, const struct hsm_key_spec *spec,
-                                      struct hsm_working_key *key, struct err *e)
+static enum err_code read_working_key(const Posward__Hsm__V1__WorkingKey *from,
+                                      const struct hsm_key_spec *spec, struct hsm_working_key *key,
+                                      struct err *e)
 {
     size_t kcv_len = 0;
     if (from->usage != spec->usage)
@@ -93,8 +94,9 @@ static enum err_code read_working_keys(const Posward__Hsm__V1__GenerateWorkingKe
     return ERR_OK;
 }
 
-enum err_code hsm_working_keys(struct hsm *hsm, const struct store_device *device, const struct hsm_key_spec *specs,
-                               size_t count, struct hsm_working_key *out_keys, struct err *e)
+enum err_code hsm_working_keys(struct hsm *hsm, const struct store_device *device,
+                               const struct hsm_key_spec *specs, size_t count,
+                               struct hsm_working_key *out_keys, struct err *e)
 {
     Posward__Hsm__V1__WorkingKeySpec messages[KEYS_MAX], *pointers[KEYS_MAX];
     if (count > KEYS_MAX)
@@ -107,7 +109,8 @@ enum err_code hsm_working_keys(struct hsm *hsm, const struct store_device *devic
     }
     char psam_number[STORE_PSAM_BYTES];
     strcpy(psam_number, device->psam_number);
-    Posward__Hsm__V1__GenerateWorkingKeysRequest request = POSWARD__HSM__V1__GENERATE_WORKING_KEYS_REQUEST__INIT;
+    Posward__Hsm__V1__GenerateWorkingKeysRequest request =
+        POSWARD__HSM__V1__GENERATE_WORKING_KEYS_REQUEST__INIT;
     request.psam_number = psam_number;
     request.suite = (Posward__Types__V1__Suite)device->suite;
     request.master_version = device->master_version;
@@ -209,15 +212,16 @@ enum err_code hsm_process(struct hsm *hsm, const struct hsm_transaction *t, stru
     struct hsm_outcome outcome;
     const enum err_code code = read_outcome(result->process_transaction, t, &outcome, e);
     if (result->process_transaction->track != NULL) /* clear track digits */
-        secret_wipe(result->process_transaction->track->data.data, result->process_transaction->track->data.len);
+        secret_wipe(result->process_transaction->track->data.data,
+                    result->process_transaction->track->data.len);
     posward__hsm__v1__batch_result__free_unpacked(result, NULL);
     if (code == ERR_OK)
         *out_outcome = outcome;
     return code;
 }
 
-enum err_code hsm_translate_pin(struct hsm *hsm, const struct hsm_transaction *t, struct hsm_outcome *out_outcome,
-                                struct err *e)
+enum err_code hsm_translate_pin(struct hsm *hsm, const struct hsm_transaction *t,
+                                struct hsm_outcome *out_outcome, struct err *e)
 {
     struct parts p;
     fill_pin(&p, t);

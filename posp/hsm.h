@@ -1,7 +1,7 @@
 /* POSP's use of the HSM service. Calls that wait at the same time travel together in one ProcessBatch.
  *
- * Any thread; each call blocks for at most hsm.timeout_ms. Errors are the service's classes: ERR_CHECK a blob or PIN
- * block that does not decode, ERR_UNAVAILABLE and ERR_TIMEOUT nobody answers, ERR_LIMIT too busy. */
+ * Any thread; each call blocks for at most hsm.timeout_ms. Errors are the service's classes: ERR_CHECK a blob
+ * or PIN block that does not decode, ERR_UNAVAILABLE and ERR_TIMEOUT nobody answers, ERR_LIMIT too busy. */
 #ifndef POSWARD_POSP_HSM_H
 #define POSWARD_POSP_HSM_H
 
@@ -31,8 +31,9 @@ struct hsm_working_key {
     struct store_blob blob;
 };
 /* Patent S404. Keys in the order of the specs. */
-enum err_code hsm_working_keys(struct hsm *hsm, const struct store_device *device, const struct hsm_key_spec *specs,
-                               size_t count, struct hsm_working_key *out_keys, struct err *e) MUST_CHECK;
+enum err_code hsm_working_keys(struct hsm *hsm, const struct store_device *device,
+                               const struct hsm_key_spec *specs, size_t count,
+                               struct hsm_working_key *out_keys, struct err *e) MUST_CHECK;
 
 /* Patent S408-S409: what a request asks for. Absent parts have length 0. */
 struct hsm_transaction {
@@ -58,10 +59,11 @@ struct hsm_outcome {
 enum err_code hsm_process(struct hsm *hsm, const struct hsm_transaction *t, struct hsm_outcome *out_outcome,
                           struct err *e) MUST_CHECK;
 /* Only the PIN part: when the PAN was in the enciphered track. */
-enum err_code hsm_translate_pin(struct hsm *hsm, const struct hsm_transaction *t, struct hsm_outcome *out_outcome,
-                                struct err *e) MUST_CHECK;
+enum err_code hsm_translate_pin(struct hsm *hsm, const struct hsm_transaction *t,
+                                struct hsm_outcome *out_outcome, struct err *e) MUST_CHECK;
 
 enum err_code hsm_mac(struct hsm *hsm, const struct suite_rules *rules, const struct store_key_set *keys,
-                      const uint8_t *data, size_t len, uint8_t out_mac[HSM_MAC_BYTES], struct err *e) MUST_CHECK;
+                      const uint8_t *data, size_t len, uint8_t out_mac[HSM_MAC_BYTES],
+                      struct err *e) MUST_CHECK;
 
 #endif

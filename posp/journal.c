@@ -73,9 +73,9 @@ static enum err_code insert(struct store_db *db, const struct journal_entry *ent
     sqlite3_stmt *s;
     TRY(db_take(db, SQL_JOURNAL_BEGIN, &s, e));
     sqlite3_bind_int64(s, 1, entry->id);
-    const char *const texts[] = {entry->terminal_id, entry->batch,           entry->trace,
-                                 entry->merchant_id, entry->masked_pan,      entry->processing_code,
-                                 entry->amount,      entry->currency,        entry->entry_mode};
+    const char *const texts[] = {entry->terminal_id, entry->batch,      entry->trace,
+                                 entry->merchant_id, entry->masked_pan, entry->processing_code,
+                                 entry->amount,      entry->currency,   entry->entry_mode};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         db_bind_text(s, (int)i + 2, texts[i]);
     db_bind_blob(s, 11, entry->mac, sizeof entry->mac);

@@ -3,7 +3,8 @@
  *   forwarded --> answered              the unit answered; the answer is stored before it is sent
  *       |    \--> reversing --> reversed  the outcome is unknown or cannot be told; the terminal was declined
  *
- * (terminal, batch, trace) names a transaction. Part of the store: the same threads, errors and durability. */
+ * (terminal, batch, trace) names a transaction. Part of the store: the same threads, errors and durability.
+ */
 #ifndef POSWARD_POSP_JOURNAL_H
 #define POSWARD_POSP_JOURNAL_H
 
@@ -17,9 +18,9 @@ struct journal_entry {
     int64_t id; /* 0 before journal_begin */
     char terminal_id[STORE_TERMINAL_BYTES], batch[7], trace[7];
     char merchant_id[STORE_MERCHANT_BYTES], masked_pan[20], processing_code[7], amount[13], currency[4];
-    char entry_mode[4];   /* field 22 */
-    uint8_t mac[8];       /* field 64 of the request */
-    int64_t generation;   /* of the working keys that made it */
+    char entry_mode[4]; /* field 22 */
+    uint8_t mac[8];     /* field 64 of the request */
+    int64_t generation; /* of the working keys that made it */
     char unit[32];
     char response_code[3]; /* "" until known */
     char reference[13];    /* field 37 */
@@ -34,13 +35,14 @@ struct journal_entry {
  * ERR_EXISTS: the key is taken; *entry is the one on record then. */
 enum err_code journal_begin(struct store *store, struct journal_entry *entry, struct err *e) MUST_CHECK;
 /* Before an answer is sent: response_code, authorization, answer and state of `entry`, by its id. */
-enum err_code journal_settle(struct store *store, const struct journal_entry *entry, struct err *e) MUST_CHECK;
+enum err_code journal_settle(struct store *store, const struct journal_entry *entry,
+                             struct err *e) MUST_CHECK;
 /* ERR_NOT_FOUND: no such transaction. */
 enum err_code journal_get(struct store *store, const char *terminal_id, const char *batch, const char *trace,
                           struct journal_entry *out_entry, struct err *e) MUST_CHECK;
 
-/* What was left in state forwarded and is older than `before_ms` (wall clock; INT64_MAX at start: all) is to be
- * reversed. */
+/* What was left in state forwarded and is older than `before_ms` (wall clock; INT64_MAX at start: all) is to
+ * be reversed. */
 enum err_code journal_recover(struct store *store, int64_t before_ms, uint64_t *out_count,
                               struct err *e) MUST_CHECK;
 /* The oldest entry in state reversing with an id above `after`. ERR_NOT_FOUND: none. */

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BACKLOG       256
-#define TICK_MOST_MS  1000
-#define STOP_TICK_MS  20
-#define HOST_MAX      63
+#define BACKLOG      256
+#define TICK_MOST_MS 1000
+#define STOP_TICK_MS 20
+#define HOST_MAX     63
 
 static enum err_code parse_address(const char *text, struct sockaddr_storage *out_address, struct err *e)
 {
@@ -115,7 +115,8 @@ static enum err_code bind_server(struct listener *listener, const char *text, st
     if (status == 0)
         status = uv_listen((uv_stream_t *)&listener->server, BACKLOG, on_connection);
     if (status != 0)
-        return err_native(e, ERR_IO, status, "cannot listen for terminals on %.80s: %s", text, uv_strerror(status));
+        return err_native(e, ERR_IO, status, "cannot listen for terminals on %.80s: %s", text,
+                          uv_strerror(status));
     listener->port = read_port(&listener->server);
     return ERR_OK;
 }
@@ -139,7 +140,8 @@ static enum err_code start_all(struct listener *listener, struct err *e)
     const struct posp_config *config = listener->posp->config;
     TRY(bind_server(listener, config->terminals_listen, e));
     TRY(pool_new((unsigned)config->terminals_workers, connection_work, listener, &listener->pool, e));
-    const uint64_t tick_ms = listener->idle_ms / 4 < TICK_MOST_MS ? (uint64_t)listener->idle_ms / 4 : TICK_MOST_MS;
+    const uint64_t tick_ms =
+        listener->idle_ms / 4 < TICK_MOST_MS ? (uint64_t)listener->idle_ms / 4 : TICK_MOST_MS;
     uv_timer_start(&listener->tick, on_tick, tick_ms, tick_ms);
     if (uv_thread_create(&listener->thread, run_loop, listener) != 0)
         return err_set(e, ERR_LIMIT, "cannot start the terminals' thread");

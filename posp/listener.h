@@ -1,9 +1,10 @@
 /* Where terminals connect: ISO 8583 frames over TCP, on an event loop thread of its own (libuv).
  *
- * Each frame is worked on by a pool of threads and answered in the order of completion; a terminal that sends several
- * without waiting gets as many answers. What a connection may hold is bounded: LISTENER_PIPELINE messages that are not
- * answered yet (then it is not read from), one message of limit length in the buffer, and time. A connection that
- * dies loses nothing but the way of its answers: the work is done and journaled. */
+ * Each frame is worked on by a pool of threads and answered in the order of completion; a terminal that sends
+ * several without waiting gets as many answers. What a connection may hold is bounded: LISTENER_PIPELINE
+ * messages that are not answered yet (then it is not read from), one message of limit length in the buffer,
+ * and time. A connection that dies loses nothing but the way of its answers: the work is done and journaled.
+ */
 #ifndef POSWARD_POSP_LISTENER_H
 #define POSWARD_POSP_LISTENER_H
 

@@ -26,7 +26,8 @@ struct figures {
 
 static enum err_code read_figures(struct posp *posp, struct figures *out_figures, struct err *e)
 {
-    struct figures figures = {.connections = posp->listener != NULL ? listener_connections(posp->listener) : 0,
+    struct figures figures = {.connections =
+                                  posp->listener != NULL ? listener_connections(posp->listener) : 0,
                               .following = posp->follower != NULL && follower_is_following(posp->follower)};
     TRY(journal_count(posp->store, &figures.journal, e));
     TRY(store_device_progress(posp->store, &figures.revision, &figures.devices, e));
@@ -96,7 +97,8 @@ static enum err_code list(struct posp *posp, const Posward__Posp__V1__ListTransa
 
 static void serve_list_transactions(Posward__Posp__V1__Operations_Service *service,
                                     const Posward__Posp__V1__ListTransactionsRequest *input,
-                                    Posward__Posp__V1__ListTransactionsResponse_Closure closure, void *closure_data)
+                                    Posward__Posp__V1__ListTransactionsResponse_Closure closure,
+                                    void *closure_data)
 {
     struct err e = {0};
     size_t count = 0;
@@ -104,7 +106,8 @@ static void serve_list_transactions(Posward__Posp__V1__Operations_Service *servi
     enum err_code code = listing != NULL ? list(posp_of(service), input, listing, &count, &e)
                                          : err_set(&e, ERR_LIMIT, "out of memory");
     if (code == ERR_OK) {
-        Posward__Posp__V1__ListTransactionsResponse response = POSWARD__POSP__V1__LIST_TRANSACTIONS_RESPONSE__INIT;
+        Posward__Posp__V1__ListTransactionsResponse response =
+            POSWARD__POSP__V1__LIST_TRANSACTIONS_RESPONSE__INIT;
         response.n_transactions = count;
         response.transactions = listing->pointers;
         closure(&response, closure_data);
@@ -116,7 +119,8 @@ static void serve_list_transactions(Posward__Posp__V1__Operations_Service *servi
 
 void operations_init(struct posp *posp, struct operations *out_operations)
 {
-    *out_operations = (struct operations){.service = POSWARD__POSP__V1__OPERATIONS__INIT(serve_), .posp = posp};
+    *out_operations =
+        (struct operations){.service = POSWARD__POSP__V1__OPERATIONS__INIT(serve_), .posp = posp};
 }
 
 void operations_metrics(struct posp *posp, FILE *out)

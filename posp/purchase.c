@@ -71,10 +71,8 @@ static const struct {
     const char *code;
 } hsm_codes[] = {
     {ERR_CHECK, F39_PIN_FORMAT}, /* a PIN block or key blob that does not decode: sign in again */
-    {ERR_INPUT, F39_PIN_FORMAT},
-    {ERR_NOT_FOUND, F39_SECURITY},
-    {ERR_DENIED, F39_SECURITY},
-    {ERR_UNSUPPORTED, F39_SECURITY},
+    {ERR_INPUT, F39_PIN_FORMAT}, {ERR_NOT_FOUND, F39_SECURITY},
+    {ERR_DENIED, F39_SECURITY},  {ERR_UNSUPPORTED, F39_SECURITY},
 };
 
 static const char *code_of_hsm(enum err_code error)
@@ -114,7 +112,8 @@ static const char *prove(struct purchase *p, struct err *e)
         if (!p->outcome.mac_matches)
             continue;
         p->proven = set;
-        if (!set->used && store_keys_used(p->posp->store, p->request->device.terminal_id, set->generation, e) != ERR_OK)
+        if (!set->used &&
+            store_keys_used(p->posp->store, p->request->device.terminal_id, set->generation, e) != ERR_OK)
             return F39_FAULT;
         return NULL;
     }
@@ -130,7 +129,8 @@ static const char *complete_card(struct purchase *p, struct err *e)
     return code == ERR_OK ? NULL : F39_FORMAT;
 }
 
-/* When the card number came out of the track, the PIN block that is bound to it could not be translated before. */
+/* When the card number came out of the track, the PIN block that is bound to it could not be translated
+ * before. */
 static const char *translate_late(struct purchase *p, struct err *e)
 {
     if (p->pan_was_clear || p->card.pin_len == 0)

@@ -14,8 +14,8 @@ static struct tm local_tm(int64_t wall_ms)
 void reference_number(int64_t number, int64_t wall_ms, char out_text[REFERENCE_BYTES])
 {
     const struct tm tm = local_tm(wall_ms);
-    snprintf(out_text, REFERENCE_BYTES, "%01u%03u%08u", (unsigned)(tm.tm_year % 10), (unsigned)(tm.tm_yday + 1) % 1000,
-             (unsigned)((uint64_t)number % 100000000));
+    snprintf(out_text, REFERENCE_BYTES, "%01u%03u%08u", (unsigned)(tm.tm_year % 10),
+             (unsigned)(tm.tm_yday + 1) % 1000, (unsigned)((uint64_t)number % 100000000));
 }
 
 void local_time_fields(int64_t wall_ms, char out_time[7], char out_date[5])

@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* A worker is long done with an entry of this age, beyond the time that it may take to forward. */
-#define ORPHAN_MS     60000
+#define ORPHAN_MS      60000
 #define AWAY_UNITS_MAX 16 /* units that did not answer in this round */
 
 struct reversals {
@@ -32,7 +32,8 @@ static bool is_away(const struct round *round, const char *unit)
     return false;
 }
 
-static enum err_code reverse_one(struct posp *posp, struct journal_entry *entry, bool *out_undone, struct err *e)
+static enum err_code reverse_one(struct posp *posp, struct journal_entry *entry, bool *out_undone,
+                                 struct err *e)
 {
     Posward__Business__V1__TransactionKey key = POSWARD__BUSINESS__V1__TRANSACTION_KEY__INIT;
     key.acquirer = posp->config->acquirer_id;

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define AES_KEY_BYTES 16
+#define AES_KEY_BYTES     16
 #define PSAM_DIGITS_LEAST 16
 
 static const Posward__Types__V1__KeyUsage usage_of_slot[ISO_F62_SLOT_COUNT] = {
@@ -14,18 +14,18 @@ static const Posward__Types__V1__KeyUsage usage_of_slot[ISO_F62_SLOT_COUNT] = {
     [ISO_F62_TDK] = POSWARD__TYPES__V1__KEY_USAGE__KEY_USAGE_TDK,
 };
 
-/* Same card when the shorter number is the end of the longer one: some terminals know the last 16 digits only. */
+/* Same card when the shorter number is the end of the longer one: some terminals know the last 16 digits
+ * only. */
 static bool same_card(const char *sent, size_t sent_len, const char *registered)
 {
     const size_t known_len = strlen(registered);
     const size_t len = sent_len < known_len ? sent_len : known_len;
-    return len >= PSAM_DIGITS_LEAST &&
-           strncmp(sent + sent_len - len, registered + known_len - len, len) == 0;
+    return len >= PSAM_DIGITS_LEAST && strncmp(sent + sent_len - len, registered + known_len - len, len) == 0;
 }
 
-/* F62 of the request may be the terminal's serial number ("Sequence No..."), which says nothing here, or 16 to 20
- * digits: the number of the card in the terminal. Another card than POSV has on record means that somebody changed
- * cards: A7. NULL: go on. */
+/* F62 of the request may be the terminal's serial number ("Sequence No..."), which says nothing here, or 16
+ * to 20 digits: the number of the card in the terminal. Another card than POSV has on record means that
+ * somebody changed cards: A7. NULL: go on. */
 static const char *check_card(const struct request *request, struct err *e)
 {
     size_t len = 0, serial_len = 0;
@@ -34,7 +34,8 @@ static const char *check_card(const struct request *request, struct err *e)
     if (bytes == NULL || iso_f62_serial(bytes, len, &serial, &serial_len, NULL) == ERR_OK)
         return NULL;
     const char *text = iso_text(request->message, 62);
-    if (text == NULL || strspn(text, "0123456789") != len || len < PSAM_DIGITS_LEAST || len >= STORE_PSAM_BYTES) {
+    if (text == NULL || strspn(text, "0123456789") != len || len < PSAM_DIGITS_LEAST ||
+        len >= STORE_PSAM_BYTES) {
         (void)err_set(e, ERR_INPUT, "field 62 is neither 'Sequence No' nor a PSAM number of 16 to 20 digits");
         return F39_FORMAT;
     }
@@ -45,8 +46,7 @@ static const char *check_card(const struct request *request, struct err *e)
 }
 
 /* Which keys the layout has. */
-static size_t key_specs(size_t f62_len,
-                        struct hsm_key_spec out_specs[ISO_F62_SLOT_COUNT])
+static size_t key_specs(size_t f62_len, struct hsm_key_spec out_specs[ISO_F62_SLOT_COUNT])
 {
     size_t count = 0;
     for (int slot = 0; slot < ISO_F62_SLOT_COUNT; slot++) {
@@ -57,7 +57,7 @@ static size_t key_specs(size_t f62_len,
             bytes = AES_KEY_BYTES;
         out_specs[count++] = (struct hsm_key_spec){usage_of_slot[slot], (uint32_t)bytes};
     }
-    
+
     return count;
 }
 
@@ -80,8 +80,8 @@ static void place_keys(const struct hsm_working_key *keys, size_t count, struct 
 }
 
 /* Patent S403-S405: the service makes the keys, the blobs are stored, then the cryptograms may leave. */
-static enum err_code make_f62(struct posp *posp, const struct request *request, uint8_t out_f62[ISO_F62_BYTES_MAX],
-                              size_t *out_len, struct err *e)
+static enum err_code make_f62(struct posp *posp, const struct request *request,
+                              uint8_t out_f62[ISO_F62_BYTES_MAX], size_t *out_len, struct err *e)
 {
     struct hsm_key_spec specs[ISO_F62_SLOT_COUNT];
     struct hsm_working_key keys[ISO_F62_SLOT_COUNT];
@@ -106,8 +106,9 @@ static const char *code_of(enum err_code code)
     return code == ERR_NOT_FOUND || code == ERR_DENIED || code == ERR_UNSUPPORTED ? F39_SECURITY : F39_FAULT;
 }
 
-static enum err_code answer_signin(struct posp *posp, const struct request *request, const char *response_code,
-                                   const uint8_t *f62, size_t f62_len, struct answer *out_answer, struct err *e)
+static enum err_code answer_signin(struct posp *posp, const struct request *request,
+                                   const char *response_code, const uint8_t *f62, size_t f62_len,
+                                   struct answer *out_answer, struct err *e)
 {
     struct iso_message reply;
     iso_message_init(&reply, posp->dialect);

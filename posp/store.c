@@ -15,16 +15,21 @@ static const char schema[] =
     "INSERT INTO sequence VALUES (0);"
     "CREATE TABLE followed (revision INTEGER NOT NULL);"
     "INSERT INTO followed VALUES (0);"
-    "CREATE TABLE devices (terminal_id TEXT PRIMARY KEY, merchant_id TEXT NOT NULL, psam_number TEXT NOT NULL,"
+    "CREATE TABLE devices (terminal_id TEXT PRIMARY KEY, merchant_id TEXT NOT NULL, psam_number TEXT NOT "
+    "NULL,"
     " suite INTEGER NOT NULL, master_version INTEGER NOT NULL, state INTEGER NOT NULL,"
     " revision INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE key_sets (terminal_id TEXT NOT NULL, generation INTEGER NOT NULL, psam_number TEXT NOT NULL,"
+    "CREATE TABLE key_sets (terminal_id TEXT NOT NULL, generation INTEGER NOT NULL, psam_number TEXT NOT "
+    "NULL,"
     " suite INTEGER NOT NULL, pik BLOB NOT NULL, mak BLOB NOT NULL, tdk BLOB NOT NULL, used INTEGER NOT NULL,"
     " created_ms INTEGER NOT NULL, PRIMARY KEY (terminal_id, generation)) WITHOUT ROWID;"
-    "CREATE TABLE cards (psam_number TEXT PRIMARY KEY, suite INTEGER NOT NULL, master_version INTEGER NOT NULL,"
-    " kcv BLOB NOT NULL, tmk BLOB NOT NULL, state INTEGER NOT NULL, updated_ms INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE cards (psam_number TEXT PRIMARY KEY, suite INTEGER NOT NULL, master_version INTEGER NOT "
+    "NULL,"
+    " kcv BLOB NOT NULL, tmk BLOB NOT NULL, state INTEGER NOT NULL, updated_ms INTEGER NOT NULL) WITHOUT "
+    "ROWID;"
     "CREATE TABLE journal (id INTEGER PRIMARY KEY, terminal_id TEXT NOT NULL, batch TEXT NOT NULL,"
-    " trace TEXT NOT NULL, merchant_id TEXT NOT NULL, masked_pan TEXT NOT NULL, processing_code TEXT NOT NULL,"
+    " trace TEXT NOT NULL, merchant_id TEXT NOT NULL, masked_pan TEXT NOT NULL, processing_code TEXT NOT "
+    "NULL,"
     " amount TEXT NOT NULL, currency TEXT NOT NULL, entry_mode TEXT NOT NULL, mac BLOB NOT NULL,"
     " generation INTEGER NOT NULL, unit TEXT NOT NULL, response_code TEXT NOT NULL, reference TEXT NOT NULL,"
     " authorization TEXT NOT NULL, answer BLOB NOT NULL, state INTEGER NOT NULL, created_ms INTEGER NOT NULL,"
@@ -85,8 +90,8 @@ static enum err_code migrate(sqlite3 *db, struct err *e)
     if (version < 0)
         return err_set(e, ERR_IO, "store: %s", sqlite3_errmsg(db));
     if (version > SCHEMA_VERSION)
-        return err_set(e, ERR_UNSUPPORTED, "the store has schema %d, this program knows %d; use a newer one", version,
-                       SCHEMA_VERSION);
+        return err_set(e, ERR_UNSUPPORTED, "the store has schema %d, this program knows %d; use a newer one",
+                       version, SCHEMA_VERSION);
     if (version == SCHEMA_VERSION)
         return ERR_OK;
     TRY(exec(db, "BEGIN IMMEDIATE", e));

@@ -1,8 +1,10 @@
-/* What POSP keeps: devices, working-key blobs, cards, the journal of transactions. SQLite, WAL, synchronous=FULL.
+/* What POSP keeps: devices, working-key blobs, cards, the journal of transactions. SQLite, WAL,
+ * synchronous=FULL.
  *
- * One thread writes; what several callers ask for at the same time is committed together, and each of them returns
- * after the commit is on disk. Reads see what was committed. Never in here: a clear key, a PIN or PIN block, a track,
- * a full PAN. Every function: any thread. ERR_IO: the database failed; nothing was changed. */
+ * One thread writes; what several callers ask for at the same time is committed together, and each of them
+ * returns after the commit is on disk. Reads see what was committed. Never in here: a clear key, a PIN or PIN
+ * block, a track, a full PAN. Every function: any thread. ERR_IO: the database failed; nothing was changed.
+ */
 #ifndef POSWARD_POSP_STORE_H
 #define POSWARD_POSP_STORE_H
 
@@ -44,8 +46,8 @@ enum err_code store_device_progress(struct store *store, int64_t *out_revision, 
                                     struct err *e) MUST_CHECK;
 
 /* ---- working keys ----
- * A terminal has the set of its newest sign-in and, until that one is used, the set it used before: an answer to a
- * sign-in that got lost does not lock the terminal out. */
+ * A terminal has the set of its newest sign-in and, until that one is used, the set it used before: an answer
+ * to a sign-in that got lost does not lock the terminal out. */
 
 #define STORE_BLOB_BYTES 160
 

@@ -3,7 +3,8 @@
 #include <string.h>
 
 #define JOURNAL_COLUMNS                                                                                      \
-    "id, terminal_id, batch, trace, merchant_id, masked_pan, processing_code, amount, currency, entry_mode, " \
+    "id, terminal_id, batch, trace, merchant_id, masked_pan, processing_code, amount, currency, "            \
+    "entry_mode, "                                                                                           \
     "mac, generation, unit, response_code, reference, authorization, answer, state, created_ms"
 
 static const char *const texts[SQL_COUNT_] = {
@@ -14,10 +15,11 @@ static const char *const texts[SQL_COUNT_] = {
     [SQL_SAVEPOINT_ROLLBACK] = "ROLLBACK TO one",
     [SQL_SAVEPOINT_RELEASE] = "RELEASE one",
     [SQL_SEQUENCE_TAKE] = "UPDATE sequence SET value = value + ?1 RETURNING value",
-    [SQL_DEVICE_PUT] = "INSERT INTO devices (terminal_id, merchant_id, psam_number, suite, master_version, state, "
-                       "revision) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (terminal_id) DO UPDATE SET "
-                       "merchant_id = ?2, psam_number = ?3, suite = ?4, master_version = ?5, state = ?6, "
-                       "revision = ?7 WHERE revision <= ?7",
+    [SQL_DEVICE_PUT] =
+        "INSERT INTO devices (terminal_id, merchant_id, psam_number, suite, master_version, state, "
+        "revision) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (terminal_id) DO UPDATE SET "
+        "merchant_id = ?2, psam_number = ?3, suite = ?4, master_version = ?5, state = ?6, "
+        "revision = ?7 WHERE revision <= ?7",
     [SQL_DEVICES_CLEAR] = "DELETE FROM devices",
     [SQL_DEVICE_GET] = "SELECT terminal_id, merchant_id, psam_number, suite, master_version, state, revision "
                        "FROM devices WHERE terminal_id = ?1",
@@ -25,26 +27,29 @@ static const char *const texts[SQL_COUNT_] = {
     [SQL_PROGRESS] = "SELECT revision, (SELECT count(*) FROM devices) FROM followed",
     [SQL_KEYS_DROP_UNUSED] = "DELETE FROM key_sets WHERE terminal_id = ?1 AND used = 0",
     [SQL_KEYS_DROP_OLDER] = "DELETE FROM key_sets WHERE terminal_id = ?1 AND generation < ?2",
-    [SQL_KEYS_PUT] = "INSERT INTO key_sets (terminal_id, generation, psam_number, suite, pik, mak, tdk, used, "
-                     "created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8)",
+    [SQL_KEYS_PUT] =
+        "INSERT INTO key_sets (terminal_id, generation, psam_number, suite, pik, mak, tdk, used, "
+        "created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8)",
     [SQL_KEYS_GET] = "SELECT generation, psam_number, suite, pik, mak, tdk, used FROM key_sets "
                      "WHERE terminal_id = ?1 ORDER BY generation DESC LIMIT 2",
     [SQL_KEYS_USED] = "UPDATE key_sets SET used = 1 WHERE terminal_id = ?1 AND generation = ?2",
-    [SQL_CARD_PUT] = "INSERT INTO cards (psam_number, suite, master_version, kcv, tmk, state, updated_ms) "
-                     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (psam_number) DO UPDATE SET suite = ?2, "
-                     "master_version = ?3, kcv = ?4, tmk = ?5, state = ?6, updated_ms = ?7",
+    [SQL_CARD_PUT] =
+        "INSERT INTO cards (psam_number, suite, master_version, kcv, tmk, state, updated_ms) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (psam_number) DO UPDATE SET suite = ?2, "
+        "master_version = ?3, kcv = ?4, tmk = ?5, state = ?6, updated_ms = ?7",
     [SQL_CARD_GET] = "SELECT psam_number, suite, master_version, kcv, tmk, state, updated_ms FROM cards "
                      "WHERE psam_number = ?1",
     [SQL_JOURNAL_BEGIN] =
         "INSERT INTO journal (" JOURNAL_COLUMNS
         ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, '', ?14, '', x'', 1, ?15)",
-    [SQL_JOURNAL_SETTLE] = "UPDATE journal SET response_code = ?2, authorization = ?3, answer = ?4, state = ?5 "
-                           "WHERE id = ?1",
-    [SQL_JOURNAL_GET] = "SELECT " JOURNAL_COLUMNS
-                        " FROM journal WHERE terminal_id = ?1 AND batch = ?2 AND trace = ?3",
+    [SQL_JOURNAL_SETTLE] =
+        "UPDATE journal SET response_code = ?2, authorization = ?3, answer = ?4, state = ?5 "
+        "WHERE id = ?1",
+    [SQL_JOURNAL_GET] =
+        "SELECT " JOURNAL_COLUMNS " FROM journal WHERE terminal_id = ?1 AND batch = ?2 AND trace = ?3",
     [SQL_JOURNAL_RECOVER] = "UPDATE journal SET state = 3 WHERE state = 1 AND created_ms < ?1",
-    [SQL_JOURNAL_NEXT_REVERSAL] = "SELECT " JOURNAL_COLUMNS
-                                  " FROM journal WHERE state = 3 AND id > ?1 ORDER BY id LIMIT 1",
+    [SQL_JOURNAL_NEXT_REVERSAL] =
+        "SELECT " JOURNAL_COLUMNS " FROM journal WHERE state = 3 AND id > ?1 ORDER BY id LIMIT 1",
     [SQL_JOURNAL_REVERSED] = "UPDATE journal SET state = 4 WHERE id = ?1 AND state = 3",
     [SQL_JOURNAL_LIST] = "SELECT " JOURNAL_COLUMNS " FROM journal WHERE (?1 = '' OR terminal_id = ?1) AND "
                          "(?2 = 0 OR id < ?2) ORDER BY id DESC LIMIT ?3",

@@ -54,21 +54,23 @@ void db_give(sqlite3_stmt *statement);
 enum err_code db_run(struct store_db *db, sqlite3_stmt *statement, struct err *e) MUST_CHECK;
 enum err_code db_run_plain(struct store_db *db, enum store_sql which, struct err *e) MUST_CHECK;
 
-/* Bindings cannot fail but for memory, which SQLite then reports at the step. Text and blobs live until db_give. */
+/* Bindings cannot fail but for memory, which SQLite then reports at the step. Text and blobs live until
+ * db_give. */
 void db_bind_text(sqlite3_stmt *statement, int at, const char *text);
 void db_bind_blob(sqlite3_stmt *statement, int at, const void *bytes, size_t len);
 /* Copy a column, cut to the capacity. */
 void db_text(sqlite3_stmt *statement, int column, char *out_text, size_t capacity);
 size_t db_blob(sqlite3_stmt *statement, int column, void *out_bytes, size_t capacity);
 
-/* Run `apply` on the writing thread inside a transaction; return when it is committed. An apply that fails is rolled
- * back alone. */
+/* Run `apply` on the writing thread inside a transaction; return when it is committed. An apply that fails is
+ * rolled back alone. */
 typedef enum err_code (*store_apply_fn)(struct store_db *db, void *context, struct err *e);
 enum err_code store_write(struct store *store, store_apply_fn apply, void *context, struct err *e) MUST_CHECK;
 /* Run `apply` on the reading connection, on the caller's thread. */
 enum err_code store_read(struct store *store, store_apply_fn apply, void *context, struct err *e) MUST_CHECK;
 
 /* Inside an apply. */
-enum err_code db_take_numbers(struct store_db *db, int64_t count, int64_t *out_first, struct err *e) MUST_CHECK;
+enum err_code db_take_numbers(struct store_db *db, int64_t count, int64_t *out_first,
+                              struct err *e) MUST_CHECK;
 
 #endif

@@ -26,17 +26,20 @@ struct pin_target {
 struct pin_target units_pin_target(const struct route *route, Posward__Hsm__V1__PinFormat terminal_format);
 
 /* `config` is borrowed until units_free. */
-enum err_code units_open(const struct posp_config *config, struct units **out_units, struct err *e) MUST_CHECK;
+enum err_code units_open(const struct posp_config *config, struct units **out_units,
+                         struct err *e) MUST_CHECK;
 /* Accepts NULL. */
 void units_free(struct units *units);
 
 /* The route of a card number for purchases: the longest prefix. NULL: none. */
 const struct route *units_route(const struct units *units, const char *pan);
 
-/* *out_response is freed with ..._free_unpacked. ERR_UNAVAILABLE and ERR_TIMEOUT say nothing of the outcome. */
+/* *out_response is freed with ..._free_unpacked. ERR_UNAVAILABLE and ERR_TIMEOUT say nothing of the outcome.
+ */
 enum err_code units_authorize(struct units *units, const char *unit,
                               const Posward__Business__V1__AuthorizeRequest *request,
-                              Posward__Business__V1__AuthorizeResponse **out_response, struct err *e) MUST_CHECK;
+                              Posward__Business__V1__AuthorizeResponse **out_response,
+                              struct err *e) MUST_CHECK;
 /* The unit has undone it, or will never do it. */
 enum err_code units_reverse(struct units *units, const char *unit,
                             const Posward__Business__V1__ReverseRequest *request, bool *out_undone,

@@ -1,68 +1,12 @@
-#include "card-emu/bank/ledger.h"
+#include "card-emu/bank/ledger_db.h"
 
 #include "base/clock.h"
 #include "base/secret.h"
 
-#include <fcntl.h>
-#include <pthread.h>
-#include <sqlite3.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-enum statement {
-    BEGIN,
-    COMMIT,
-    ROLLBACK,
-    ACCOUNT_OPEN,
-    ACCOUNT_GET,
-    ACCOUNT_ADD,
-    ACCOUNT_TRIES,
-    ENTRY_GET,
-    ENTRY_PUT,
-    ENTRY_FINISH,
-    ENTRY_REVERSED,
-    COUNTS,
-    STATEMENT_COUNT
-};
 
 enum entry_state { ENTRY_BOOKED = 1, ENTRY_UNDONE = 2, ENTRY_REFUSED_LATE = 3 };
-
-static const char *const texts[STATEMENT_COUNT] = {
-    [BEGIN] = "BEGIN IMMEDIATE",
-    [COMMIT] = "COMMIT",
-    [ROLLBACK] = "ROLLBACK",
-    [ACCOUNT_OPEN] = "INSERT INTO accounts (pan, pin_check, expiry, balance, wrong_tries) VALUES (?1, ?2, ?3, ?4, 0) "
-                     "ON CONFLICT (pan) DO NOTHING",
-    [ACCOUNT_GET] = "SELECT pin_check, expiry, balance, wrong_tries FROM accounts WHERE pan = ?1",
-    [ACCOUNT_ADD] = "UPDATE accounts SET balance = balance + ?2 WHERE pan = ?1",
-    [ACCOUNT_TRIES] = "UPDATE accounts SET wrong_tries = ?2 WHERE pan = ?1",
-    [ENTRY_GET] = "SELECT id, pan, amount, response_code, authorization, reference, state FROM entries "
-                  "WHERE acquirer = ?1 AND terminal_id = ?2 AND batch = ?3 AND trace = ?4",
-    [ENTRY_PUT] = "INSERT INTO entries (acquirer, terminal_id, batch, trace, pan, amount, response_code, "
-                  "authorization, reference, state, created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '', '', ?8, ?9)",
-    [ENTRY_FINISH] = "UPDATE entries SET authorization = ?2, reference = ?3 WHERE id = ?1",
-    [ENTRY_REVERSED] = "UPDATE entries SET state = 2 WHERE id = ?1",
-    [COUNTS] = "SELECT count(*) FILTER (WHERE response_code = '00'), "
-               "count(*) FILTER (WHERE response_code NOT IN ('00', '')), count(*) FILTER (WHERE state = 2) "
-               "FROM entries",
-};
-
-static const char schema[] =
-    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-    "CREATE TABLE IF NOT EXISTS accounts (pan TEXT PRIMARY KEY, pin_check BLOB NOT NULL, expiry TEXT NOT NULL,"
-    " balance INTEGER NOT NULL CHECK (balance >= 0), wrong_tries INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, acquirer TEXT NOT NULL, terminal_id TEXT NOT NULL,"
-    " batch TEXT NOT NULL, trace TEXT NOT NULL, pan TEXT NOT NULL, amount INTEGER NOT NULL,"
-    " response_code TEXT NOT NULL, authorization TEXT NOT NULL, reference TEXT NOT NULL, state INTEGER NOT NULL,"
-    " created_ms INTEGER NOT NULL, UNIQUE (acquirer, terminal_id, batch, trace));";
-
-struct ledger {
-    pthread_mutex_t lock;
-    sqlite3 *db;
-    sqlite3_stmt *statements[STATEMENT_COUNT];
-};
 
 struct entry {
     int64_t id, amount;
@@ -71,130 +15,22 @@ struct entry {
     enum entry_state state;
 };
 
-static enum err_code take(struct ledger *l, enum statement which, sqlite3_stmt **out_statement, struct err *e)
-{
-    if (l->statements[which] == NULL &&
-        sqlite3_prepare_v3(l->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT, &l->statements[which], NULL) != SQLITE_OK)
-        return err_set(e, ERR_IO, "ledger: %s", sqlite3_errmsg(l->db));
-    sqlite3_reset(l->statements[which]);
-    sqlite3_clear_bindings(l->statements[which]);
-    *out_statement = l->statements[which];
-    return ERR_OK;
-}
-
-/* One step; *out_row: there is a row, which the caller reads before the statement is taken again or reset. */
-static enum err_code step(struct ledger *l, sqlite3_stmt *s, bool *out_row, struct err *e)
-{
-    const int rc = sqlite3_step(s);
-    if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
-        sqlite3_reset(s);
-        return err_native(e, ERR_IO, rc, "ledger: %s", sqlite3_errmsg(l->db));
-    }
-    *out_row = rc == SQLITE_ROW;
-    if (!*out_row)
-        sqlite3_reset(s);
-    return ERR_OK;
-}
-
-static enum err_code run(struct ledger *l, sqlite3_stmt *s, struct err *e)
-{
-    bool row;
-    return step(l, s, &row, e);
-}
-
-static enum err_code run_plain(struct ledger *l, enum statement which, struct err *e)
-{
-    sqlite3_stmt *s;
-    TRY(take(l, which, &s, e));
-    return run(l, s, e);
-}
-
-static void bind_text(sqlite3_stmt *s, int at, const char *text)
-{
-    sqlite3_bind_text(s, at, text, -1, SQLITE_STATIC);
-}
-
-static void column_text(sqlite3_stmt *s, int column, char *out, size_t capacity)
-{
-    const char *text = (const char *)sqlite3_column_text(s, column);
-    snprintf(out, capacity, "%s", text != NULL ? text : "");
-}
-
-static enum err_code open_db(struct ledger *l, const char *path, struct err *e)
-{
-    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return err_errno(e, "cannot open %.100s", path);
-    close(fd);
-    if (sqlite3_open_v2(path, &l->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
-        sqlite3_busy_timeout(l->db, 5000) != SQLITE_OK || sqlite3_exec(l->db, schema, NULL, NULL, NULL) != SQLITE_OK)
-        return err_set(e, ERR_IO, "ledger %.100s: %s", path, sqlite3_errmsg(l->db));
-    return ERR_OK;
-}
-
-enum err_code ledger_open(const char *path, struct ledger **out_ledger, struct err *e)
-{
-    struct ledger *l = calloc(1, sizeof *l);
-    if (l == NULL)
-        return err_set(e, ERR_LIMIT, "out of memory");
-    pthread_mutex_init(&l->lock, NULL);
-    const enum err_code code = open_db(l, path, e);
-    if (code != ERR_OK) {
-        ledger_free(l);
-        return code;
-    }
-    *out_ledger = l;
-    return ERR_OK;
-}
-
-void ledger_free(struct ledger *l)
-{
-    if (l == NULL)
-        return;
-    for (size_t i = 0; i < STATEMENT_COUNT; i++)
-        sqlite3_finalize(l->statements[i]);
-    sqlite3_close(l->db);
-    pthread_mutex_destroy(&l->lock);
-    free(l);
-}
-
-typedef enum err_code (*booking_fn)(struct ledger *l, void *context, struct err *e);
-
-static enum err_code in_transaction(struct ledger *l, booking_fn book, void *context, struct err *e)
-{
-    TRY(run_plain(l, BEGIN, e));
-    enum err_code code = book(l, context, e);
-    if (code == ERR_OK)
-        code = run_plain(l, COMMIT, e);
-    if (code != ERR_OK && !sqlite3_get_autocommit(l->db))
-        (void)!run_plain(l, ROLLBACK, NULL);
-    return code;
-}
-
-static enum err_code locked(struct ledger *l, booking_fn book, void *context, struct err *e)
-{
-    pthread_mutex_lock(&l->lock);
-    const enum err_code code = in_transaction(l, book, context, e);
-    pthread_mutex_unlock(&l->lock);
-    return code;
-}
-
 static enum err_code book_account(struct ledger *l, void *context, struct err *e)
 {
     const struct ledger_account *account = context;
     sqlite3_stmt *s;
-    TRY(take(l, ACCOUNT_OPEN, &s, e));
-    bind_text(s, 1, account->pan);
+    TRY(ledger_take(l, ACCOUNT_OPEN, &s, e));
+    ledger_bind_text(s, 1, account->pan);
     sqlite3_bind_blob(s, 2, account->pin_check, sizeof account->pin_check, SQLITE_STATIC);
-    bind_text(s, 3, account->expiry);
+    ledger_bind_text(s, 3, account->expiry);
     sqlite3_bind_int64(s, 4, account->balance);
-    return run(l, s, e);
+    return ledger_run(l, s, e);
 }
 
 enum err_code ledger_open_account(struct ledger *l, const struct ledger_account *account, struct err *e)
 {
     struct ledger_account copy = *account;
-    return locked(l, book_account, &copy, e);
+    return ledger_book(l, book_account, &copy, e);
 }
 
 struct held {
@@ -208,14 +44,14 @@ static enum err_code get_account(struct ledger *l, const char *pan, struct held 
 {
     sqlite3_stmt *s;
     bool row;
-    TRY(take(l, ACCOUNT_GET, &s, e));
-    bind_text(s, 1, pan);
-    TRY(step(l, s, &row, e));
+    TRY(ledger_take(l, ACCOUNT_GET, &s, e));
+    ledger_bind_text(s, 1, pan);
+    TRY(ledger_step(l, s, &row, e));
     if (!row)
         return err_set(e, ERR_NOT_FOUND, "no such account");
     if (sqlite3_column_bytes(s, 0) == PINS_CHECK_BYTES)
         memcpy(out_held->pin_check, sqlite3_column_blob(s, 0), PINS_CHECK_BYTES);
-    column_text(s, 1, out_held->expiry, sizeof out_held->expiry);
+    ledger_column_text(s, 1, out_held->expiry, sizeof out_held->expiry);
     out_held->balance = sqlite3_column_int64(s, 2);
     out_held->wrong_tries = sqlite3_column_int(s, 3);
     sqlite3_reset(s);
@@ -239,36 +75,37 @@ static enum err_code book_balance(struct ledger *l, void *context, struct err *e
 enum err_code ledger_balance(struct ledger *l, const char *pan, int64_t *out_balance, struct err *e)
 {
     struct balance b = {.pan = pan};
-    TRY(locked(l, book_balance, &b, e));
+    TRY(ledger_book(l, book_balance, &b, e));
     *out_balance = b.balance;
     return ERR_OK;
 }
 
 static void bind_key(sqlite3_stmt *s, const struct ledger_key *key)
 {
-    bind_text(s, 1, key->acquirer);
-    bind_text(s, 2, key->terminal_id);
-    bind_text(s, 3, key->batch);
-    bind_text(s, 4, key->trace);
+    ledger_bind_text(s, 1, key->acquirer);
+    ledger_bind_text(s, 2, key->terminal_id);
+    ledger_bind_text(s, 3, key->batch);
+    ledger_bind_text(s, 4, key->trace);
 }
 
 /* out_entry->id 0: there is none. */
-static enum err_code get_entry(struct ledger *l, const struct ledger_key *key, struct entry *out_entry, struct err *e)
+static enum err_code get_entry(struct ledger *l, const struct ledger_key *key, struct entry *out_entry,
+                               struct err *e)
 {
     sqlite3_stmt *s;
     bool row;
     *out_entry = (struct entry){.id = 0};
-    TRY(take(l, ENTRY_GET, &s, e));
+    TRY(ledger_take(l, ENTRY_GET, &s, e));
     bind_key(s, key);
-    TRY(step(l, s, &row, e));
+    TRY(ledger_step(l, s, &row, e));
     if (!row)
         return ERR_OK;
     out_entry->id = sqlite3_column_int64(s, 0);
-    column_text(s, 1, out_entry->pan, sizeof out_entry->pan);
+    ledger_column_text(s, 1, out_entry->pan, sizeof out_entry->pan);
     out_entry->amount = sqlite3_column_int64(s, 2);
-    column_text(s, 3, out_entry->answer.response_code, sizeof out_entry->answer.response_code);
-    column_text(s, 4, out_entry->answer.authorization, sizeof out_entry->answer.authorization);
-    column_text(s, 5, out_entry->answer.reference, sizeof out_entry->answer.reference);
+    ledger_column_text(s, 3, out_entry->answer.response_code, sizeof out_entry->answer.response_code);
+    ledger_column_text(s, 4, out_entry->answer.authorization, sizeof out_entry->answer.authorization);
+    ledger_column_text(s, 5, out_entry->answer.reference, sizeof out_entry->answer.reference);
     out_entry->state = (enum entry_state)sqlite3_column_int(s, 6);
     sqlite3_reset(s);
     return ERR_OK;
@@ -278,26 +115,26 @@ static enum err_code put_entry(struct ledger *l, const struct ledger_key *key, c
                                int64_t *out_id, struct err *e)
 {
     sqlite3_stmt *s;
-    TRY(take(l, ENTRY_PUT, &s, e));
+    TRY(ledger_take(l, ENTRY_PUT, &s, e));
     bind_key(s, key);
-    bind_text(s, 5, entry->pan);
+    ledger_bind_text(s, 5, entry->pan);
     sqlite3_bind_int64(s, 6, entry->amount);
-    bind_text(s, 7, entry->answer.response_code);
+    ledger_bind_text(s, 7, entry->answer.response_code);
     sqlite3_bind_int(s, 8, (int)entry->state);
     sqlite3_bind_int64(s, 9, clock_wall_ms());
-    TRY(run(l, s, e));
-    *out_id = sqlite3_last_insert_rowid(l->db);
+    TRY(ledger_run(l, s, e));
+    *out_id = ledger_last_id(l);
     return ERR_OK;
 }
 
-static enum err_code add_to_account(struct ledger *l, enum statement which, const char *pan, int64_t value,
+static enum err_code add_to_account(struct ledger *l, enum ledger_sql which, const char *pan, int64_t value,
                                     struct err *e)
 {
     sqlite3_stmt *s;
-    TRY(take(l, which, &s, e));
-    bind_text(s, 1, pan);
+    TRY(ledger_take(l, which, &s, e));
+    ledger_bind_text(s, 1, pan);
     sqlite3_bind_int64(s, 2, value);
-    return run(l, s, e);
+    return ledger_run(l, s, e);
 }
 
 static bool has_expired(const struct held *held, const struct ledger_purchase *p)
@@ -322,7 +159,8 @@ static const char *judge_pin(const struct held *held, const struct ledger_purcha
     return right ? NULL : "55";
 }
 
-static enum err_code decide(struct ledger *l, const struct ledger_purchase *p, const char **out_code, struct err *e)
+static enum err_code decide(struct ledger *l, const struct ledger_purchase *p, const char **out_code,
+                            struct err *e)
 {
     struct held held = {0};
     int tries = 0;
@@ -355,7 +193,8 @@ static void set_code(struct ledger_answer *answer, const char *code)
     snprintf(answer->response_code, sizeof answer->response_code, "%s", code);
 }
 
-static void repeat_answer(const struct entry *known, const struct ledger_purchase *p, struct ledger_answer *answer)
+static void repeat_answer(const struct entry *known, const struct ledger_purchase *p,
+                          struct ledger_answer *answer)
 {
     if (known->state != ENTRY_BOOKED) /* it was reversed: nothing may be booked under this key any more */
         set_code(answer, "68");
@@ -368,14 +207,16 @@ static void repeat_answer(const struct entry *known, const struct ledger_purchas
 static enum err_code number_entry(struct ledger *l, int64_t id, struct ledger_answer *answer, struct err *e)
 {
     sqlite3_stmt *s;
-    snprintf(answer->reference, sizeof answer->reference, "%012llu", (unsigned long long)id % 1000000000000ULL);
+    snprintf(answer->reference, sizeof answer->reference, "%012llu",
+             (unsigned long long)id % 1000000000000ULL);
     if (strcmp(answer->response_code, "00") == 0)
-        snprintf(answer->authorization, sizeof answer->authorization, "%06llu", (unsigned long long)id % 1000000);
-    TRY(take(l, ENTRY_FINISH, &s, e));
+        snprintf(answer->authorization, sizeof answer->authorization, "%06llu",
+                 (unsigned long long)id % 1000000);
+    TRY(ledger_take(l, ENTRY_FINISH, &s, e));
     sqlite3_bind_int64(s, 1, id);
-    bind_text(s, 2, answer->authorization);
-    bind_text(s, 3, answer->reference);
-    return run(l, s, e);
+    ledger_bind_text(s, 2, answer->authorization);
+    ledger_bind_text(s, 3, answer->reference);
+    return ledger_run(l, s, e);
 }
 
 static enum err_code book_purchase(struct ledger *l, void *context, struct err *e)
@@ -404,7 +245,7 @@ enum err_code ledger_purchase(struct ledger *l, const struct ledger_purchase *pu
                               struct ledger_answer *out_answer, struct err *e)
 {
     struct purchase_context c = {.purchase = purchase};
-    TRY(locked(l, book_purchase, &c, e));
+    TRY(ledger_book(l, book_purchase, &c, e));
     *out_answer = c.answer;
     return ERR_OK;
 }
@@ -430,9 +271,9 @@ static enum err_code book_reversal(struct ledger *l, void *context, struct err *
     if (booked)
         TRY(add_to_account(l, ACCOUNT_ADD, entry.pan, entry.amount, e));
     sqlite3_stmt *s;
-    TRY(take(l, ENTRY_REVERSED, &s, e));
+    TRY(ledger_take(l, ENTRY_REVERSED, &s, e));
     sqlite3_bind_int64(s, 1, entry.id);
-    TRY(run(l, s, e));
+    TRY(ledger_run(l, s, e));
     r->undone = booked;
     return ERR_OK;
 }
@@ -440,7 +281,7 @@ static enum err_code book_reversal(struct ledger *l, void *context, struct err *
 enum err_code ledger_reverse(struct ledger *l, const struct ledger_key *key, bool *out_undone, struct err *e)
 {
     struct reversal r = {.key = key};
-    TRY(locked(l, book_reversal, &r, e));
+    TRY(ledger_book(l, book_reversal, &r, e));
     *out_undone = r.undone;
     return ERR_OK;
 }
@@ -450,10 +291,11 @@ static enum err_code book_counts(struct ledger *l, void *context, struct err *e)
     struct ledger_counts *counts = context;
     sqlite3_stmt *s;
     bool row;
-    TRY(take(l, COUNTS, &s, e));
-    TRY(step(l, s, &row, e));
-    *counts = (struct ledger_counts){(uint64_t)sqlite3_column_int64(s, 0), (uint64_t)sqlite3_column_int64(s, 1),
-                                     (uint64_t)sqlite3_column_int64(s, 2)};
+    TRY(ledger_take(l, COUNTS, &s, e));
+    TRY(ledger_step(l, s, &row, e));
+    *counts =
+        (struct ledger_counts){(uint64_t)sqlite3_column_int64(s, 0), (uint64_t)sqlite3_column_int64(s, 1),
+                               (uint64_t)sqlite3_column_int64(s, 2)};
     sqlite3_reset(s);
     return ERR_OK;
 }
@@ -461,7 +303,7 @@ static enum err_code book_counts(struct ledger *l, void *context, struct err *e)
 enum err_code ledger_count(struct ledger *l, struct ledger_counts *out_counts, struct err *e)
 {
     struct ledger_counts counts = {0};
-    TRY(locked(l, book_counts, &counts, e));
+    TRY(ledger_book(l, book_counts, &counts, e));
     *out_counts = counts;
     return ERR_OK;
 }

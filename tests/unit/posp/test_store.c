@@ -1,0 +1,205 @@
+/* The store: devices, working keys, numbers; many writers at once; what a closed store keeps. */
+#include "posp/store.h"
+#include "tests/support/suite.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char directory[] = "/tmp/posward-store-XXXXXX";
+static char path[64];
+static struct store *store;
+static struct err e;
+
+static void setup(void)
+{
+    strcpy(directory + sizeof directory - 7, "XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    snprintf(path, sizeof path, "%s/posp.db", directory);
+    ck_assert_ok(store_open(path, &store, &e), e);
+}
+
+static void teardown(void)
+{
+    static const char *const tails[] = {"", "-wal", "-shm"};
+    store_free(store);
+    for (size_t i = 0; i < 3; i++) {
+        char name[80];
+        snprintf(name, sizeof name, "%s%s", path, tails[i]);
+        unlink(name);
+    }
+    ck_assert_int_eq(rmdir(directory), 0);
+}
+
+static void reopen(void)
+{
+    store_free(store);
+    store = NULL;
+    ck_assert_ok(store_open(path, &store, &e), e);
+}
+
+static struct store_key_set key_set(uint8_t fill)
+{
+    struct store_key_set set = {.psam_number = "62010000000000000001", .suite = 1};
+    memset(set.mak.bytes, fill, 100);
+    set.mak.len = 100;
+    set.pik = set.mak;
+    return set;
+}
+
+static struct store_keys keys_of(const char *terminal)
+{
+    struct store_keys keys = {.count = 9};
+    ck_assert_ok(store_keys_get(store, terminal, &keys, &e), e);
+    return keys;
+}
+
+START_TEST(store_is_for_the_owner_only)
+{
+    struct stat st;
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_int_eq(st.st_mode & 0777, 0600);
+}
+END_TEST
+
+START_TEST(devices_survive_and_keep_the_newest_form)
+{
+    struct store_device d = {.terminal_id = "T0000001", .merchant_id = "M", .psam_number = "6201", .suite = 1,
+                             .master_version = 7, .state = 1, .revision = 5};
+    struct store_device found;
+    int64_t revision;
+    uint64_t count;
+    ck_assert_int_eq(store_device_get(store, "T0000001", &found, &e), ERR_NOT_FOUND);
+    ck_assert_ok(store_device_put(store, &d, 5, &e), e);
+    d.state = 2;
+    d.revision = 4; /* older news */
+    ck_assert_ok(store_device_put(store, &d, 5, &e), e);
+    ck_assert_ok(store_device_put(store, NULL, 9, &e), e);
+    reopen();
+    ck_assert_ok(store_device_get(store, "T0000001", &found, &e), e);
+    ck_assert_int_eq(found.state, 1);
+    ck_assert_uint_eq(found.master_version, 7);
+    ck_assert_ok(store_device_progress(store, &revision, &count, &e), e);
+    ck_assert_int_eq(revision, 9);
+    ck_assert_uint_eq(count, 1);
+    ck_assert_ok(store_devices_clear(store, &e), e);
+    ck_assert_ok(store_device_progress(store, &revision, &count, &e), e);
+    ck_assert_int_eq(revision, 0);
+    ck_assert_uint_eq(count, 0);
+}
+END_TEST
+
+START_TEST(keys_of_before_stay_until_the_new_ones_are_used)
+{
+    struct store_key_set set = key_set(1);
+    ck_assert_uint_eq(keys_of("T").count, 0);
+    ck_assert_ok(store_keys_put(store, "T", &set, &e), e);
+    const int64_t first = keys_of("T").sets[0].generation;
+    ck_assert_ok(store_keys_used(store, "T", first, &e), e);
+    for (uint8_t fill = 2; fill < 5; fill++) { /* three answers get lost */
+        set = key_set(fill);
+        ck_assert_ok(store_keys_put(store, "T", &set, &e), e);
+        const struct store_keys keys = keys_of("T");
+        ck_assert_uint_eq(keys.count, 2);
+        ck_assert_uint_eq(keys.sets[0].mak.bytes[0], fill);
+        ck_assert(!keys.sets[0].used);
+        ck_assert_int_eq(keys.sets[1].generation, first);
+        ck_assert_uint_eq(keys.sets[1].mak.len, 100);
+        ck_assert_uint_eq(keys.sets[1].tdk.len, 0);
+    }
+    ck_assert_ok(store_keys_used(store, "T", keys_of("T").sets[0].generation, &e), e);
+    reopen();
+    ck_assert_uint_eq(keys_of("T").count, 1);
+    ck_assert_uint_eq(keys_of("T").sets[0].mak.bytes[0], 4);
+    ck_assert_uint_eq(keys_of("U").count, 0);
+}
+END_TEST
+
+START_TEST(cards_are_replaced_by_number)
+{
+    struct store_card card = {.psam_number = "62010000000000000001", .suite = 2, .master_version = 1,
+                              .kcv = {1, 2, 3, 4}, .tmk = {.bytes = {9}, .len = 1}, .state = 1, .updated_ms = 5};
+    struct store_card found;
+    ck_assert_int_eq(store_card_get(store, card.psam_number, &found, &e), ERR_NOT_FOUND);
+    ck_assert_ok(store_card_put(store, &card, &e), e);
+    card.state = 2;
+    ck_assert_ok(store_card_put(store, &card, &e), e);
+    ck_assert_ok(store_card_get(store, card.psam_number, &found, &e), e);
+    ck_assert_int_eq(found.state, 2);
+    ck_assert_uint_eq(found.tmk.len, 1);
+    ck_assert_uint_eq(found.kcv[3], 4);
+}
+END_TEST
+
+#define WRITERS 16
+#define TAKES   40
+
+static void *take_numbers(void *context)
+{
+    int64_t *numbers = context;
+    struct err own = {0};
+    for (int i = 0; i < TAKES; i++)
+        if (store_take_numbers(store, 3, &numbers[i], &own) != ERR_OK)
+            numbers[i] = -1;
+    return NULL;
+}
+
+START_TEST(numbers_are_never_given_twice)
+{
+    static int64_t numbers[WRITERS][TAKES];
+    static char seen[WRITERS * TAKES * 3 + 1];
+    pthread_t threads[WRITERS];
+    memset(seen, 0, sizeof seen);
+    for (int i = 0; i < WRITERS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, take_numbers, numbers[i]), 0);
+    for (int i = 0; i < WRITERS; i++)
+        pthread_join(threads[i], NULL);
+    for (int i = 0; i < WRITERS * TAKES; i++)
+        for (int k = 0; k < 3; k++) {
+            const int64_t number = numbers[i / TAKES][i % TAKES] + k;
+            ck_assert_int_ge(number, 1);
+            ck_assert_int_lt(number, (int64_t)sizeof seen);
+            ck_assert_int_eq(seen[number]++, 0);
+        }
+}
+END_TEST
+
+START_TEST(newer_schema_is_refused)
+{
+    struct store *other = NULL;
+    char command[160];
+    snprintf(command, sizeof command, "sqlite3 %s 'PRAGMA user_version = 99' 2>/dev/null", path);
+    if (system(command) != 0)
+        return; /* no sqlite3 program here */
+    ck_assert_int_eq(store_open(path, &other, &e), ERR_UNSUPPORTED);
+}
+END_TEST
+
+START_TEST(store_without_a_folder_is_an_error)
+{
+    struct store *other = NULL;
+    ck_assert_int_eq(store_open("/nonexistent/posp.db", &other, &e), ERR_IO);
+    ck_assert_ptr_null(other);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("posp store");
+    TCase *tc = tcase_create("store");
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_set_timeout(tc, 60);
+    tcase_add_test(tc, store_is_for_the_owner_only);
+    tcase_add_test(tc, devices_survive_and_keep_the_newest_form);
+    tcase_add_test(tc, keys_of_before_stay_until_the_new_ones_are_used);
+    tcase_add_test(tc, cards_are_replaced_by_number);
+    tcase_add_test(tc, numbers_are_never_given_twice);
+    tcase_add_test(tc, newer_schema_is_refused);
+    tcase_add_test(tc, store_without_a_folder_is_an_error);
+    suite_add_tcase(s, tc);
+    return s;
+}
+
+SUITE_MAIN(suite())
