@@ -137,7 +137,7 @@ struct tok_way_row {
     enum err_code (*try_it)(struct tok_session *s, struct err *e);
 };
 /* Each file of ways owns its rows; ends with a row without a name. ways.c joins the tables. */
-extern const struct tok_way_row tok_ways_keys[]; /* derive, working keys, blob: working.c */
+extern const struct tok_way_row tok_ways_keys[]; /* derive, working keys, blob: key_ways.c */
 extern const struct tok_way_row tok_ways_pay[];  /* kcv, mac, pin, data, card: pay_ways.c */
 
 /* The name of the chosen way, and its grade; ERR_UNSUPPORTED or ERR_DENIED as flows.h says. */

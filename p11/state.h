@@ -57,8 +57,11 @@ void tok_keys_free(struct tok *tok);
 
 /* cache.c */
 enum err_code tok_cache_new(struct tok *tok, struct err *e) MUST_CHECK;
-void tok_cache_free(struct tok_cache *cache);
-/* The holder session died: entries are forgotten, not destroyed. */
-void tok_cache_forget(struct tok_cache *cache);
+void tok_cache_free(struct tok *tok);
+/* The holder session died: entries are forgotten, their objects are gone already. */
+void tok_cache_forget(struct tok *tok);
+/* The same for a living holder: objects are destroyed. The caller holds holder_lock; no session is borrowed.
+ */
+void tok_cache_clear(struct tok *tok);
 
 #endif

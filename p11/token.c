@@ -132,7 +132,7 @@ static enum err_code check_options(const struct tok_options *options, struct err
 
 static void free_tok(struct tok *tok)
 {
-    tok_cache_free(tok->cache);
+    tok_cache_free(tok);
     tok_keys_free(tok);
     pthread_mutex_destroy(&tok->keys_lock);
     pthread_mutex_destroy(&tok->holder_lock);
