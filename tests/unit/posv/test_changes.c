@@ -106,6 +106,21 @@ START_TEST(follower_hears_marks_heartbeats_and_news)
 }
 END_TEST
 
+START_TEST(change_without_notice_comes_with_the_heartbeat)
+{
+    struct collector c = {.from = register_and_notify(1).revision, .stop_at = 2};
+    pthread_t thread;
+    pthread_create(&thread, NULL, follow, &c);
+    while (atomic_load(&c.marks) == 0)
+        clock_sleep_ms(1);
+    must_change(store, move(DEVICE_SUSPEND, "A0000001", "no notice"));
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(c.code, ERR_CANCELLED);
+    ck_assert_int_eq(c.devices, 1);
+    ck_assert_int_eq(c.last, 2);
+}
+END_TEST
+
 START_TEST(close_ends_followers_at_once)
 {
     struct collector c = {0};
@@ -170,6 +185,7 @@ static Suite *suite(void)
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_test(tc, replay_crosses_pages_then_marks_the_end);
     tcase_add_test(tc, follower_hears_marks_heartbeats_and_news);
+    tcase_add_test(tc, change_without_notice_comes_with_the_heartbeat);
     tcase_add_test(tc, close_ends_followers_at_once);
     tcase_add_test(tc, revision_ahead_of_the_table_is_refused);
     tcase_add_test(tc, slow_follower_gets_newest_forms_and_misses_nothing);
