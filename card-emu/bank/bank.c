@@ -56,7 +56,8 @@ static void today(char out_yymm[5])
     snprintf(out_yymm, 5, "%02u%02u", (unsigned)tm.tm_year % 100, (unsigned)(tm.tm_mon + 1) % 100);
 }
 
-static enum err_code read_pin(const struct bank *bank, const authorize_request *input, struct ledger_purchase *p)
+static enum err_code read_pin(const struct bank *bank, const authorize_request *input,
+                              struct ledger_purchase *p)
 {
     struct err e = {0};
     p->pin = LEDGER_PIN_NONE;

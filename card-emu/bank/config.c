@@ -39,10 +39,15 @@ static const struct conf_row zone_key_rows[] = {
      .help = "The key's components; their exclusive-or is the key."},
     CONF_END,
 };
-static const struct conf_list zone_key_list = {.rows = zone_key_rows, .item_bytes = sizeof(struct zone_key_config)};
+static const struct conf_list zone_key_list = {.rows = zone_key_rows,
+                                               .item_bytes = sizeof(struct zone_key_config)};
 
 static const struct conf_row account_rows[] = {
-    {.key = "pan", .type = CONF_STRING, AT(account_config, pan), .required = true, .help = "Card number, 13 to 19 digits."},
+    {.key = "pan",
+     .type = CONF_STRING,
+     AT(account_config, pan),
+     .required = true,
+     .help = "Card number, 13 to 19 digits."},
     {.key = "pin",
      .type = CONF_STRING,
      AT(account_config, pin),
@@ -61,7 +66,8 @@ static const struct conf_row account_rows[] = {
      .help = "Opening balance in minor units."},
     CONF_END,
 };
-static const struct conf_list account_list = {.rows = account_rows, .item_bytes = sizeof(struct account_config)};
+static const struct conf_list account_list = {.rows = account_rows,
+                                              .item_bytes = sizeof(struct account_config)};
 
 const struct conf_row bank_config_rows[] = {
     SERVICE_CONFIG_ROWS("127.0.0.1:7010", "127.0.0.1:7104"),
@@ -73,8 +79,9 @@ const struct conf_row bank_config_rows[] = {
     {.key = "pin_key_file",
      .type = CONF_STRING,
      AT(bank_config, pin_key_file),
-     .help = "File of the key that PINs at rest are checked with, made when it is not there; absent: store.path "
-             "with .pvk behind it."},
+     .help =
+         "File of the key that PINs at rest are checked with, made when it is not there; absent: store.path "
+         "with .pvk behind it."},
     {.key = "issuer_id",
      .type = CONF_STRING,
      AT(bank_config, issuer_id),
@@ -96,7 +103,8 @@ const struct conf_row bank_config_rows[] = {
      AT(bank_config, accounts),
      .most = 100000,
      .list = &account_list,
-     .help = "Accounts to open at start when they are not there yet; those that are keep their balance and PIN."},
+     .help =
+         "Accounts to open at start when they are not there yet; those that are keep their balance and PIN."},
     CONF_END,
 };
 

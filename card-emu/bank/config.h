@@ -1,4 +1,5 @@
-/* What posward-bank reads from its file. Rows and help: config.c; a documented sample: deploy/config/bank.yaml. */
+/* What posward-bank reads from its file. Rows and help: config.c; a documented sample:
+ * deploy/config/bank.yaml. */
 #ifndef POSWARD_CARD_EMU_BANK_CONFIG_H
 #define POSWARD_CARD_EMU_BANK_CONFIG_H
 

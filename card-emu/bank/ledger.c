@@ -33,15 +33,17 @@ static const char *const texts[STATEMENT_COUNT] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
-    [ACCOUNT_OPEN] = "INSERT INTO accounts (pan, pin_check, expiry, balance, wrong_tries) VALUES (?1, ?2, ?3, ?4, 0) "
-                     "ON CONFLICT (pan) DO NOTHING",
+    [ACCOUNT_OPEN] =
+        "INSERT INTO accounts (pan, pin_check, expiry, balance, wrong_tries) VALUES (?1, ?2, ?3, ?4, 0) "
+        "ON CONFLICT (pan) DO NOTHING",
     [ACCOUNT_GET] = "SELECT pin_check, expiry, balance, wrong_tries FROM accounts WHERE pan = ?1",
     [ACCOUNT_ADD] = "UPDATE accounts SET balance = balance + ?2 WHERE pan = ?1",
     [ACCOUNT_TRIES] = "UPDATE accounts SET wrong_tries = ?2 WHERE pan = ?1",
     [ENTRY_GET] = "SELECT id, pan, amount, response_code, authorization, reference, state FROM entries "
                   "WHERE acquirer = ?1 AND terminal_id = ?2 AND batch = ?3 AND trace = ?4",
-    [ENTRY_PUT] = "INSERT INTO entries (acquirer, terminal_id, batch, trace, pan, amount, response_code, "
-                  "authorization, reference, state, created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '', '', ?8, ?9)",
+    [ENTRY_PUT] =
+        "INSERT INTO entries (acquirer, terminal_id, batch, trace, pan, amount, response_code, "
+        "authorization, reference, state, created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '', '', ?8, ?9)",
     [ENTRY_FINISH] = "UPDATE entries SET authorization = ?2, reference = ?3 WHERE id = ?1",
     [ENTRY_REVERSED] = "UPDATE entries SET state = 2 WHERE id = ?1",
     [COUNTS] = "SELECT count(*) FILTER (WHERE response_code = '00'), "
@@ -51,11 +53,14 @@ static const char *const texts[STATEMENT_COUNT] = {
 
 static const char schema[] =
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-    "CREATE TABLE IF NOT EXISTS accounts (pan TEXT PRIMARY KEY, pin_check BLOB NOT NULL, expiry TEXT NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS accounts (pan TEXT PRIMARY KEY, pin_check BLOB NOT NULL, expiry TEXT NOT "
+    "NULL,"
     " balance INTEGER NOT NULL CHECK (balance >= 0), wrong_tries INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, acquirer TEXT NOT NULL, terminal_id TEXT NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, acquirer TEXT NOT NULL, terminal_id TEXT "
+    "NOT NULL,"
     " batch TEXT NOT NULL, trace TEXT NOT NULL, pan TEXT NOT NULL, amount INTEGER NOT NULL,"
-    " response_code TEXT NOT NULL, authorization TEXT NOT NULL, reference TEXT NOT NULL, state INTEGER NOT NULL,"
+    " response_code TEXT NOT NULL, authorization TEXT NOT NULL, reference TEXT NOT NULL, state INTEGER NOT "
+    "NULL,"
     " created_ms INTEGER NOT NULL, UNIQUE (acquirer, terminal_id, batch, trace));";
 
 struct ledger {
@@ -73,8 +78,8 @@ struct entry {
 
 static enum err_code take(struct ledger *l, enum statement which, sqlite3_stmt **out_statement, struct err *e)
 {
-    if (l->statements[which] == NULL &&
-        sqlite3_prepare_v3(l->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT, &l->statements[which], NULL) != SQLITE_OK)
+    if (l->statements[which] == NULL && sqlite3_prepare_v3(l->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT,
+                                                           &l->statements[which], NULL) != SQLITE_OK)
         return err_set(e, ERR_IO, "ledger: %s", sqlite3_errmsg(l->db));
     sqlite3_reset(l->statements[which]);
     sqlite3_clear_bindings(l->statements[which]);
@@ -127,7 +132,8 @@ static enum err_code open_db(struct ledger *l, const char *path, struct err *e)
         return err_errno(e, "cannot open %.100s", path);
     close(fd);
     if (sqlite3_open_v2(path, &l->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
-        sqlite3_busy_timeout(l->db, 5000) != SQLITE_OK || sqlite3_exec(l->db, schema, NULL, NULL, NULL) != SQLITE_OK)
+        sqlite3_busy_timeout(l->db, 5000) != SQLITE_OK ||
+        sqlite3_exec(l->db, schema, NULL, NULL, NULL) != SQLITE_OK)
         return err_set(e, ERR_IO, "ledger %.100s: %s", path, sqlite3_errmsg(l->db));
     return ERR_OK;
 }
@@ -253,7 +259,8 @@ static void bind_key(sqlite3_stmt *s, const struct ledger_key *key)
 }
 
 /* out_entry->id 0: there is none. */
-static enum err_code get_entry(struct ledger *l, const struct ledger_key *key, struct entry *out_entry, struct err *e)
+static enum err_code get_entry(struct ledger *l, const struct ledger_key *key, struct entry *out_entry,
+                               struct err *e)
 {
     sqlite3_stmt *s;
     bool row;
@@ -322,7 +329,8 @@ static const char *judge_pin(const struct held *held, const struct ledger_purcha
     return right ? NULL : "55";
 }
 
-static enum err_code decide(struct ledger *l, const struct ledger_purchase *p, const char **out_code, struct err *e)
+static enum err_code decide(struct ledger *l, const struct ledger_purchase *p, const char **out_code,
+                            struct err *e)
 {
     struct held held = {0};
     int tries = 0;
@@ -355,7 +363,8 @@ static void set_code(struct ledger_answer *answer, const char *code)
     snprintf(answer->response_code, sizeof answer->response_code, "%s", code);
 }
 
-static void repeat_answer(const struct entry *known, const struct ledger_purchase *p, struct ledger_answer *answer)
+static void repeat_answer(const struct entry *known, const struct ledger_purchase *p,
+                          struct ledger_answer *answer)
 {
     if (known->state != ENTRY_BOOKED) /* it was reversed: nothing may be booked under this key any more */
         set_code(answer, "68");
@@ -368,9 +377,11 @@ static void repeat_answer(const struct entry *known, const struct ledger_purchas
 static enum err_code number_entry(struct ledger *l, int64_t id, struct ledger_answer *answer, struct err *e)
 {
     sqlite3_stmt *s;
-    snprintf(answer->reference, sizeof answer->reference, "%012llu", (unsigned long long)id % 1000000000000ULL);
+    snprintf(answer->reference, sizeof answer->reference, "%012llu",
+             (unsigned long long)id % 1000000000000ULL);
     if (strcmp(answer->response_code, "00") == 0)
-        snprintf(answer->authorization, sizeof answer->authorization, "%06llu", (unsigned long long)id % 1000000);
+        snprintf(answer->authorization, sizeof answer->authorization, "%06llu",
+                 (unsigned long long)id % 1000000);
     TRY(take(l, ENTRY_FINISH, &s, e));
     sqlite3_bind_int64(s, 1, id);
     bind_text(s, 2, answer->authorization);
@@ -452,8 +463,9 @@ static enum err_code book_counts(struct ledger *l, void *context, struct err *e)
     bool row;
     TRY(take(l, COUNTS, &s, e));
     TRY(step(l, s, &row, e));
-    *counts = (struct ledger_counts){(uint64_t)sqlite3_column_int64(s, 0), (uint64_t)sqlite3_column_int64(s, 1),
-                                     (uint64_t)sqlite3_column_int64(s, 2)};
+    *counts =
+        (struct ledger_counts){(uint64_t)sqlite3_column_int64(s, 0), (uint64_t)sqlite3_column_int64(s, 1),
+                               (uint64_t)sqlite3_column_int64(s, 2)};
     sqlite3_reset(s);
     return ERR_OK;
 }

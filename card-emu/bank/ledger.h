@@ -1,5 +1,6 @@
-/* The bank's accounts and what was booked on them. SQLite, WAL, synchronous=FULL; each call is one transaction, so a
- * process that dies has booked all of it or nothing. Any thread (one at a time inside). ERR_IO: nothing was booked. */
+/* The bank's accounts and what was booked on them. SQLite, WAL, synchronous=FULL; each call is one
+ * transaction, so a process that dies has booked all of it or nothing. Any thread (one at a time inside).
+ * ERR_IO: nothing was booked. */
 #ifndef POSWARD_CARD_EMU_BANK_LEDGER_H
 #define POSWARD_CARD_EMU_BANK_LEDGER_H
 
@@ -23,7 +24,8 @@ struct ledger_account {
 enum err_code ledger_open_account(struct ledger *ledger, const struct ledger_account *account,
                                   struct err *e) MUST_CHECK;
 /* ERR_NOT_FOUND: no such account. */
-enum err_code ledger_balance(struct ledger *ledger, const char *pan, int64_t *out_balance, struct err *e) MUST_CHECK;
+enum err_code ledger_balance(struct ledger *ledger, const char *pan, int64_t *out_balance,
+                             struct err *e) MUST_CHECK;
 
 /* What makes a transaction one. */
 struct ledger_key {
@@ -42,8 +44,8 @@ struct ledger_purchase {
 struct ledger_answer {
     char response_code[3], authorization[7], reference[13];
 };
-/* A repeat gets the answer of the first; the same key with another card or amount 94; a key that was reversed before
- * it came 68. Declines are booked too. */
+/* A repeat gets the answer of the first; the same key with another card or amount 94; a key that was reversed
+ * before it came 68. Declines are booked too. */
 enum err_code ledger_purchase(struct ledger *ledger, const struct ledger_purchase *purchase,
                               struct ledger_answer *out_answer, struct err *e) MUST_CHECK;
 /* Undo, once. When there is nothing to undo the key is taken, so that a late original is refused. */

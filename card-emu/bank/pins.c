@@ -51,7 +51,8 @@ static enum err_code xor_component(const struct secret *text, uint8_t *key, size
         key[digits / 2] ^= (uint8_t)(digits % 2 == 0 ? value << 4 : value);
         digits++;
     }
-    return digits == 2 * key_bytes ? ERR_OK : err_set(e, ERR_INPUT, "it is not %zu hexadecimal digits", 2 * key_bytes);
+    return digits == 2 * key_bytes ? ERR_OK
+                                   : err_set(e, ERR_INPUT, "it is not %zu hexadecimal digits", 2 * key_bytes);
 }
 
 static enum err_code add_component(const char *path, uint8_t *key, size_t key_bytes, struct err *e)
@@ -69,7 +70,8 @@ static enum err_code load_zone(const struct zone_key_config *config, struct zone
     const size_t key_bytes = emu_key_len(algorithm);
     const struct component_config *components = config->components.items;
     uint8_t bytes[EMU_KEY_BYTES_MAX] = {0};
-    enum err_code code = config->components.count > 0 ? ERR_OK : err_set(e, ERR_INPUT, "a zone key without components");
+    enum err_code code =
+        config->components.count > 0 ? ERR_OK : err_set(e, ERR_INPUT, "a zone key without components");
     for (size_t i = 0; i < config->components.count && code == ERR_OK; i++)
         code = add_component(components[i].file, bytes, key_bytes, e);
     if (code == ERR_OK)
@@ -173,7 +175,8 @@ static const struct zone_key *find_zone(const struct pins *pins, bool aes, uint3
     return best;
 }
 
-static enum err_code open_format_0(const struct zone_key *zone, const Posward__Business__V1__AuthorizeRequest *request,
+static enum err_code open_format_0(const struct zone_key *zone,
+                                   const Posward__Business__V1__AuthorizeRequest *request,
                                    char out_pin[EMU_PIN_DIGITS_MAX + 1], struct err *e)
 {
     uint8_t block[EMU_PIN_BLOCK_BYTES];
@@ -185,7 +188,8 @@ static enum err_code open_format_0(const struct zone_key *zone, const Posward__B
     return code;
 }
 
-static enum err_code open_format_4(const struct zone_key *zone, const Posward__Business__V1__AuthorizeRequest *request,
+static enum err_code open_format_4(const struct zone_key *zone,
+                                   const Posward__Business__V1__AuthorizeRequest *request,
                                    char out_pin[EMU_PIN_DIGITS_MAX + 1], struct err *e)
 {
     uint8_t field[EMU_PIN_FIELD_4_BYTES];
