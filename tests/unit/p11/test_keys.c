@@ -19,7 +19,7 @@ static const struct {
     {TOK_ZONE_MAC, TOK_AES_128, "bank-a", "posward/zone-mac/bank-a/aes-128/1"},
     {TOK_ZONE_DATA, TOK_TDES, "bank-a", "posward/zone-data/bank-a/tdes/1"},
     {TOK_ZONE_DATA, TOK_AES_128, "bank-a", "posward/zone-data/bank-a/aes-128/1"},
-    {TOK_AUDIT, TOK_AES_256, "", "posward/audit/aes-256/1"},
+    {TOK_AUDIT, TOK_EC_P256, "", "posward/audit/ec-p256/1"},
 };
 #define KINDS (sizeof kinds / sizeof kinds[0])
 
@@ -149,7 +149,7 @@ START_TEST(import_refuses_what_is_no_such_key)
     ck_assert_int_eq(tok_key_import(tok, &name, &secret, &info, &e), ERR_INPUT);
     name.suite = TOK_AES_128;
     ck_assert_int_eq(tok_key_import(tok, &name, &secret, &info, &e), ERR_INPUT);
-    name = (struct tok_key_name){.role = TOK_AUDIT, .suite = TOK_AES_256, .version = 1};
+    name = (struct tok_key_name){.role = TOK_AUDIT, .suite = TOK_EC_P256, .version = 1};
     ck_assert_int_eq(tok_key_import(tok, &name, &secret, &info, &e), ERR_UNSUPPORTED);
     ck_assert_ok(tok_keys_load(tok, &e), e);
     ck_assert_uint_eq(tok_keys_count(tok), 0);
@@ -286,6 +286,8 @@ START_TEST(label_reads_back_and_bad_ones_are_refused)
                                       "posward/zone-pin/Bank/tdes/1",
                                       "posward/zone-pin/0123456789012345678901234567890123/tdes/1",
                                       "posward/zone-pin/a/aes-256/1",
+                                      "posward/audit/aes-256/1",
+                                      "posward/blob-tag/ec-p256/1",
                                       "Posward/psam-master/tdes/1"};
     for (size_t i = 0; i < KINDS; i++) {
         struct tok_key_name name;
