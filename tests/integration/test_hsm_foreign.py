@@ -222,7 +222,7 @@ class Methods:
             self.assertEqual(apdu[:8], bytes.fromhex("84D40100") + bytes([len(apdu) - 5, 5, 1, algorithm]))
             self.assertEqual(aes_key_unwrap(control, wrapped), tmk)
             self.assertEqual(apdu[-8:], ref.aes_cmac(control, challenge + apdu[:-8])[:8])
-            self.assertEqual(answer.kcv, ref.kcv("tdes" if key.suite == "tdes" else "aes", tmk))
+            self.assertEqual(answer.kcv, ref.kcv("tdes" if suite == "tdes" else "aes", tmk))
             self.assertEqual((answer.master_version, answer.grade), (1, types.GRADE_IN_TOKEN))
 
     def test_card_script_of_profile_pboc(self):
