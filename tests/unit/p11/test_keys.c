@@ -318,6 +318,11 @@ START_TEST(foreign_keys_are_passed_over_and_misnamed_ones_refused)
     ck_assert_int_eq(tok_keys_load(tok, &e), ERR_INPUT);
     ck_assert_ptr_nonnull(strstr(e.note, "psam-mister"));
     close_copy(tok);
+    tok = open_copy(_i);
+    plant(tok, "posward/\033[2Jaudit", "z"); /* would clear the operator's screen */
+    ck_assert_int_eq(tok_keys_load(tok, &e), ERR_CHECK);
+    ck_assert_ptr_null(strchr(e.note, '\033'));
+    close_copy(tok);
 }
 END_TEST
 
