@@ -1,4 +1,5 @@
 /* A keeper's methods on a token that fails on demand. */
+#include "base/clock.h"
 #include "hsm-service/ipc.h"
 #include "hsm-service/keeper/methods.h"
 #include "tests/support/null_token.h"
@@ -12,9 +13,11 @@ static struct tok *tok;
 static struct arena arena;
 static struct null_token_control *control;
 static struct err e;
+static int64_t deadline_ms;
 
 static void set_up(void)
 {
+    deadline_ms = INT64_MAX;
     tok = null_token_open(1);
     control = null_token_control();
     ck_assert_ok(arena_init(&arena, &e), e);
@@ -54,7 +57,7 @@ static enum err_code serve(enum method index, const ProtobufCMessage *message, b
                            ProtobufCBinaryData *out_answer)
 {
     uint8_t body[4096];
-    struct keeper_call call = {.tok = tok, .arena = &arena};
+    struct keeper_call call = {.tok = tok, .arena = &arena, .deadline_ms = deadline_ms};
     ck_assert_uint_le(protobuf_c_message_get_packed_size(message), sizeof body);
     const size_t len = protobuf_c_message_pack(message, body);
     const enum err_code code =
@@ -165,6 +168,20 @@ START_TEST(batch_on_a_lost_token_says_so_and_stops_trying)
 }
 END_TEST
 
+START_TEST(batch_ends_at_its_deadline)
+{
+    Posward__Hsm__V1__ProcessBatchResponse *answer;
+    bool away;
+    break_encrypt(CKR_OK, 0, false);
+    deadline_ms = clock_monotonic_ms();
+    batch(&answer, &away);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_int_eq(answer->results[i]->status, 4); /* DEADLINE_EXCEEDED */
+    ck_assert_uint_eq(control->made, 0);
+    posward__hsm__v1__process_batch_response__free_unpacked(answer, NULL);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("hsm methods");
@@ -175,6 +192,7 @@ static Suite *suite(void)
     tcase_add_test(tc, refusal_of_the_token_is_not_tried_again);
     tcase_add_test(tc, batch_goes_on_after_a_session_died);
     tcase_add_test(tc, batch_on_a_lost_token_says_so_and_stops_trying);
+    tcase_add_test(tc, batch_ends_at_its_deadline);
     suite_add_tcase(s, tc);
     return s;
 }
