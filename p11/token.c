@@ -18,19 +18,14 @@
 #define LOCK_POLL_MS      20
 #define SESSIONS_MOST     256
 
-/* An flock held for a scope; fd + 1, so that a zeroed one holds none. */
-struct start_lock {
-    int fd_plus_1;
-};
-
-static void start_lock_drop(struct start_lock *lock)
+void tok_lock_drop(struct tok_lock *lock)
 {
     if (lock->fd_plus_1 != 0)
         close(lock->fd_plus_1 - 1);
     lock->fd_plus_1 = 0;
 }
 
-static enum err_code start_lock_take(const char *path, struct start_lock *out_lock, struct err *e)
+enum err_code tok_lock_take(const char *path, struct tok_lock *out_lock, struct err *e)
 {
     if (path == NULL)
         return ERR_OK;
@@ -74,7 +69,7 @@ static enum err_code login_user(struct tok *tok, const struct secret *pin, struc
     return code;
 }
 
-/* The caller holds the start lock. */
+/* The caller holds the lock. */
 static enum err_code login_locked(struct tok *tok, struct err *e)
 {
     AUTO(secret) pin = {0};
@@ -87,16 +82,16 @@ enum err_code tok_login(struct tok *tok, struct err *e)
     if (tok->pin_refused)
         return err_set(e, ERR_UNAUTHENTICATED,
                        "the token refused the PIN in %s; mend the file and start anew", tok->pin_path);
-    AUTO(start_lock) lock = {0};
-    TRY(start_lock_take(tok->lock_path, &lock, e));
+    AUTO(tok_lock) lock = {0};
+    TRY(tok_lock_take(tok->lock_path, &lock, e));
     return login_locked(tok, e);
 }
 
 /* One attempt: initialise, find, log in. Leaves the module finalised when it fails. */
 static enum err_code start_once(struct tok *tok, const struct tok_options *options, struct err *e)
 {
-    AUTO(start_lock) lock = {0};
-    TRY(start_lock_take(tok->lock_path, &lock, e));
+    AUTO(tok_lock) lock = {0};
+    TRY(tok_lock_take(tok->lock_path, &lock, e));
     TRY(tok_module_initialize(tok->fn, options->init_string, e));
     enum err_code code = tok_module_find(tok, options, e);
     if (code == ERR_OK)
