@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const char *directory(void)
 {
@@ -62,7 +63,10 @@ static const json_t *value_of(const struct vectors *v, int index, const char *se
 
 const char *vectors_text(const struct vectors *v, int index, const char *section, const char *name)
 {
-    return json_string_value(value_of(v, index, section, name));
+    const json_t *value = value_of(v, index, section, name);
+    ck_assert_msg(value == NULL || json_is_string(value), "%s %s: %s.%s is not a string", v->kind,
+                  vectors_id(v, index), section, name);
+    return json_string_value(value);
 }
 
 size_t vectors_hex(const struct vectors *v, int index, const char *section, const char *name, uint8_t *out,
@@ -82,19 +86,73 @@ size_t vectors_hex(const struct vectors *v, int index, const char *section, cons
 long vectors_int(const struct vectors *v, int index, const char *section, const char *name, long absent)
 {
     const json_t *value = value_of(v, index, section, name);
-    return json_is_integer(value) ? (long)json_integer_value(value) : absent;
+    const char *text = json_string_value(value);
+    if (value == NULL)
+        return absent;
+    if (text == NULL) {
+        ck_assert_msg(json_is_integer(value), "%s %s: %s.%s is not a number", v->kind, vectors_id(v, index),
+                      section, name);
+        return (long)json_integer_value(value);
+    }
+    char *end = NULL;
+    const long number = strtol(text, &end, 10);
+    ck_assert_msg(end != text && *end == '\0', "%s %s: %s.%s is not a number", v->kind, vectors_id(v, index),
+                  section, name);
+    return number;
 }
 
 void vectors_expect_only(const struct vectors *v, int index, const char *const *known)
 {
+    const json_t *expected = vectors_section(v, index, "expected");
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)vectors_section(v, index, "expected"), name, value)
+    ck_assert_msg(json_object_size(expected) > 0, "%s %s: nothing is expected", v->kind,
+                  vectors_id(v, index));
+    json_object_foreach((json_t *)(uintptr_t)expected, name, value)
     {
         bool found = false;
         for (const char *const *k = known; *k != NULL && !found; k++)
             found = strcmp(*k, name) == 0;
-        ck_assert_msg(found, "%s %s: expected.%s is a key this test does not know", v->kind, vectors_id(v, index),
-                      name);
+        ck_assert_msg(found, "%s %s: expected.%s is a key this test does not know", v->kind,
+                      vectors_id(v, index), name);
     }
+}
+
+static void expect_bytes(const struct vectors *v, int index, const char *name, const uint8_t *got,
+                         size_t got_len, bool whole)
+{
+    const char *right = vectors_text(v, index, "expected", name);
+    if (right == NULL)
+        return;
+    char text[2 * VECTORS_BYTES_MAX + 1];
+    ck_assert_uint_le(got_len, VECTORS_BYTES_MAX);
+    hex_encode(got, got_len, text);
+    const size_t digits = strlen(right);
+    const bool fits = whole ? digits == 2 * got_len : digits > 0 && digits % 2 == 0 && digits <= 2 * got_len;
+    ck_assert_msg(fits && strncasecmp(right, text, digits) == 0, "%s %s: %s is %s, expected %s", v->kind,
+                  vectors_id(v, index), name, text, right);
+}
+
+void vectors_expect_left(const struct vectors *v, int index, const char *name, const uint8_t *got,
+                         size_t got_len)
+{
+    expect_bytes(v, index, name, got, got_len, false);
+}
+
+void vectors_expect_hex(const struct vectors *v, int index, const char *name, const uint8_t *got,
+                        size_t got_len)
+{
+    expect_bytes(v, index, name, got, got_len, true);
+}
+
+void vectors_expect_text(const struct vectors *v, int index, const char *name, const char *got)
+{
+    const char *right = vectors_text(v, index, "expected", name);
+    ck_assert_msg(right == NULL || strcmp(right, got) == 0, "%s %s: %s is %s, expected %s", v->kind,
+                  vectors_id(v, index), name, got, right);
+}
+
+bool vectors_expects(const struct vectors *v, int index, const char *name)
+{
+    return value_of(v, index, "expected", name) != NULL;
 }
