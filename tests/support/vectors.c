@@ -129,8 +129,9 @@ static void expect_bytes(const struct vectors *v, int index, const char *name, c
     hex_encode(got, got_len, text);
     const size_t digits = strlen(right);
     const bool fits = whole ? digits == 2 * got_len : digits > 0 && digits % 2 == 0 && digits <= 2 * got_len;
-    ck_assert_msg(fits && strncasecmp(right, text, digits) == 0, "%s %s: %s is %s, expected %s", v->kind,
-                  vectors_id(v, index), name, text, right);
+    ck_assert_msg(fits && strncasecmp(right, text, digits) == 0,
+                  "%s %s: %s is " VECTORS_CUT ", expected " VECTORS_CUT, v->kind, vectors_id(v, index), name,
+                  text, right);
 }
 
 void vectors_expect_left(const struct vectors *v, int index, const char *name, const uint8_t *got,
@@ -148,8 +149,9 @@ void vectors_expect_hex(const struct vectors *v, int index, const char *name, co
 void vectors_expect_text(const struct vectors *v, int index, const char *name, const char *got)
 {
     const char *right = vectors_text(v, index, "expected", name);
-    ck_assert_msg(right == NULL || strcmp(right, got) == 0, "%s %s: %s is %s, expected %s", v->kind,
-                  vectors_id(v, index), name, got, right);
+    ck_assert_msg(right == NULL || strcmp(right, got) == 0,
+                  "%s %s: %s is " VECTORS_CUT ", expected " VECTORS_CUT, v->kind, vectors_id(v, index), name,
+                  got, right);
 }
 
 bool vectors_expects(const struct vectors *v, int index, const char *name)

@@ -37,7 +37,8 @@ const json_t *vectors_section(const struct vectors *v, int index, const char *se
  * test must not pass over what it does not understand. */
 void vectors_expect_only(const struct vectors *v, int index, const char *const *known);
 
-#define VECTORS_BYTES_MAX 4096 /* of data, and of what comes out */
+#define VECTORS_CUT       "%.300s" /* a value in a message: Check takes no long ones */
+#define VECTORS_BYTES_MAX 4096     /* of data, and of what comes out */
 /* Fail when the vector expects `name` and it is something else than what we got: the leftmost bytes, as many
  * as it gives; all bytes; the text. */
 void vectors_expect_left(const struct vectors *v, int index, const char *name, const uint8_t *got,

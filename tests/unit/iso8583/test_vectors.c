@@ -29,8 +29,8 @@ static void check_hex(const char *id, const char *what, const char *expected, co
 {
     char text[2 * ISO_FRAME_BYTES_MAX + 1];
     hex_encode(bytes, len, text);
-    ck_assert_msg(expected == NULL || strcasecmp(expected, text) == 0, "%s: %s is %s, expected %s", id, what,
-                  text, expected);
+    ck_assert_msg(expected == NULL || strcasecmp(expected, text) == 0,
+                  "%s: %s is " VECTORS_CUT ", expected " VECTORS_CUT, id, what, text, expected);
 }
 
 static bool input_flag(int index, const char *name)
@@ -95,7 +95,8 @@ static void check_field(const char *id, const struct iso_message *m, unsigned nu
     ck_assert_msg(expected != NULL, "%s: field %u is expected as no string", id, number);
     char hex[2 * ISO_MESSAGE_BYTES_MAX + 1];
     hex_encode(bytes, len, hex);
-    ck_assert_msg(same_value(row, text, hex, expected), "%s: field %u is %s, expected %s", id, number,
+    ck_assert_msg(same_value(row, text, hex, expected),
+                  "%s: field %u is " VECTORS_CUT ", expected " VECTORS_CUT, id, number,
                   text != NULL ? text : hex, expected);
 }
 
