@@ -3,10 +3,12 @@
 #include "base/hex.h"
 
 #include <check.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 static const char *directory(void)
 {
@@ -19,11 +21,22 @@ static const char *directory(void)
     return path;
 }
 
+static int opened;
+
+int vectors_exit(int status)
+{
+    return status == EXIT_SUCCESS && opened == 0 ? VECTORS_SKIPPED : status;
+}
+
 bool vectors_open(struct vectors *out_vectors, const char *kind)
 {
     char path[1024];
     snprintf(path, sizeof path, "%s/%s.json", directory(), kind);
     FILE *file = fopen(path, "r");
+    if (file == NULL && (errno != ENOENT || access(directory(), R_OK | X_OK) != 0)) {
+        fprintf(stderr, "vectors: %s cannot be read (is POSWARD_VECTORS an absolute path?)\n", path);
+        exit(EXIT_FAILURE);
+    }
     if (file == NULL) {
         printf("vectors: no %s.json in %s, kind skipped\n", kind, directory());
         return false;
@@ -35,6 +48,7 @@ bool vectors_open(struct vectors *out_vectors, const char *kind)
         fprintf(stderr, "vectors: %s is not a JSON list: line %d: %s\n", path, why.line, why.text);
         exit(EXIT_FAILURE);
     }
+    opened++;
     *out_vectors = (struct vectors){.root = root, .kind = kind, .count = json_array_size(root)};
     return true;
 }

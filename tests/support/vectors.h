@@ -20,9 +20,15 @@ struct vectors {
     size_t count;
 };
 
-/* False, and a line on standard output that says so, when the directory has no file of this kind. */
+/* False, and a line on standard output that says so, when the directory has no file of this kind. Ends the
+ * process when there is no such directory, or a file that cannot be read. */
 bool vectors_open(struct vectors *out_vectors, const char *kind);
 void vectors_close(struct vectors *v);
+
+/* The status of a process whose tests all are vectors: CTest calls VECTORS_SKIPPED skipped, when there was no
+ * file of any of its kinds. */
+#define VECTORS_SKIPPED 77
+int vectors_exit(int status);
 
 const char *vectors_id(const struct vectors *v, int index);
 /* `section` is "inputs" or "expected". NULL, 0 or `absent` when the vector has no such value. A number may

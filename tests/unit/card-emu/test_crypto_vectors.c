@@ -391,6 +391,16 @@ START_TEST(aes_192_works)
 }
 END_TEST
 
+START_TEST(pin_block_of_a_12_digit_pan_has_a_zero_in_front)
+{
+    static const uint8_t right[] = {0x04, 0x12, 0x35, 0xDC, 0xBA, 0x98, 0x76, 0xFE};
+    uint8_t block[EMU_PIN_BLOCK_BYTES];
+    ck_assert_ok(emu_pin_block_build(0, "1234", "123456789012", block, &e), e);
+    ck_assert_mem_eq(block, right, sizeof block);
+    ck_assert_int_eq(emu_pin_block_build(0, "1234", "12345678901", block, &e), ERR_INPUT);
+}
+END_TEST
+
 START_TEST(wrong_lengths_are_refused)
 {
     static const uint8_t bytes[64];
@@ -443,6 +453,7 @@ static Suite *suite(void)
             tcase_add_loop_test(tc, kinds[i].test, 0, (int)kinds[i].v->count);
     }
     tcase_add_test(tc, aes_192_works);
+    tcase_add_test(tc, pin_block_of_a_12_digit_pan_has_a_zero_in_front);
     tcase_add_test(tc, wrong_lengths_are_refused);
     suite_add_tcase(s, tc);
     return s;

@@ -256,4 +256,4 @@ static Suite *suite(void)
     return s;
 }
 
-SUITE_MAIN(suite())
+SUITE_MAIN_EXIT(suite(), vectors_exit)

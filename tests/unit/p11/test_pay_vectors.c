@@ -456,5 +456,5 @@ static void add_all(TCase *tcase)
 
 int main(void)
 {
-    return pay_main("p11 payment vectors", add_all);
+    return vectors_exit(pay_main("p11 payment vectors", add_all));
 }

@@ -150,6 +150,9 @@ START_TEST(pan_field_takes_12_to_19_digits)
     ck_assert_mem_eq(field, shortest_0, 8);
     pin_pan_field(4, digits, field);
     ck_assert_mem_eq(field, longest_4, 16);
+    const uint8_t shortest_4[16] = {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x50};
+    pin_pan_field(4, "5", field);
+    ck_assert_mem_eq(field, shortest_4, 16);
     for (size_t len = 12; len <= 19; len++) {
         snprintf(pan, sizeof pan, "%.*s", (int)len, digits);
         ck_assert_ok(pin_pan_check(pan, &e), e);

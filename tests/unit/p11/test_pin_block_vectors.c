@@ -76,4 +76,4 @@ static Suite *make_suite(void)
     return suite;
 }
 
-SUITE_MAIN(make_suite())
+SUITE_MAIN_EXIT(make_suite(), vectors_exit)
