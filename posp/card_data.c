@@ -124,6 +124,8 @@ static enum err_code check_track(struct card_data *card, struct err *e)
     if (!same)
         return err_set(e, ERR_INPUT, "field 2 and field 35 are of different cards");
     const char *after = strchr(card->track, 'D') + 1;
+    if (!digits_only(after, strlen(after))) /* still enciphered, or deciphered with another key */
+        return err_set(e, ERR_INPUT, "field 35 is no track: there is more than digits behind the separator");
     const bool has_expiry = strlen(after) >= 4 && digits_only(after, 4);
     if (has_expiry && card->expiry[0] != '\0' && strncmp(card->expiry, after, 4) != 0)
         return err_set(e, ERR_INPUT, "field 14 and field 35 disagree on the expiry date");

@@ -25,8 +25,12 @@ static void connect_nowhere(void)
 
 static void add_device(const char *terminal_id, int state)
 {
-    struct store_device d = {.merchant_id = "898100012345678", .psam_number = "62010000001234567890", .suite = 1,
-                             .master_version = 1, .state = state, .revision = 1};
+    struct store_device d = {.merchant_id = "898100012345678",
+                             .psam_number = "62010000001234567890",
+                             .suite = 1,
+                             .master_version = 1,
+                             .state = state,
+                             .revision = 1};
     strcpy(d.terminal_id, terminal_id);
     ck_assert_ok(store_device_put(posp.store, &d, 1, &e), e);
 }

@@ -66,8 +66,13 @@ END_TEST
 
 START_TEST(devices_survive_and_keep_the_newest_form)
 {
-    struct store_device d = {.terminal_id = "T0000001", .merchant_id = "M", .psam_number = "6201", .suite = 1,
-                             .master_version = 7, .state = 1, .revision = 5};
+    struct store_device d = {.terminal_id = "T0000001",
+                             .merchant_id = "M",
+                             .psam_number = "6201",
+                             .suite = 1,
+                             .master_version = 7,
+                             .state = 1,
+                             .revision = 5};
     struct store_device found;
     int64_t revision;
     uint64_t count;
@@ -119,8 +124,13 @@ END_TEST
 
 START_TEST(cards_are_replaced_by_number)
 {
-    struct store_card card = {.psam_number = "62010000000000000001", .suite = 2, .master_version = 1,
-                              .kcv = {1, 2, 3, 4}, .tmk = {.bytes = {9}, .len = 1}, .state = 1, .updated_ms = 5};
+    struct store_card card = {.psam_number = "62010000000000000001",
+                              .suite = 2,
+                              .master_version = 1,
+                              .kcv = {1, 2, 3, 4},
+                              .tmk = {.bytes = {9}, .len = 1},
+                              .state = 1,
+                              .updated_ms = 5};
     struct store_card found;
     ck_assert_int_eq(store_card_get(store, card.psam_number, &found, &e), ERR_NOT_FOUND);
     ck_assert_ok(store_card_put(store, &card, &e), e);
