@@ -48,7 +48,7 @@ static enum err_code check_registration(struct issue *i, struct err *e)
     if (i->order->terminal_id == NULL)
         return ERR_OK;
     TRY(registration_check(i->order, i->parts, i->result.psam_number, e));
-    snprintf(i->told, sizeof i->told, "terminal %s is free for this card", i->order->terminal_id);
+    snprintf(i->told, sizeof i->told, "terminal %s can take this card", i->order->terminal_id);
     return ERR_OK;
 }
 

@@ -90,6 +90,7 @@ enum err_code tok_blob_seal(struct tok_session *s, struct tok_blob_keys keys,
     struct tok_blob_view view = {
         .info = *info, .tag_version = tag.name.version, .parts = keys.left != CK_INVALID_HANDLE ? 2 : 1};
     view.info.storage_version = storage.name.version;
+    TRY(tok_object_kcv(s, keys.key, info->suite, view.info.kcv, sizeof view.info.kcv, e));
     TRY(tok_blob_head(&view, blob, e));
     const size_t wrapped_len = tok_blob_held_bytes(info->key_bytes) + 8;
     size_t at = TOK_BLOB_HEAD_BYTES;

@@ -140,19 +140,33 @@ struct tok_cached *tok_cache_put(struct tok *tok, const uint8_t *blob, size_t le
     return entry;
 }
 
-void tok_cache_forget(struct tok_cache *c)
+/* Empty the cache. An entry in use is freed when it is given back; its object is then its session's affair.
+ */
+static void empty(struct tok *tok, struct tok_cache *c, bool destroy)
 {
-    if (c == NULL)
-        return;
     pthread_mutex_lock(&c->lock);
     while (c->oldest != NULL) {
         struct tok_cached *entry = c->oldest;
         unlink_entry(c, entry);
+        if (destroy)
+            destroy_keys(tok, &entry->keys);
         entry->forgotten = true;
         if (entry->in_use == 0)
             free(entry);
     }
     pthread_mutex_unlock(&c->lock);
+}
+
+void tok_cache_forget(struct tok *tok)
+{
+    if (tok->cache != NULL)
+        empty(tok, tok->cache, false);
+}
+
+void tok_cache_clear(struct tok *tok)
+{
+    if (tok->cache != NULL)
+        empty(tok, tok->cache, true);
 }
 
 enum err_code tok_cache_new(struct tok *tok, struct err *e)
@@ -165,11 +179,12 @@ enum err_code tok_cache_new(struct tok *tok, struct err *e)
     return ERR_OK;
 }
 
-void tok_cache_free(struct tok_cache *c)
+void tok_cache_free(struct tok *tok)
 {
-    if (c == NULL)
+    if (tok->cache == NULL)
         return;
-    tok_cache_forget(c);
-    pthread_mutex_destroy(&c->lock);
-    free(c);
+    tok_cache_forget(tok);
+    pthread_mutex_destroy(&tok->cache->lock);
+    free(tok->cache);
+    tok->cache = NULL;
 }

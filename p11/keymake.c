@@ -279,12 +279,14 @@ enum err_code tok_key_generate(struct tok *tok, const struct tok_key_name *name,
     TRY(tok_session_open_rw(tok, &rw, e));
     TRY(make_room(&rw, name, e));
     struct make m = make_of(&rw, name, false);
-    if (name->role == TOK_AUDIT)
+    if (name->role == TOK_AUDIT) {
         TRY(generate_audit(&rw, m.label, e));
-    else if (has_left(name))
-        TRY(generate_pair(&rw, name, &record, e));
-    else
-        TRY(make_and_keep(&m, &(struct source){0}, &record, e));
+    } else {
+        enum err_code code = has_left(name) ? generate_pair(&rw, name, &record, e) : ERR_UNSUPPORTED;
+        if (code == ERR_UNSUPPORTED) /* or a token that cannot derive: then there is no left half */
+            code = make_and_keep(&m, &(struct source){0}, &record, e);
+        TRY(code);
+    }
     fill_info(name, &record, out_info);
     return ERR_OK;
 }

@@ -225,6 +225,7 @@ static enum err_code load_all(struct tok *tok, bool destroy, struct err *e)
 enum err_code tok_keys_load(struct tok *tok, struct err *e)
 {
     pthread_mutex_lock(&tok->holder_lock);
+    tok_cache_clear(tok); /* what a key that is no longer there once opened */
     const enum err_code code = load_all(tok, true, e);
     pthread_mutex_unlock(&tok->holder_lock);
     return code;

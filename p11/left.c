@@ -143,7 +143,7 @@ enum err_code tok_left_append(struct tok_session *s, CK_OBJECT_HANDLE key, struc
         return err_set(e, ERR_INTERNAL, "a 16-byte key was wrapped to %lu bytes", len);
     struct kw kw = {.s = s, .key = wrapper.handle};
     memcpy(kw.a, wrapped, 8);
-    memcpy(kw.r, wrapped + 8, 8 * KW_BLOCKS);
+    memcpy(kw.r, wrapped + 8, 8UL * KW_BLOCKS);
     TRY(kw_append(&kw, e));
 
     AUTO(tok_left) left = {.key = key};

@@ -39,10 +39,12 @@ static enum err_code rewrap(struct tok_session *s, const struct tok_pin_job *job
     tok_template_secret(&is, CKK_GENERIC_SECRET, TOK_USES(CKA_EXTRACTABLE));
     tok_template_number(&is, CKA_VALUE_LEN, len);
     CK_MECHANISM mechanism = {ecb, NULL, 0};
+    uint8_t in[PIN_BLOCK_LARGEST]; /* C_UnwrapKey takes no const */
+    memcpy(in, block, len);
     AUTO(tok_object) pin = {0};
-    TRY(tok_rv(s->fn->C_UnwrapKey(s->handle, &mechanism, job->source, (CK_BYTE *)(uintptr_t)block, len,
-                                  is.rows, is.count, &pin.handle),
-               "C_UnwrapKey", e));
+    TRY(tok_rv(
+        s->fn->C_UnwrapKey(s->handle, &mechanism, job->source, in, len, is.rows, is.count, &pin.handle),
+        "C_UnwrapKey", e));
     pin.session = s;
     uint8_t wrapped[PIN_BLOCK_LARGEST];
     CK_ULONG wrapped_len = sizeof wrapped;

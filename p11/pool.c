@@ -76,7 +76,7 @@ static enum err_code revive_holder(struct tok *tok, struct err *e)
     if (tok->holder.handle != CK_INVALID_HANDLE)
         tok->fn->C_CloseSession(tok->holder.handle);
     tok->holder.handle = CK_INVALID_HANDLE;
-    tok_cache_forget(tok->cache);
+    tok_cache_forget(tok);
     TRY(tok_login(tok, e));
     return tok_keys_reload(tok, e);
 }

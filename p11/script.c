@@ -100,7 +100,6 @@ static enum err_code aes_profile(struct tok_session *s, const struct tok_card_re
 
 /* ---- flow ---- */
 
-/* `script` has its check value. */
 static enum err_code seal(struct tok_session *s, const struct tok_card_request *request, CK_OBJECT_HANDLE tmk,
                           struct tok_card_script *script, struct err *e)
 {
@@ -110,7 +109,6 @@ static enum err_code seal(struct tok_session *s, const struct tok_card_request *
                                  .master_version = request->master_version,
                                  .created_ms = clock_wall_ms()};
     memcpy(info.psam_number, request->psam_number, strnlen(request->psam_number, TOK_PSAM_DIGITS));
-    memcpy(info.kcv, script->kcv, sizeof info.kcv);
     const struct tok_blob_keys keys = {.key = tmk};
     return tok_blob_seal(s, keys, &info, script->blob, &script->blob_len, e);
 }

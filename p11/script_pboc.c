@@ -17,6 +17,7 @@ static void lay_prefix(const uint8_t header[TOK_CARD_HEADER], uint8_t out_prefix
 }
 
 static const uint8_t padding[] = {0x80, 0, 0, 0};
+_Static_assert(sizeof padding <= PREFIX_BYTES, "join() copies either");
 _Static_assert(PREFIX_BYTES + TMK_BYTES + sizeof padding == TOK_PBOC_CIPHERTEXT, "three DES blocks");
 
 /* ---- concat way: the token joins the bytes around the key ---- */
@@ -25,7 +26,9 @@ static enum err_code join(struct tok_session *s, CK_MECHANISM_TYPE mechanism, CK
                           const uint8_t *data, size_t len, size_t joined_len, struct tok_object *out_joined,
                           struct err *e)
 {
-    CK_KEY_DERIVATION_STRING_DATA string = {(CK_BYTE *)(uintptr_t)data, len};
+    uint8_t added[PREFIX_BYTES]; /* the mechanism takes no const */
+    memcpy(added, data, len);
+    CK_KEY_DERIVATION_STRING_DATA string = {added, len};
     CK_MECHANISM derive = {mechanism, &string, sizeof string};
     struct tok_template is;
     tok_template_secret(&is, CKK_GENERIC_SECRET, TOK_USES(CKA_EXTRACTABLE, CKA_DERIVE));

@@ -101,8 +101,8 @@ enum err_code tok_derive_data(struct tok_session *s, const struct tok_derive_req
 /* ---- Opening what a struct tok_key_ref names (blob.c) ---- */
 
 struct tok_opened {
-    CK_OBJECT_HANDLE handle; /* usable for `usage` only */
-    CK_OBJECT_HANDLE left;   /* K1||K1 of a 16-byte TDES MAC key, for algorithm 3; 0: none is kept */
+    CK_OBJECT_HANDLE handle;      /* usable for `usage` only */
+    CK_OBJECT_HANDLE left;        /* K1||K1 of a 16-byte TDES MAC key, for algorithm 3; 0: none is kept */
     struct tok_object owned;      /* an opened blob's objects; empty for a token key or a cached blob */
     struct tok_object owned_left; /* the same for `left` */
     struct tok_cached *cached;    /* the cache entry that is held meanwhile, and whose it is */
@@ -116,9 +116,9 @@ struct tok_key_ref;
 /* A blob must be of `usage`, a zone key of `zone_role`: ERR_DENIED otherwise, naming both usages. */
 enum err_code tok_open_ref(struct tok_session *s, const struct tok_key_ref *ref, int usage,
                            enum tok_role zone_role, struct tok_opened *out_opened, struct err *e) MUST_CHECK;
-/* Seal an extractable secret key object as a blob. Of struct tok_blob_info's values, storage_version is not
- * read: the newest storage key seals. `left` is K1||K1 of a 16-byte TDES MAC key, which algorithm 3 needs,
- * and 0 for others. */
+/* Seal an extractable secret key object as a blob. All of struct tok_blob_info is given but storage_version
+ * (the newest storage key seals) and kcv (computed; the key may encipher, or sign for AES). `left` is K1||K1
+ * of a 16-byte TDES MAC key, which algorithm 3 needs, and 0 for others. */
 struct tok_blob_info;
 struct tok_blob_keys {
     CK_OBJECT_HANDLE key, left;
@@ -137,7 +137,7 @@ struct tok_way_row {
     enum err_code (*try_it)(struct tok_session *s, struct err *e);
 };
 /* Each file of ways owns its rows; ends with a row without a name. ways.c joins the tables. */
-extern const struct tok_way_row tok_ways_keys[]; /* derive, working keys, blob: working.c */
+extern const struct tok_way_row tok_ways_keys[]; /* derive, working keys, blob: key_ways.c */
 extern const struct tok_way_row tok_ways_pay[];  /* kcv, mac, pin, data, card: pay_ways.c */
 
 /* The name of the chosen way, and its grade; ERR_UNSUPPORTED or ERR_DENIED as flows.h says. */

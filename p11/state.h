@@ -16,7 +16,8 @@ struct tok {
     CK_SLOT_ID slot;
     struct tok_info info;
     char *pin_path, *lock_path; /* to log in again after the token was restarted */
-    pid_t pid;                  /* a module's state does not survive fork */
+    bool pin_refused; /* a login after a restart met a wrong PIN: no further tries, they would lock it */
+    pid_t pid;        /* a module's state does not survive fork */
 
     pthread_mutex_t lock; /* guards idle, idle_count */
     pthread_cond_t given;
@@ -42,7 +43,7 @@ enum err_code tok_module_load(const char *path, CK_FUNCTION_LIST **out_fn, struc
 enum err_code tok_module_initialize(CK_FUNCTION_LIST *fn, const char *init_string, struct err *e) MUST_CHECK;
 enum err_code tok_module_find(struct tok *tok, const struct tok_options *options, struct err *e) MUST_CHECK;
 
-/* token.c: open the holder session and log in, under the flock. */
+/* token.c: open the holder session and log in, under the flock. A PIN that was refused is not tried again. */
 enum err_code tok_login(struct tok *tok, struct err *e) MUST_CHECK;
 
 /* pool.c */
@@ -56,8 +57,11 @@ void tok_keys_free(struct tok *tok);
 
 /* cache.c */
 enum err_code tok_cache_new(struct tok *tok, struct err *e) MUST_CHECK;
-void tok_cache_free(struct tok_cache *cache);
-/* The holder session died: entries are forgotten, not destroyed. */
-void tok_cache_forget(struct tok_cache *cache);
+void tok_cache_free(struct tok *tok);
+/* The holder session died: entries are forgotten, their objects are gone already. */
+void tok_cache_forget(struct tok *tok);
+/* The same for a living holder: objects are destroyed. The caller holds holder_lock; no session is borrowed.
+ */
+void tok_cache_clear(struct tok *tok);
 
 #endif

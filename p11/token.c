@@ -67,7 +67,8 @@ static enum err_code login_user(struct tok *tok, const struct secret *pin, struc
     }
     tok->fn->C_CloseSession(handle);
     const enum err_code code = tok_rv(rv, "C_Login", e);
-    if (code == ERR_UNAUTHENTICATED)
+    tok->pin_refused = code == ERR_UNAUTHENTICATED;
+    if (tok->pin_refused)
         err_context(e, "the token refuses the PIN in %s; mend the file before the token locks it",
                     tok->pin_path);
     return code;
@@ -83,6 +84,9 @@ static enum err_code login_locked(struct tok *tok, struct err *e)
 
 enum err_code tok_login(struct tok *tok, struct err *e)
 {
+    if (tok->pin_refused)
+        return err_set(e, ERR_UNAUTHENTICATED,
+                       "the token refused the PIN in %s; mend the file and start anew", tok->pin_path);
     AUTO(start_lock) lock = {0};
     TRY(start_lock_take(tok->lock_path, &lock, e));
     return login_locked(tok, e);
@@ -128,7 +132,7 @@ static enum err_code check_options(const struct tok_options *options, struct err
 
 static void free_tok(struct tok *tok)
 {
-    tok_cache_free(tok->cache);
+    tok_cache_free(tok);
     tok_keys_free(tok);
     pthread_mutex_destroy(&tok->keys_lock);
     pthread_mutex_destroy(&tok->holder_lock);

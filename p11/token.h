@@ -18,10 +18,11 @@ struct tok_options {
     const char *token_label;  /* selects the token; slot numbers change */
     const char *token_serial; /* NULL: any token of that label, but exactly one */
     const char *pin_path;     /* file of mode 0400 or 0600 with the user PIN in its first line */
-    const char
-        *init_string; /* NULL, or what the module takes in C_Initialize's pReserved (NSS: configdir=...) */
-    const char
-        *lock_path; /* flock held around initialise and login, so that starts never overlap; NULL: none */
+    /* NULL, or what the module takes in C_Initialize's pReserved. NSS: "configdir='sql:DIR' secmod=''
+     * dbTokenDescription='LABEL' certPrefix='' keyPrefix='' flags=noModDB" */
+    const char *init_string;
+    /* Held by flock around initialise and login, so that starts never overlap. NULL: none */
+    const char *lock_path;
     size_t session_count; /* sessions that work in parallel, 1..256; one more is kept for shared objects */
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "p11/blob.h"
 #include "p11/session.h"
 #include "p11/template.h"
 #include "p11/working.h"
@@ -230,11 +231,11 @@ enum err_code tok_working_key(struct tok_session *s, const struct tok_working_re
     TRY(tok_check_psam_number(request->psam_number, e));
     memcpy(info.psam_number, request->psam_number, strlen(request->psam_number) + 1);
     TRY(make(s, request, &made, &key.grade, e));
-    const enum tok_suite cipher = request->suite == TOK_TDES ? TOK_TDES : TOK_AES_128;
-    TRY(tok_object_kcv(s, made.key.handle, cipher, key.kcv, sizeof key.kcv, e));
-    memcpy(info.kcv, key.kcv, sizeof info.kcv);
     const struct tok_blob_keys keys = {.key = made.key.handle, .left = made.left.handle};
+    struct tok_blob_view view;
     TRY(tok_blob_seal(s, keys, &info, key.blob, &key.blob_len, e));
+    TRY(tok_blob_parse(key.blob, key.blob_len, &view, e));
+    memcpy(key.kcv, view.info.kcv, sizeof key.kcv);
     memcpy(key.cryptogram, made.cryptogram, made.cryptogram_len);
     key.cryptogram_len = made.cryptogram_len;
     *out_key = key;

@@ -10,6 +10,7 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
 
 set(POSWARD_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize=")
+option(POSWARD_TESTS "Build the tests, the fuzz targets and the benchmarks" ON)
 option(POSWARD_COVERAGE "Count line coverage with gcov" OFF)
 option(POSWARD_FUZZ "Build the libFuzzer targets (clang only)" OFF)
 
@@ -104,7 +105,9 @@ pkg_check_modules(yaml REQUIRED IMPORTED_TARGET yaml-0.1)
 pkg_check_modules(libmicrohttpd REQUIRED IMPORTED_TARGET libmicrohttpd)
 pkg_check_modules(jansson REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(libcrypto REQUIRED IMPORTED_TARGET libcrypto)
-pkg_check_modules(check REQUIRED IMPORTED_TARGET check)
+if(POSWARD_TESTS)
+  pkg_check_modules(check REQUIRED IMPORTED_TARGET check)
+endif()
 
 # posward_messages(NAME ROOT dir SYMBOL name HEADER path PROTOS import-path... [LINKS target...])
 # A static library posward::NAME of protobuf-c's generated code, and the descriptor set of all PROTOS with their imports

@@ -102,9 +102,17 @@ static bool send_first(struct front *f, struct front_keeper *k, struct front_cal
         call->sent_ms = clock_monotonic_ms();
     } else if (code != ERR_LIMIT) {
         k->broken = true;
-        call->deaths += code != ERR_UNAVAILABLE; /* the packet itself may be what the socket does not take */
+        if (code != ERR_UNAVAILABLE) /* the packet itself may be what the socket does not take */
+            call->blame += FRONT_BLAME_CRASH;
     }
     return code == ERR_OK;
+}
+
+static void give_up(struct front_call *call, struct front_calls *out_failed)
+{
+    (void)err_set(&call->outcome, ERR_INTERNAL,
+                  "keepers ended again and again while they worked on this call; it is not tried once more");
+    TAILQ_INSERT_TAIL(out_failed, call, link);
 }
 
 void front_pump(struct front *f, struct front_calls *out_failed)
@@ -117,10 +125,9 @@ void front_pump(struct front *f, struct front_calls *out_failed)
             TAILQ_INSERT_TAIL(out_failed, call, link);
             continue;
         }
-        if (call->deaths >= FRONT_DEATHS_MOST) {
+        if (call->blame >= FRONT_BLAME_MOST) {
             TAILQ_REMOVE(&f->waiting, call, link);
-            (void)err_set(&call->outcome, ERR_INTERNAL, "%u keepers did not take this call", call->deaths);
-            TAILQ_INSERT_TAIL(out_failed, call, link);
+            give_up(call, out_failed);
             continue;
         }
         struct front_keeper *const k = least_loaded(f);
@@ -179,7 +186,7 @@ struct front_call *front_answered(struct front_keeper *k, uint64_t id)
     return NULL;
 }
 
-void front_orphan(struct front *f, struct front_keeper *k, int64_t hung_before_ms,
+void front_orphan(struct front *f, struct front_keeper *k, unsigned blame, int64_t blamed_before_ms,
                   struct front_calls *out_failed)
 {
     struct front_call *call;
@@ -187,14 +194,11 @@ void front_orphan(struct front *f, struct front_keeper *k, int64_t hung_before_m
     while ((call = TAILQ_LAST(&k->calls, front_calls)) != NULL) {
         TAILQ_REMOVE(&k->calls, call, link);
         k->load--;
-        call->deaths += call->sent_ms < hung_before_ms;
+        call->blame += call->sent_ms < blamed_before_ms ? blame : 0;
         if (call->rpc == NULL) {
             front_call_free(call);
-        } else if (call->deaths >= FRONT_DEATHS_MOST) {
-            (void)err_set(&call->outcome, ERR_INTERNAL,
-                          "%u keepers ended while they worked on this call; it is not tried again",
-                          call->deaths);
-            TAILQ_INSERT_TAIL(out_failed, call, link);
+        } else if (call->blame >= FRONT_BLAME_MOST) {
+            give_up(call, out_failed);
         } else {
             TAILQ_INSERT_HEAD(&f->waiting, call, link);
             f->retried++;

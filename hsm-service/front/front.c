@@ -202,7 +202,7 @@ void front_stop(void *front)
         front_wake(f);
     front_loop_join(f);
     for (size_t i = 0; i < FRONT_KEEPERS; i++)
-        front_orphan(f, &f->keepers[i], INT64_MIN, &failed);
+        front_orphan(f, &f->keepers[i], 0, 0, &failed);
     front_flush(f, &failed);
     front_answer_failed(&failed);
     pthread_cond_destroy(&f->changed);

@@ -16,6 +16,7 @@
 
 #define BACK_OFF_FIRST_MS 100
 #define BACK_OFF_MOST_MS  30000
+#define REAP_MS           100   /* at most this long the loop waits for a process that it killed */
 #define SHORT_LIFE_MS     10000 /* a keeper that dies younger counts as a failure in a row */
 
 static void set_state(struct front *f, struct front_keeper *k, enum keeper_state state)
@@ -47,6 +48,47 @@ static void close_socket(struct front *f, struct front_keeper *k)
     close(k->fd);
     k->fd = -1;
     set_state(f, k, KEEPER_ENDING);
+}
+
+/* Reap; true when the process has ended: its slot is free again. */
+static bool reap(struct front *f, struct front_keeper *k, int *out_status)
+{
+    char how[48] = "unknown";
+    int status = 0;
+    const pid_t ended = waitpid(k->pid, &status, WNOHANG);
+    if (ended == 0)
+        return false;
+    if (ended == k->pid && WIFEXITED(status))
+        snprintf(how, sizeof how, "exit status %d", WEXITSTATUS(status));
+    else if (ended == k->pid && WIFSIGNALED(status))
+        snprintf(how, sizeof how, "signal %d", WTERMSIG(status));
+    log_keeper(LOG_INFO, "keeper ended", k, how);
+    set_state(f, k, KEEPER_NONE);
+    *out_status = status;
+    return true;
+}
+
+/* End a keeper that lost its socket or is not trusted any more, and say how much its calls are to blame: a
+ * process that was crashing keeps the status of its crash, SIGKILL comes too late to change that. */
+static unsigned end_now(struct front *f, struct front_keeper *k)
+{
+    int status = 0;
+    (void)kill(k->pid, SIGKILL);
+    for (int waited_ms = 0; waited_ms < REAP_MS; waited_ms++) {
+        if (reap(f, k, &status))
+            return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? FRONT_BLAME_KILLED
+                                                                      : FRONT_BLAME_CRASH;
+        clock_sleep_ms(1);
+    }
+    return FRONT_BLAME_KILLED; /* it ends later: tend_one waits for it */
+}
+
+/* A keeper that was let go and stays is killed. */
+static void wait_for_end(struct front *f, struct front_keeper *k, int64_t now_ms)
+{
+    int status = 0;
+    if (!reap(f, k, &status) && now_ms - k->since_ms > f->config->hang_ms)
+        (void)kill(k->pid, SIGKILL);
 }
 
 /* A start that failed: those who wait hear why, and nothing is tried in a tight loop. */
@@ -98,9 +140,8 @@ void front_keeper_lost(struct front *f, struct front_keeper *k, const char *reas
     const enum keeper_state was = k->state;
     const int64_t lived_ms = now_ms - k->since_ms;
     log_keeper(LOG_WARN, "keeper lost", k, reason);
-    (void)kill(k->pid,
-               SIGKILL); /* what lost its socket, or is not trusted any more, does not keep the token */
     close_socket(f, k);
+    const unsigned blame = end_now(f, k);
     f->restarts++;
     if (was == KEEPER_STARTING) {
         struct err e = {0};
@@ -111,7 +152,7 @@ void front_keeper_lost(struct front *f, struct front_keeper *k, const char *reas
     } else {
         f->failures = 0;
     }
-    front_orphan(f, k, INT64_MAX, out_failed);
+    front_orphan(f, k, blame, INT64_MAX, out_failed);
     front_pump(f, out_failed);
 }
 
@@ -122,27 +163,8 @@ static void kill_hung(struct front *f, struct front_keeper *k, int64_t now_ms, s
     const struct front_call *const oldest = TAILQ_FIRST(&k->calls);
     if (oldest == NULL || oldest->sent_ms >= before_ms)
         return;
-    front_orphan(f, k, before_ms, out_failed);
+    front_orphan(f, k, FRONT_BLAME_CRASH, before_ms, out_failed);
     front_keeper_lost(f, k, "a call hung: keepers.hang_ms", out_failed);
-}
-
-/* A slot whose process ended is free again; one that stays too long is killed. */
-static void wait_for_end(struct front *f, struct front_keeper *k, int64_t now_ms)
-{
-    int status = 0;
-    const pid_t ended = waitpid(k->pid, &status, WNOHANG);
-    if (ended == 0) {
-        if (now_ms - k->since_ms > f->config->hang_ms)
-            (void)kill(k->pid, SIGKILL);
-        return;
-    }
-    char how[48] = "unknown";
-    if (ended == k->pid && WIFEXITED(status))
-        snprintf(how, sizeof how, "exit status %d", WEXITSTATUS(status));
-    else if (ended == k->pid && WIFSIGNALED(status))
-        snprintf(how, sizeof how, "signal %d", WTERMSIG(status));
-    log_keeper(LOG_INFO, "keeper ended", k, how);
-    set_state(f, k, KEEPER_NONE);
 }
 
 static void tend_one(struct front *f, struct front_keeper *k, int64_t now_ms, struct front_calls *out_failed)

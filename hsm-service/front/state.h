@@ -14,7 +14,11 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
-#define FRONT_DEATHS_MOST 2 /* a call that was with this many keepers when they died is given up */
+/* A call that was with keepers when they died is given up at this much blame: two crashes or hangs, or six
+ * keepers that somebody killed, which is rarely the call's doing. */
+#define FRONT_BLAME_MOST   6
+#define FRONT_BLAME_CRASH  3
+#define FRONT_BLAME_KILLED 1
 /* Keepers, each with a successor, and some that are on their way out. */
 #define FRONT_KEEPERS (2 * HSM_KEEPERS_MOST + 8)
 
@@ -24,7 +28,7 @@ struct front_call {
     struct rpc_call *rpc;         /* NULL: answered already (deadline); the keeper is still at it */
     uint64_t id;
     int64_t deadline_ms, sent_ms;
-    unsigned deaths;
+    unsigned blame;
     struct err outcome; /* what to answer when it fails */
     uint8_t *packet;
     size_t packet_len;
@@ -86,9 +90,9 @@ void front_take(struct front *f, struct rpc_call *rpc, uint16_t method, const ui
 void front_pump(struct front *f, struct front_calls *out_failed);
 /* The call that a keeper answers, taken off it; NULL when it has no such call. */
 struct front_call *front_answered(struct front_keeper *k, uint64_t id);
-/* Calls of a dead keeper go back to the head of the queue, or fail when this was one keeper too many.
- * `hung_before_ms`: only calls sent earlier are held against; INT64_MAX: all. */
-void front_orphan(struct front *f, struct front_keeper *k, int64_t hung_before_ms,
+/* Calls of a dead keeper go back to the head of the queue, or fail at FRONT_BLAME_MOST. Those sent before
+ * `blamed_before_ms` take `blame`. */
+void front_orphan(struct front *f, struct front_keeper *k, unsigned blame, int64_t blamed_before_ms,
                   struct front_calls *out_failed);
 /* Answer calls past their deadline or whose client went away. */
 void front_expire(struct front *f, int64_t now_ms, struct front_calls *out_failed);

@@ -29,6 +29,36 @@ static enum err_code check_data(enum tok_cipher mode, const ProtobufCBinaryData 
     return ERR_OK;
 }
 
+/* The key's suite. A zone's that is not given is the only one there is; where there are two, the flow
+ * refuses. */
+static enum err_code suite_of(struct keeper_call *call, const struct tok_key_ref *key,
+                              enum tok_suite *out_suite, struct err *e)
+{
+    struct tok_blob_info info;
+    if (key->zone == NULL) {
+        TRY(tok_blob_info(call->session, key->blob, key->blob_len, &info, e));
+        *out_suite = info.suite;
+    } else if (key->zone_suite != 0) {
+        *out_suite = key->zone_suite;
+    } else {
+        const bool tdes = tok_keys_newest(call->tok, TOK_ZONE_DATA, TOK_TDES, key->zone) > 0;
+        *out_suite = tdes ? TOK_TDES : TOK_AES_128;
+    }
+    return ERR_OK;
+}
+
+/* p11 takes one block of the key's cipher as iv, without a length: it must be that long. */
+static enum err_code check_iv_of_key(struct keeper_call *call, const struct tok_key_ref *key,
+                                     const ProtobufCBinaryData *iv, struct err *e)
+{
+    enum tok_suite suite;
+    TRY(suite_of(call, key, &suite, e));
+    const size_t block = suite == TOK_TDES ? BLOCK_LEAST : BLOCK_MOST;
+    if (iv->len != block)
+        return err_set(e, ERR_INPUT, "iv has %zu bytes; the block of this key has %zu", iv->len, block);
+    return ERR_OK;
+}
+
 /* Both requests have the same fields: DecryptDataRequest is EncryptDataRequest the other way round. */
 static enum err_code process(struct keeper_call *call, data_flow flow, const HsmEncryptRequest *in,
                              ProtobufCBinaryData *out_data, Posward__Types__V1__Grade *out_grade,
@@ -40,7 +70,8 @@ static enum err_code process(struct keeper_call *call, data_flow flow, const Hsm
     TRY(convert_cipher(in->mode, &mode, e));
     TRY(check_iv(mode, &in->iv, e));
     TRY(check_data(mode, &in->iv, &in->data, e));
-
+    if (mode == TOK_CBC)
+        TRY(check_iv_of_key(call, &key, &in->iv, e));
     ProtobufCBinaryData result = {.len = in->data.len, .data = arena_take(call->arena, in->data.len)};
     if (result.data == NULL)
         return err_set(e, ERR_LIMIT, "the answer needs more memory than a request may use");

@@ -87,9 +87,10 @@ void rpc_call_mark_cancelled(struct rpc_call *call)
 void rpc_call_batch(struct rpc_call *call, const grpc_op *ops, size_t count, struct rpc_event *event)
 {
     rpc_call_ref(call);
+    grpc_call *core = call->core;
     handoff_give(&event->handoff);
     /* Only a misuse of core's interface fails; going on would wait for an event that never comes. */
-    if (grpc_call_start_batch(call->core, ops, count, event, NULL) != GRPC_CALL_OK)
+    if (grpc_call_start_batch(core, ops, count, event, NULL) != GRPC_CALL_OK)
         abort();
 }
 

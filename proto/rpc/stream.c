@@ -47,8 +47,9 @@ static void on_operation(struct rpc_reply *reply, bool ok)
 static void start(struct operation *operation, const grpc_op *ops, size_t count)
 {
     operation->busy = true;
+    grpc_call *core = operation->stream->core;
     handoff_give(&operation->reply.handoff);
-    if (grpc_call_start_batch(operation->stream->core, ops, count, &operation->reply, NULL) != GRPC_CALL_OK)
+    if (grpc_call_start_batch(core, ops, count, &operation->reply, NULL) != GRPC_CALL_OK)
         abort(); /* a misuse of core's interface */
 }
 

@@ -1,5 +1,6 @@
 #include "rpc/tls.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,22 +15,22 @@
 #undef ERR_STATE
 
 /* Whether one "host:port", without a scheme, stays on this machine. */
-static bool host_is_loopback(const char *host, size_t len)
+static bool host_is_loopback(const char *address, size_t len)
 {
-    static const struct {
-        const char *prefix;
-        bool whole; /* the host is this and a port, or only starts so */
-    } rows[] = {{"127.", false}, {"localhost", true}, {"[::1]", true}};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        const size_t n = strlen(rows[i].prefix);
-        if (len < n || strncasecmp(host, rows[i].prefix, n) != 0)
-            continue;
-        if (rows[i].whole)
-            return len == n || host[n] == ':';
-        /* "127.0.0.1.example.com" is a name, not an address. */
-        return strspn(host, "0123456789.:") >= len;
+    static const char *const names[] = {"localhost", "[::1]"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const size_t n = strlen(names[i]);
+        if (len >= n && strncasecmp(address, names[i], n) == 0 && (len == n || address[n] == ':'))
+            return true;
     }
-    return false;
+    char host[INET_ADDRSTRLEN];
+    struct in_addr number;
+    const size_t host_len = strcspn(address, ":,");
+    if (host_len >= sizeof host)
+        return false;
+    memcpy(host, address, host_len);
+    host[host_len] = '\0';
+    return inet_pton(AF_INET, host, &number) == 1 && ntohl(number.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
 static const char *skip_scheme(const char *address)

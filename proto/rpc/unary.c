@@ -81,8 +81,9 @@ static void attempt(struct unary *call)
                                         .status = &call->status,
                                         .status_details = &call->details}},
     };
+    grpc_call *core = call->core; /* once started, `call` may be gone */
     handoff_give(&call->reply.handoff);
-    if (grpc_call_start_batch(call->core, ops, 6, &call->reply, NULL) != GRPC_CALL_OK)
+    if (grpc_call_start_batch(core, ops, 6, &call->reply, NULL) != GRPC_CALL_OK)
         abort(); /* a misuse of core's interface */
 }
 

@@ -158,7 +158,8 @@ class Estate:
         found = []
         for path in glob.glob("/proc/[0-9]*/stat"):
             try:
-                fields = open(path).read().rsplit(")", 1)[1].split()
+                with open(path) as f:
+                    fields = f.read().rsplit(")", 1)[1].split()
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if int(fields[1]) == self.process.pid and fields[0] != "Z":
@@ -177,6 +178,7 @@ class Estate:
             self.process.kill()
             raise
         self.process = None
+        assert not re.search(r"Sanitizer|runtime error", self.log()), self.log()
         return status
 
     def drop(self):

@@ -89,23 +89,23 @@ class Ceremony(unittest.TestCase):
 
     def test_wrong_components_are_refused(self):
         odd = "01" * 16
-        for words, said in [
-            (self.files(ONE), "at least 2"),
-            (self.files(ONE, ONE), "same"),
-            (self.files(ONE, "00" * 16), "zeros"),
-            (self.files(ONE, TWO[:-2]), "30 hexadecimal digits"),
-            (self.files(ONE, TWO + "00"), "longer"),
-            (self.files(ONE, "G" + TWO[1:]), "no hexadecimal digit"),
-            (self.files(ONE, TWO, ref.xor(bytes.fromhex(ONE), bytes.fromhex(TWO)).hex()), "all zeros"),
-            (["--odd-parity", *self.files(odd, "03" * 16)], "parity"),
-            (self.files("11" * 16, "22" * 8 + "33" * 8, "33" * 8 + "22" * 8), "equal"),
-            (["--zone", "bank", *self.files(ONE, TWO)], "--zone"),
-            (["--version", "256", *self.files(ONE, TWO)], "--version"),
-            (["--version", "x", *self.files(ONE, TWO)], "--version"),
-            (["--component", f"{self.estate.dir}/missing", *self.files(ONE)], "missing"),
+        for texts, words, said in [
+            ((ONE,), (), "at least 2"),
+            ((ONE, ONE), (), "same"),
+            ((ONE, "00" * 16), (), "zeros"),
+            ((ONE, TWO[:-2]), (), "30 hexadecimal digits"),
+            ((ONE, TWO + "00"), (), "longer"),
+            ((ONE, "G" + TWO[1:]), (), "no hexadecimal digit"),
+            ((ONE, TWO, ref.xor(bytes.fromhex(ONE), bytes.fromhex(TWO)).hex()), (), "all zeros"),
+            ((odd, "03" * 16), ("--odd-parity",), "parity"),
+            (("44" * 16, "22" * 8 + "33" * 8, "33" * 8 + "22" * 8), (), "equal"),
+            ((ONE, TWO), ("--zone", "bank"), "--zone"),
+            ((ONE, TWO), ("--version", "256"), "--version"),
+            ((ONE, TWO), ("--version", "x"), "--version"),
+            ((ONE,), ("--component", f"{self.estate.dir}/missing"), "missing"),
         ]:
             with self.subTest(said):
-                done = self.load(*words)
+                done = self.load(*words, *self.files(*texts))
                 self.assertEqual(done.returncode, 1, done.stdout)
                 self.assertIn(said, done.stderr)
         self.assertEqual(self.load(*self.files(ONE, TWO), role="audit", suite="aes-256").returncode, 1)

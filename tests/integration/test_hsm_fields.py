@@ -30,6 +30,10 @@ class Fields(unittest.TestCase):
             psam_number=PSAM, suite=types.SUITE_TDES, master_version=1,
             keys=[hsm.WorkingKeySpec(usage=usage) for usage in
                   (types.KEY_USAGE_PIK, types.KEY_USAGE_MAK, types.KEY_USAGE_TDK)]))
+        made_aes = cls.estate.data.GenerateWorkingKeys(hsm.GenerateWorkingKeysRequest(
+            psam_number=PSAM, suite=types.SUITE_AES_128, master_version=1,
+            keys=[hsm.WorkingKeySpec(usage=types.KEY_USAGE_TDK)]))
+        cls.aes_tdk = hsm.KeyRef(blob=made_aes.keys[0].blob)
         cls.pik, cls.mak, cls.tdk = [hsm.KeyRef(blob=key.blob) for key in made.keys]
         tmk = ref.tmk_of(cls.estate, "tdes", PSAM)
         cls.clear_pik = ref.des_ecb(tmk, made.keys[0].cryptogram, decrypt=True)
@@ -172,7 +176,13 @@ class Fields(unittest.TestCase):
             ("EncryptData", {"iv": bytes(8)}, INPUT, "iv is given"),
             ("EncryptData", {"mode": hsm.CIPHER_MODE_CBC}, INPUT, "iv has 0 bytes"),
             ("EncryptData", {"mode": hsm.CIPHER_MODE_CBC, "iv": bytes(7)}, INPUT, "iv has 7 bytes"),
-            ("EncryptData", {"mode": hsm.CIPHER_MODE_CBC, "iv": bytes(16), "data": bytes(16)}, INPUT, ""),
+            ("EncryptData", {"mode": hsm.CIPHER_MODE_CBC, "iv": bytes(16), "data": bytes(16)}, INPUT,
+             "iv has 16 bytes; the block of this key has 8"),
+            ("EncryptData", {"key": self.aes_tdk, "mode": hsm.CIPHER_MODE_CBC, "iv": bytes(8)}, INPUT,
+             "iv has 8 bytes; the block of this key has 16"),
+            ("DecryptData", {"key": zone(zone="bank", suite=2), "mode": hsm.CIPHER_MODE_CBC, "iv": bytes(8)}, INPUT,
+             "iv has 8 bytes; the block of this key has 16"),
+            ("EncryptData", {"key": self.aes_tdk}, INPUT, ""),
             ("EncryptData", {"mode": 3}, INPUT, "mode has the unknown value 3"),
             ("DecryptData", {"key": None}, INPUT, "key is missing"),
             ("DecryptData", {"key": self.pik}, DENIED, ""),

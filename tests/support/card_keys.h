@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #define CARD_KEYS_CONTROL_TDES "00112233445566778899AABBCCDDEEFF"
@@ -15,11 +16,11 @@ struct card_keys {
     struct rpc_server *server;
     int port;
     /* switches */
-    uint32_t master_version;
-    int wrong_kcv, wrong_mac, no_commands;
-    enum err_code refuse; /* ERR_OK: no */
+    _Atomic uint32_t master_version;
+    atomic_int wrong_kcv, wrong_mac, no_commands;
+    _Atomic enum err_code refuse; /* ERR_OK: no */
     /* counts */
-    int requested, confirmed;
+    atomic_int requested, confirmed;
 };
 
 /* Serves on a free port. Failures fail the test. */

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define START_MS       20000
+#define START_MS       10000
 #define ARGUMENTS_MOST 15
 
 extern char **environ;

@@ -11,7 +11,10 @@ static enum err_code load(const char *text, struct hsm_config *config, struct er
 {
     memset(config, 0, sizeof *config);
     TRY(conf_parse("hsm.yaml", text, strlen(text), hsm_config_rows, config, e));
-    return hsm_config_check(config, e);
+    const enum err_code code = hsm_config_check(config, e);
+    if (code != ERR_OK)
+        conf_drop(hsm_config_rows, config);
+    return code;
 }
 
 START_TEST(defaults_are_those_documented)

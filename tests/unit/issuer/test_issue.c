@@ -53,7 +53,7 @@ static void make_card(const char *number)
     ck_assert_int_eq(system(command), 0);
     daemon_start_plain(&card_process,
                        (const char *const[]){"serve", "--card", file, "--listen", "127.0.0.1:0", NULL},
-                       "card waits for a reader");
+                       ": listening ");
     snprintf(reader, sizeof reader, "tcp:127.0.0.1:%d", card_process.port);
 }
 
@@ -229,7 +229,7 @@ START_TEST(steps_are_told_in_the_patents_order)
 {
     static const char *const order[] = {
         "S301 the card in the reader has PSAM number " NUMBER,
-        "S307 terminal A0000001 is free",
+        "S307 terminal A0000001 can take this card",
         "S301-S304 the TMK was derived from the number (aes-128, master version 1)",
         "[IN_TOKEN]",
         "S305 the card took 1 command\n",

@@ -297,6 +297,27 @@ START_TEST(cache_is_bounded_and_spares_what_is_in_use)
 }
 END_TEST
 
+START_TEST(loading_keys_empties_the_cache)
+{
+    struct tok *tok = open_with_keys(_i);
+    struct tok_session *s = take(tok);
+    const size_t before = count_objects(s);
+    const struct tok_working_key mak = make(s, TOK_TDES, TOK_MAK), tdk = make(s, TOK_TDES, TOK_TDK);
+    struct tok_opened opened = {0};
+    ck_assert_ok(open_bytes(s, mak.blob, mak.blob_len, TOK_MAK, &opened), e);
+    tok_opened_drop(&opened);
+    ck_assert_ok(open_bytes(s, tdk.blob, tdk.blob_len, TOK_TDK, &opened), e);
+    tok_opened_drop(&opened);
+    ck_assert_uint_eq(count_objects(s), before + 3); /* a key, its left half, another key */
+    ck_assert_ok(tok_keys_load(tok, &e), e);
+    ck_assert_uint_eq(count_objects(s), before);
+    ck_assert_ok(open_bytes(s, tdk.blob, tdk.blob_len, TOK_TDK, &opened), e);
+    tok_opened_drop(&opened);
+    tok_session_give(s);
+    close_copy(tok);
+}
+END_TEST
+
 struct crowd {
     struct tok *tok;
     struct tok_working_key keys[8];
@@ -388,6 +409,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, reference_is_one_thing, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, cached_blob_costs_no_new_object, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, cache_is_bounded_and_spares_what_is_in_use, 0, TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, loading_keys_empties_the_cache, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, blobs_open_in_many_threads, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, blob_opens_after_all_sessions_were_lost, 0, TOKEN_KIND_COUNT);
     suite_add_tcase(s, tc);

@@ -1,3 +1,4 @@
+#include "p11/state.h"
 #include "tests/unit/p11/pay_fixture.h"
 
 /* MAC and data flows by zone keys and blobs. Published MACs are in test_pay_vectors.c; here the same by the
@@ -185,6 +186,40 @@ START_TEST(keys_of_another_usage_are_denied)
 }
 END_TEST
 
+/* A zone key whose left half is gone may still be cut, by a token that lets it; else the call says what is
+ * missing. */
+START_TEST(mac_of_a_key_without_its_half_is_cut_or_refused)
+{
+    static const char label[] = "posward/zone-mac/bank-a/tdes/1/left";
+    static CK_BBOOL yes = CK_TRUE;
+    CK_ATTRIBUTE wanted[] = {{CKA_LABEL, (void *)(uintptr_t)label, sizeof label - 1},
+                             {CKA_TOKEN, &yes, sizeof yes}};
+    CK_FUNCTION_LIST *fn = pay_session->fn;
+    CK_SESSION_HANDLE session;
+    CK_OBJECT_HANDLE handles[2];
+    CK_ULONG count = 0;
+    uint8_t mac[TOK_MAC_BYTES];
+    ck_assert_uint_eq(
+        fn->C_OpenSession(pay_tok->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session), CKR_OK);
+    ck_assert_uint_eq(fn->C_FindObjectsInit(session, wanted, 2), CKR_OK);
+    ck_assert_uint_eq(fn->C_FindObjects(session, handles, 2, &count), CKR_OK);
+    ck_assert_uint_eq(fn->C_FindObjectsFinal(session), CKR_OK);
+    ck_assert_uint_eq(count, 1);
+    ck_assert_uint_eq(fn->C_DestroyObject(session, handles[0]), CKR_OK);
+    ck_assert_uint_eq(fn->C_CloseSession(session), CKR_OK);
+    pay_policy(TOK_EXPOSURE_ANY); /* loads the keys anew */
+
+    const size_t before = pay_object_count();
+    const enum err_code code = make(TOK_MAC_X9_19, pay_zone("bank-a", TOK_TDES), TEXT_BYTES, mac);
+    /* NSS wraps a key that may not leave (facts/pkcs11.md), so it can be cut there. */
+    ck_assert_int_eq(code, pay_kind == TOKEN_NSS ? ERR_OK : ERR_UNSUPPORTED);
+    ck_assert(code != ERR_OK || secret_equal(mac, iso_mac, 8));
+    ck_assert(code == ERR_OK || strstr(pay_err.note, "left half") != NULL);
+    ck_assert_uint_eq(pay_object_count(), before);
+    ck_assert_ok(make(TOK_MAC_UNIONPAY, pay_zone("bank-a", TOK_TDES), TEXT_BYTES, mac), pay_err);
+}
+END_TEST
+
 /* ---- data ---- */
 
 struct data_row {
@@ -286,6 +321,7 @@ static void add_all(TCase *tcase)
     tcase_add_loop_test(tcase, mac_of_an_aes_working_key_checks, 0, 2);
     tcase_add_test(tcase, mac_under_a_single_key_is_one_des);
     tcase_add_test(tcase, keys_of_another_usage_are_denied);
+    tcase_add_test(tcase, mac_of_a_key_without_its_half_is_cut_or_refused);
     tcase_add_loop_test(tcase, data_goes_there_and_back, 0, (int)(sizeof data_rows / sizeof *data_rows));
     tcase_add_test(tcase, data_refuses_what_is_not_whole);
     tcase_add_loop_test(tcase, data_of_a_working_key_goes_there_and_back, 0, 3);

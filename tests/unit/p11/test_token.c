@@ -4,10 +4,11 @@
 #include "tests/support/token.h"
 #include "tests/unit/p11/harness.h"
 
-#include <dlfcn.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,12 +40,18 @@ START_TEST(token_takes_a_serial_and_refuses_another)
 }
 END_TEST
 
+static void write_pin(const char *line)
+{
+    FILE *pin = fopen(fixture.pin_path, "w");
+    ck_assert_ptr_nonnull(pin);
+    fputs(line, pin);
+    fclose(pin);
+}
+
 START_TEST(token_refuses_a_wrong_pin_at_once)
 {
     token_copy(&fixture, &masters[_i]);
-    FILE *pin = fopen(fixture.pin_path, "w");
-    fputs("not-the-pin\n", pin);
-    fclose(pin);
+    write_pin("not-the-pin\n");
     struct tok *tok = NULL;
     const int64_t start_ms = clock_monotonic_ms();
     ck_assert_int_eq(tok_open(token_options(&fixture), &tok, &e), ERR_UNAUTHENTICATED);
@@ -103,6 +110,72 @@ START_TEST(session_survives_the_loss_of_all_sessions)
         check_session(s);
         tok_session_give(s);
     }
+    close_copy(tok);
+}
+END_TEST
+
+/* Tokens lock a PIN after a few wrong ones: a service that recovers by itself must not use them up. */
+START_TEST(recovery_tries_a_wrong_pin_once)
+{
+    struct tok *tok = open_copy(_i);
+    struct tok_session *s = take(tok);
+    CK_SESSION_INFO session_info;
+    ck_assert(s->fn->C_GetSessionInfo(s->handle, &session_info) == CKR_OK);
+    CK_FUNCTION_LIST *fn = s->fn;
+    tok_session_give(s);
+    write_pin("not-the-pin\n");
+    ck_assert(fn->C_CloseAllSessions(session_info.slotID) == CKR_OK);
+    ck_assert_int_eq(tok_session_take(tok, &s, &e), ERR_UNAUTHENTICATED);
+    ck_assert_int_eq(e.native, (long)CKR_PIN_INCORRECT);
+    write_pin(TOKEN_PIN "\n");
+    ck_assert_int_eq(tok_session_take(tok, &s, &e), ERR_UNAUTHENTICATED);
+    ck_assert_int_eq(e.native, 0); /* the token was not asked */
+    close_copy(tok);
+}
+END_TEST
+
+/* As keepers start: all at once, on one token. */
+START_TEST(simultaneous_starts_all_succeed)
+{
+    enum { STARTS = 6 };
+    pid_t children[STARTS];
+    token_copy(&fixture, &masters[_i]);
+    fflush(NULL);
+    for (int i = 0; i < STARTS; i++) {
+        children[i] = fork();
+        if (children[i] != 0)
+            continue;
+        struct tok *tok = NULL;
+        const enum err_code code = tok_open(token_options(&fixture), &tok, &e);
+        tok_close(tok);
+        _exit(code == ERR_OK ? 0 : 1);
+    }
+    for (int i = 0; i < STARTS; i++) {
+        int status = -1;
+        waitpid(children[i], &status, 0);
+        ck_assert_int_eq(status, 0);
+    }
+    token_remove(&fixture);
+}
+END_TEST
+
+START_TEST(start_waits_for_the_lock)
+{
+    token_copy(&fixture, &masters[_i]);
+    fflush(NULL);
+    const int fd = open(fixture.lock_path, O_RDWR | O_CREAT, 0600);
+    ck_assert(fd >= 0 && flock(fd, LOCK_EX) == 0);
+    const pid_t child = fork(); /* holds the same lock, and lets go by ending */
+    if (child == 0) {
+        usleep(300000);
+        _exit(0);
+    }
+    close(fd);
+    struct tok *tok = NULL;
+    const int64_t start_ms = clock_monotonic_ms();
+    ck_assert_ok(tok_open(token_options(&fixture), &tok, &e), e);
+    ck_assert_int_ge(clock_monotonic_ms() - start_ms, 200);
+    waitpid(child, NULL, 0);
     close_copy(tok);
 }
 END_TEST
@@ -194,6 +267,9 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, token_refuses_a_wrong_pin_at_once, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, token_refuses_bad_options, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, session_survives_the_loss_of_all_sessions, 0, TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, recovery_tries_a_wrong_pin_once, 0, TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, simultaneous_starts_all_succeed, 0, TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, start_waits_for_the_lock, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, session_survives_a_logout, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, sessions_are_shared_by_more_threads_than_there_are, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, session_is_refused_after_fork, 0, TOKEN_KIND_COUNT);

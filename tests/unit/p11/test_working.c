@@ -2,6 +2,7 @@
 #include "p11/flows.h"
 #include "p11/template.h"
 #include "tests/support/softcrypto.h"
+#include "tests/support/tap.h"
 #include "tests/unit/p11/harness.h"
 
 static const uint8_t tdes_master[16] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF,
@@ -214,6 +215,49 @@ START_TEST(working_key_refuses_bad_requests)
 }
 END_TEST
 
+static void odd_parity(uint8_t *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (uint8_t)((bytes[i] & 0xFE) | !__builtin_parity(bytes[i] & 0xFE));
+}
+
+/* Half a DES key is enough to be a leak; as it is and with odd parity. */
+static void tap_saw_none_of(const uint8_t *key, size_t len)
+{
+    for (size_t at = 0; at + 8 <= len; at += 8) {
+        uint8_t half[8];
+        memcpy(half, key + at, sizeof half);
+        ck_assert_msg(!tap_saw(half, sizeof half), "a key crossed the boundary in clear");
+        odd_parity(half, sizeof half);
+        ck_assert_msg(!tap_saw(half, sizeof half), "a key crossed the boundary in clear");
+    }
+}
+
+START_TEST(no_key_crosses_the_token_s_boundary)
+{
+    struct tok *tok = open_with_keys(_i);
+    struct tok_session *s = take(tok);
+    for (size_t i = 0; i < REQUESTS; i++) {
+        const struct tok_working_request request = request_of(i);
+        struct tok_working_key made;
+        struct tok_blob_info info;
+        uint8_t key[16], tmk[32];
+        tap_on(s);
+        ck_assert_ok(tok_working_key(s, &request, &made, &e), e);
+        ck_assert_ok(tok_blob_info(s, made.blob, made.blob_len, &info, &e), e);
+        tap_off(s);
+        card_takes(i, &made, key);
+        software_tmk(requests[i].suite, tmk);
+        tap_saw_none_of(key, sizeof key);
+        tap_saw_none_of(tmk, requests[i].suite == TOK_AES_256 ? 32 : 16);
+        ck_assert(tap_saw(made.blob, made.blob_len - 16)); /* or the tap is deaf */
+        ck_assert(tap_saw(made.cryptogram, 8));
+    }
+    tok_session_give(s);
+    close_copy(tok);
+}
+END_TEST
+
 START_TEST(derived_keys_are_not_readable)
 {
     struct tok *tok = open_with_keys(_i);
@@ -248,6 +292,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, working_keys_differ_each_time, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, working_keys_leave_no_objects, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, working_key_refuses_bad_requests, 0, TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, no_key_crosses_the_token_s_boundary, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, derived_keys_are_not_readable, 0, TOKEN_KIND_COUNT);
     suite_add_tcase(s, tc);
     return s;

@@ -26,6 +26,7 @@ static const struct row rows[] = {
     {"PIN, clear track", 1, PAN, NULL, TRACK, "2600000000000000", 8, 0, NULL},
     {"single DES", 1, PAN, NULL, NULL, "2000000000000000", 8, 0, NULL},
     {"AES", 2, NULL, NULL, TRACK, "2410000000000000", 0, 16, NULL},
+    {"empty track", 1, NULL, NULL, "", NULL, 0, 0, "0 digits"},
     {"no card", 1, NULL, NULL, NULL, NULL, 0, 0, "no card"},
     {"short number", 1, "62257583267", NULL, NULL, NULL, 0, 0, "12 to 19"},
     {"PIN without 53", 1, PAN, NULL, NULL, NULL, 8, 0, "disagree"},

@@ -135,10 +135,10 @@ START_TEST(database_itself_refuses_a_second_terminal_for_a_card)
         "UPDATE device SET card_key = '" CARD_A "' WHERE terminal_id = 'A0000002'",
         "UPDATE device SET card_key = NULL WHERE terminal_id = 'A0000002'",
         "UPDATE device SET revision = 1 WHERE terminal_id = 'A0000002'",
-        "INSERT INTO card_stay (terminal_id, psam_number, card_key, suite, master_version, from_ms)"
-        " VALUES ('A0000002', '" CARD_A "', '" CARD_A "', 1, 1, 0)",
-        "INSERT INTO card_stay (terminal_id, psam_number, card_key, suite, master_version, from_ms)"
-        " VALUES ('A0000002', '1', '00000000000000000001', 1, 1, 0)",
+        ("INSERT INTO card_stay (terminal_id, psam_number, card_key, suite, master_version, from_ms)"
+         " VALUES ('A0000002', '" CARD_A "', '" CARD_A "', 1, 1, 0)"),
+        ("INSERT INTO card_stay (terminal_id, psam_number, card_key, suite, master_version, from_ms)"
+         " VALUES ('A0000002', '1', '00000000000000000001', 1, 1, 0)"),
     };
     for (size_t i = 0; i < sizeof attempts / sizeof attempts[0]; i++)
         ck_assert_int_eq(sqlite3_exec(db, attempts[i], NULL, NULL, NULL), SQLITE_CONSTRAINT);

@@ -293,13 +293,13 @@ START_TEST(calls_over_the_limit_are_refused_at_once)
     echo_start(&echo, &options);
     struct tally tally = {0};
     for (int i = 0; i < 3; i++)
-        start_say(&tally, &ECHO_REQUEST("a", .delay_ms = 300), NULL);
+        start_say(&tally, &ECHO_REQUEST("a", .delay_ms = 1000), NULL);
     wait_for(&echo.said, 2);
     clock_sleep_ms(50);
     struct err e = {0};
     const int64_t before_ms = clock_monotonic_ms();
     ck_assert_int_eq(echo_say(echo.channel, &ECHO_REQUEST("one more"), NULL, NULL, &e), ERR_LIMIT);
-    ck_assert_int_lt(clock_monotonic_ms() - before_ms, 150);
+    ck_assert_int_lt(clock_monotonic_ms() - before_ms, 700);
     ck_assert_ptr_nonnull(strstr(e.note, "max_in_flight"));
     ck_assert_uint_eq(rpc_server_counts(echo.server).in_flight, 3);
     wait_for(&tally.answers, 3);
