@@ -1,13 +1,18 @@
 #include "posp/units.h"
 
+#include "base/clock.h"
+
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define HUNG_MS 1000 /* no answer for so long, while many wait */
 
 struct unit {
     const char *name;
     struct rpc_channel *channel;
     _Atomic int64_t under_way; /* authorisations */
+    _Atomic int64_t moved_ms;  /* when it last answered one, or was given the first */
 };
 
 struct units {
@@ -128,6 +133,15 @@ static enum err_code call(struct units *units, const char *name, const char *met
                      out_response, e);
 }
 
+/* Counts the caller in. */
+static bool may_send(const struct units *units, struct unit *unit)
+{
+    const int64_t before = atomic_fetch_add(&unit->under_way, 1), now_ms = clock_monotonic_ms();
+    if (before == 0)
+        atomic_store(&unit->moved_ms, now_ms);
+    return before < units->most_under_way || now_ms - atomic_load(&unit->moved_ms) < HUNG_MS;
+}
+
 enum err_code units_authorize(struct units *units, const char *unit,
                               const Posward__Business__V1__AuthorizeRequest *request,
                               Posward__Business__V1__AuthorizeResponse **out_response, struct err *e)
@@ -137,11 +151,12 @@ enum err_code units_authorize(struct units *units, const char *unit,
     if (counted == NULL)
         return err_set(e, ERR_NOT_FOUND, "unit %.31s is not configured any more", unit);
     enum err_code code;
-    if (atomic_fetch_add(&counted->under_way, 1) < units->most_under_way)
+    if (may_send(units, counted))
         code = call(units, unit, "Authorize", &request->base, &response, e);
     else
-        code = err_set(e, ERR_UNAVAILABLE, "unit %.31s has %lld authorisations under way", unit,
-                       (long long)units->most_under_way);
+        code = err_set(e, ERR_UNAVAILABLE, "unit %.31s does not answer; no more is sent to it now", unit);
+    if (code == ERR_OK)
+        atomic_store(&counted->moved_ms, clock_monotonic_ms());
     atomic_fetch_sub(&counted->under_way, 1);
     if (code == ERR_OK)
         *out_response = (Posward__Business__V1__AuthorizeResponse *)response;
