@@ -17,9 +17,10 @@
 #define IPC_HEADER_BYTES      44
 #define IPC_IDENTITY_BYTES    200 /* longest identity text; a longer one is refused by ipc_encode */
 #define IPC_TRACEPARENT_BYTES 64
-#define IPC_REQUEST_BYTES     (128 * 1024) /* the service's largest request */
-#define IPC_BODY_BYTES        (256 * 1024) /* largest body: a batch of sign-ins is answered with more than it asks \
-                                            */
+#define IPC_REQUEST_BYTES     131072 /* the service's largest request */
+#define IPC_BODY_BYTES                                                                                       \
+    262144 /* largest body: a batch of sign-ins is answered with more than it asks                           \
+            */
 #define IPC_PACKET_BYTES (IPC_HEADER_BYTES + IPC_IDENTITY_BYTES + IPC_TRACEPARENT_BYTES + IPC_BODY_BYTES)
 #define IPC_KEEPER_FD    3 /* where a keeper finds its end */
 

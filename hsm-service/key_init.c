@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define ZONES_MOST 64
+#define KEYS_MOST  4096 /* that --json prints */
 
 static const struct {
     enum tok_role role;
@@ -126,36 +127,47 @@ static enum err_code make_all(struct ceremony *c, const struct init_options *opt
     return ERR_OK;
 }
 
-/* The whole set as the service's ListKeys would print it. */
+/* What ListKeys of the service would answer. */
+struct key_list {
+    Posward__Hsm__V1__ListKeysResponse message;
+    Posward__Hsm__V1__Key *rows[KEYS_MOST];
+    Posward__Hsm__V1__Key keys[KEYS_MOST];
+    struct tok_key_info infos[KEYS_MOST];
+    char roles[KEYS_MOST][TOK_LABEL_BYTES];
+};
+
+static void fill_row(struct key_list *list, size_t i)
+{
+    Posward__Hsm__V1__Key *const key = &list->keys[i];
+    struct tok_key_info *const info = &list->infos[i];
+    posward__hsm__v1__key__init(key);
+    snprintf(list->roles[i], sizeof list->roles[i], "%s", tok_role_name(info->name.role));
+    key->role = list->roles[i];
+    key->suite = (Posward__Types__V1__Suite)info->name.suite;
+    key->version = info->name.version;
+    key->zone = info->name.zone;
+    key->kcv = (ProtobufCBinaryData){.len = info->has_kcv ? sizeof info->kcv : 0, .data = info->kcv};
+    list->rows[i] = key;
+}
+
 static enum err_code print_json(struct cli *cli, struct ceremony *c, struct err *e)
 {
     TRY(tok_keys_load(c->tok, e));
     const size_t count = tok_keys_count(c->tok);
-    Posward__Hsm__V1__ListKeysResponse list = POSWARD__HSM__V1__LIST_KEYS_RESPONSE__INIT;
-    Posward__Hsm__V1__Key *const keys = calloc(count + 1, sizeof *keys);
-    Posward__Hsm__V1__Key **const rows = calloc(count + 1, sizeof(Posward__Hsm__V1__Key *));
-    struct tok_key_info *const infos = calloc(count + 1, sizeof *infos);
-    enum err_code code = keys != NULL && rows != NULL && infos != NULL
-                             ? ERR_OK
-                             : err_set(e, ERR_LIMIT, "no memory to print %zu keys", count);
-    for (size_t i = 0; code == ERR_OK && i < count; i++) {
-        tok_keys_info(c->tok, i, &infos[i]);
-        posward__hsm__v1__key__init(&keys[i]);
-        keys[i].role = (char *)(uintptr_t)tok_role_name(infos[i].name.role);
-        keys[i].suite = (Posward__Types__V1__Suite)infos[i].name.suite;
-        keys[i].version = infos[i].name.version;
-        keys[i].zone = infos[i].name.zone;
-        keys[i].kcv =
-            (ProtobufCBinaryData){.len = infos[i].has_kcv ? sizeof infos[i].kcv : 0, .data = infos[i].kcv};
-        rows[i] = &keys[i];
+    if (count > KEYS_MOST)
+        return err_set(e, ERR_LIMIT, "the token has %zu keys; at most %d are printed", count, KEYS_MOST);
+    struct key_list *const list = calloc(1, sizeof *list);
+    if (list == NULL)
+        return err_set(e, ERR_LIMIT, "no memory to print %zu keys", count);
+    posward__hsm__v1__list_keys_response__init(&list->message);
+    for (size_t i = 0; i < count; i++) {
+        tok_keys_info(c->tok, i, &list->infos[i]);
+        fill_row(list, i);
     }
-    list.n_keys = count;
-    list.keys = rows;
-    if (code == ERR_OK)
-        code = cli_print(cli, &list.base, e);
-    free(infos);
-    free(rows);
-    free(keys);
+    list->message.n_keys = count;
+    list->message.keys = list->rows;
+    const enum err_code code = cli_print(cli, &list->message.base, e);
+    free(list);
     return code;
 }
 

@@ -234,7 +234,7 @@ enum err_code ceremony_load_components(struct cli *cli, int argc, char **argv, s
 {
     (void)cli;
     struct load_options options = {0};
-    struct tok_key_name name;
+    struct tok_key_name name = {0};
     AUTO(ceremony) ceremony = {0};
     TRY(read_options(argc, argv, &options, e));
     if (options.help) {

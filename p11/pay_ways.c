@@ -276,8 +276,7 @@ static const uint8_t card_cipher[TOK_PBOC_CIPHERTEXT] = {0x99, 0x96, 0x63, 0xEA,
                                                          0x88, 0x61, 0x00, 0xE7, 0x89, 0xBD, 0xEB, 0xBF,
                                                          0x0A, 0x81, 0x44, 0xE4, 0x78, 0xDF, 0x7B, 0x88};
 
-/* A one-block MAC needs no left half, so the command around the cipher is the MAC flow's affair and not tried
- * here. */
+/* Only the cipher differs between these ways: the MAC around it is algorithm 3, which its own flow tries. */
 static enum err_code try_card_concat(struct tok_session *s, struct err *e)
 {
     uint8_t cipher[TOK_PBOC_CIPHERTEXT];

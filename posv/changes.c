@@ -154,9 +154,9 @@ static enum err_code follow(struct changes *c, int64_t revision, const struct ch
     for (;;) {
         bool news = false;
         TRY(wait_for_news(c, sink, revision, &news, e));
-        if (news)
-            TRY(replay(c, sink, page, &revision, e));
-        else
+        /* At a heartbeat too: a commit that was reported as failed may have reached the disk after all. */
+        TRY(replay(c, sink, page, &revision, e));
+        if (!news)
             sink->send(sink->context, revision, NULL);
     }
 }

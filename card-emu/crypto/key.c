@@ -17,10 +17,11 @@ struct algorithm_row {
     const EVP_CIPHER *(*wrap)(void);
 };
 
-static const struct algorithm_row algorithms[EMU_ALGORITHM_COUNT] = {
+static const struct algorithm_row algorithms[EMU_ALGORITHMS] = {
     [EMU_TDES] = {16, 8, false, EVP_des_ede3_ecb, EVP_des_ede3_cbc, NULL},
     [EMU_DES] = {8, 8, false, EVP_des_ede3_ecb, EVP_des_ede3_cbc, NULL},
     [EMU_AES_128] = {16, 16, true, EVP_aes_128_ecb, EVP_aes_128_cbc, EVP_aes_128_wrap},
+    [EMU_AES_192] = {24, 16, true, EVP_aes_192_ecb, EVP_aes_192_cbc, EVP_aes_192_wrap},
     [EMU_AES_256] = {32, 16, true, EVP_aes_256_ecb, EVP_aes_256_cbc, EVP_aes_256_wrap},
 };
 

@@ -17,8 +17,10 @@
 #define EMU_DES_BLOCK     8
 #define EMU_KCV_BYTES_MAX 16
 
-/* The low nibble of a card's algorithm byte. */
-enum emu_algorithm { EMU_TDES = 0, EMU_DES = 1, EMU_AES_128 = 2, EMU_AES_256 = 3, EMU_ALGORITHM_COUNT };
+/* The first EMU_CARD_ALGORITHMS are the low nibble of a card's algorithm byte. */
+enum emu_algorithm { EMU_TDES = 0, EMU_DES = 1, EMU_AES_128 = 2, EMU_AES_256 = 3, EMU_AES_192 = 4 };
+#define EMU_CARD_ALGORITHMS 4
+#define EMU_ALGORITHMS      5
 
 struct emu_key {
     enum emu_algorithm algorithm;
@@ -26,7 +28,7 @@ struct emu_key {
     size_t len;
 };
 
-/* DES 8 bytes, TDES 16 or 24, AES-128 16, AES-256 32. */
+/* DES 8 bytes, TDES 16 or 24, AES-128 16, AES-192 24, AES-256 32. */
 enum err_code emu_key_init(struct emu_key *key, enum emu_algorithm algorithm, const void *bytes, size_t len,
                            struct err *e) MUST_CHECK;
 /* DES for 8 bytes, TDES for 16 and 24. */

@@ -4,6 +4,7 @@
 #include "base/secret.h"
 #include "card-emu/crypto/openssl.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static uint64_t bits_of(size_t bytes)
@@ -52,13 +53,13 @@ enum err_code emu_mac(const struct emu_key *key, const struct emu_mac_spec *spec
 {
     if (emu_is_aes(key->algorithm))
         return err_set(e, ERR_INPUT, "a MAC of DES blocks needs a DES key");
-    if (spec->retail && key->len != 16)
-        return err_set(e, ERR_INPUT, "algorithm 3 needs a key of 16 bytes, not %zu", key->len);
+    if (spec->retail && key->len != 16 && key->len != 8)
+        return err_set(e, ERR_INPUT, "algorithm 3 needs a key of 8 or 16 bytes, not %zu", key->len);
     if (len > EMU_MAC_INPUT_MAX)
         return err_set(e, ERR_INPUT, "%zu bytes to MAC exceed %d", len, EMU_MAC_INPUT_MAX);
     uint8_t padded[EMU_MAC_INPUT_MAX + 3 * EMU_DES_BLOCK], block[EMU_DES_BLOCK];
     const size_t padded_len = pad(spec->padding, data, len, padded);
-    if (!spec->retail) {
+    if (!spec->retail || key->len == 8) { /* K||K: algorithm 3 is algorithm 1 */
         TRY(cbc_last(key, spec->iv, padded, padded_len, block, e));
     } else {
         AUTO(emu_key) left = {0};
@@ -100,9 +101,8 @@ enum err_code emu_cmac(const struct emu_key *key, const uint8_t *data, size_t le
 {
     if (!emu_is_aes(key->algorithm))
         return err_set(e, ERR_INPUT, "CMAC needs an AES key");
-    char cipher[] = "AES-128-CBC";
-    if (key->algorithm == EMU_AES_256)
-        memcpy(cipher, "AES-256", 7);
+    char cipher[16];
+    snprintf(cipher, sizeof cipher, "AES-%zu-CBC", 8 * key->len);
     const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_CIPHER, cipher, 0),
                                  OSSL_PARAM_construct_end()};
     EVP_MAC *mac = EVP_MAC_fetch(NULL, "CMAC", NULL);

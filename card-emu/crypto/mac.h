@@ -16,8 +16,8 @@ struct emu_mac_spec {
     const uint8_t *iv; /* 8 bytes; NULL: zeros */
 };
 
-/* The whole last block. ERR_INPUT an AES key, algorithm 3 without a 16-byte key, or too much data.
- * Sources: ISO/IEC 9797-1; X9.9 is algorithm 1 and X9.19 algorithm 3, both with padding 1. */
+/* The whole last block. ERR_INPUT an AES key, algorithm 3 with a key of 24 bytes (8 works as K||K), or too
+ * much data. Sources: ISO/IEC 9797-1; X9.9 is algorithm 1 and X9.19 algorithm 3, both with padding 1. */
 enum err_code emu_mac(const struct emu_key *key, const struct emu_mac_spec *spec, const uint8_t *data,
                       size_t len, uint8_t out_mac[EMU_DES_BLOCK], struct err *e) MUST_CHECK;
 

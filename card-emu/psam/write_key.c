@@ -41,7 +41,7 @@ static uint16_t take_tmk(struct chip *chip, const uint8_t header[HEADER_BYTES], 
 {
     AUTO(emu_key) key = {0};
     struct err e;
-    if (header[0] != PSAM_TMK || header[1] == 0 || header[2] >= EMU_ALGORITHM_COUNT || header[2] == EMU_DES)
+    if (header[0] != PSAM_TMK || header[1] == 0 || header[2] >= EMU_CARD_ALGORITHMS || header[2] == EMU_DES)
         return SW_BAD_DATA;
     if (emu_key_init(&key, (enum emu_algorithm)header[2], bytes, len, &e) != ERR_OK ||
         len != emu_key_len(key.algorithm))
@@ -188,7 +188,7 @@ uint16_t chip_write_key(struct chip *chip, const struct apdu_command *command, s
         return SW_BAD_P1P2;
     if (command->has_le || command->lc < HEADER_BYTES + 8 + PSAM_CV_BYTES)
         return SW_WRONG_LENGTH;
-    if ((command->data[2] & ALGORITHM_LOW) >= EMU_ALGORITHM_COUNT)
+    if ((command->data[2] & ALGORITHM_LOW) >= EMU_CARD_ALGORITHMS)
         return SW_BAD_DATA;
     for (size_t i = 0; i < sizeof working_keys / sizeof working_keys[0]; i++) {
         if (working_keys[i].usage == command->data[0])

@@ -74,11 +74,9 @@ static bool read_one(struct front *f, struct front_keeper *k, uint8_t *packet)
     if (code == ERR_LIMIT)
         return false;
     pthread_mutex_lock(&f->lock);
-    if (code != ERR_OK)
-        front_keeper_lost(f, k, e.note, &failed);
-    else if (len == 0)
+    if (code == ERR_OK && len == 0)
         front_keeper_lost(f, k, "it closed its socket", &failed);
-    else if (ipc_decode(packet, len, &frame, &e) != ERR_OK)
+    else if (code != ERR_OK || ipc_decode(packet, len, &frame, &e) != ERR_OK)
         front_keeper_lost(f, k, e.note, &failed);
     else if (!handle(f, k, &frame, &call, &failed))
         front_keeper_lost(f, k, "it sent a packet that was not asked for", &failed);

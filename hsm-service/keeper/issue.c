@@ -35,7 +35,7 @@ enum err_code case_diversify(struct keeper_call *call, const ProtobufCMessage *r
                              ProtobufCMessage *response, struct err *e)
 {
     HsmDiversifyResponse *const out = (HsmDiversifyResponse *)response;
-    struct tok_card_request card;
+    struct tok_card_request card = {0};
     TRY(convert_request(call, (const HsmDiversifyRequest *)request, &card, e));
 
     struct tok_card_script script = {0};

@@ -43,7 +43,7 @@ struct found_method {
     const ProtobufCMethodDescriptor *descriptor;
 };
 
-static enum err_code find_method(uint16_t method, struct found_method *out_found, struct err *e)
+static bool find_method(uint16_t method, struct found_method *out_found)
 {
     const unsigned index = method & 0xFF;
     for (size_t i = 0; i < sizeof services / sizeof services[0]; i++) {
@@ -53,10 +53,10 @@ static enum err_code find_method(uint16_t method, struct found_method *out_found
         for (const struct method_row *row = services[i].methods; row->name != NULL; row++)
             if (strcmp(row->name, service->methods[index].name) == 0) {
                 *out_found = (struct found_method){row, &service->methods[index]};
-                return ERR_OK;
+                return true;
             }
     }
-    return err_set(e, ERR_UNSUPPORTED, "a keeper does not serve method %04x", method);
+    return false;
 }
 
 enum err_code case_message(struct keeper_call *call, const ProtobufCMessageDescriptor *descriptor,
@@ -113,9 +113,10 @@ static enum err_code run(struct keeper_call *call, const struct method_row *row,
 enum err_code methods_serve(struct keeper_call *call, uint16_t method, const uint8_t *body, size_t len,
                             ProtobufCBinaryData *out_answer, struct err *e)
 {
-    struct found_method found = {0};
+    struct found_method found;
     ProtobufCMessage *request = NULL, *response = NULL;
-    TRY(find_method(method, &found, e));
+    if (!find_method(method, &found))
+        return err_set(e, ERR_UNSUPPORTED, "a keeper does not serve method %04x", method);
     TRY(unpack(call, found.descriptor->input, body, len, &request, e));
     TRY(case_message(call, found.descriptor->output, &response, e));
     TRY(run(call, found.row, request, response, e));

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NO_ROOM "the answer needs more memory than a request may use"
+
 typedef Posward__Hsm__V1__GetTokenReportResponse HsmReportResponse;
 typedef Posward__Hsm__V1__ListKeysResponse HsmKeysResponse;
 typedef Posward__Hsm__V1__Token HsmToken;
@@ -43,17 +45,16 @@ static enum err_code fill_way(struct keeper_call *call, const struct tok_way *wa
     return copy_text(call, way->why, &out->why, e);
 }
 
-/* An array of `count` messages, filled by the caller; empty for none. */
-static enum err_code make_array(struct keeper_call *call, const ProtobufCMessageDescriptor *descriptor,
-                                size_t count, ProtobufCMessage ***out_array, struct err *e)
+/* An array of `count` messages, filled by the caller; NULL: the arena is used up. */
+static ProtobufCMessage **make_array(struct keeper_call *call, const ProtobufCMessageDescriptor *descriptor,
+                                     size_t count)
 {
+    struct err e = {0};
     ProtobufCMessage **const array = arena_take(call->arena, (count + 1) * sizeof(ProtobufCMessage *));
-    if (array == NULL)
-        return err_set(e, ERR_LIMIT, "the answer needs more memory than a request may use");
-    for (size_t i = 0; i < count; i++)
-        TRY(case_message(call, descriptor, &array[i], e));
-    *out_array = array;
-    return ERR_OK;
+    for (size_t i = 0; array != NULL && i < count; i++)
+        if (case_message(call, descriptor, &array[i], &e) != ERR_OK)
+            return NULL;
+    return array;
 }
 
 enum err_code case_token_report(struct keeper_call *call, const ProtobufCMessage *request,
@@ -62,10 +63,12 @@ enum err_code case_token_report(struct keeper_call *call, const ProtobufCMessage
     (void)request;
     HsmReportResponse *const out = (HsmReportResponse *)response;
     const size_t count = tok_ways_count(call->tok);
-    ProtobufCMessage **ways = NULL, *token = NULL;
+    ProtobufCMessage **const ways = make_array(call, &posward__hsm__v1__way__descriptor, count);
+    ProtobufCMessage *token = NULL;
+    if (ways == NULL)
+        return err_set(e, ERR_LIMIT, NO_ROOM);
     TRY(case_message(call, &posward__hsm__v1__token__descriptor, &token, e));
     TRY(fill_token(call, (HsmToken *)token, e));
-    TRY(make_array(call, &posward__hsm__v1__way__descriptor, count, &ways, e));
     for (size_t i = 0; i < count; i++)
         TRY(fill_way(call, tok_ways_get(call->tok, i), (HsmWay *)ways[i], e));
     out->token = (HsmToken *)token;
@@ -102,11 +105,10 @@ enum err_code case_list_keys(struct keeper_call *call, const ProtobufCMessage *r
     (void)request;
     HsmKeysResponse *const out = (HsmKeysResponse *)response;
     const size_t count = tok_keys_count(call->tok);
-    ProtobufCMessage **keys = NULL;
-    TRY(make_array(call, &posward__hsm__v1__key__descriptor, count, &keys, e));
+    ProtobufCMessage **const keys = make_array(call, &posward__hsm__v1__key__descriptor, count);
     struct tok_key_info *const infos = arena_take(call->arena, count * sizeof *infos);
-    if (infos == NULL)
-        return err_set(e, ERR_LIMIT, "the answer needs more memory than a request may use");
+    if (keys == NULL || infos == NULL)
+        return err_set(e, ERR_LIMIT, NO_ROOM);
     for (size_t i = 0; i < count; i++)
         tok_keys_info(call->tok, i, &infos[i]);
     qsort(infos, count, sizeof *infos, by_name);

@@ -62,7 +62,7 @@ enum err_code case_working_keys(struct keeper_call *call, const ProtobufCMessage
 {
     const HsmWorkingRequest *const in = (const HsmWorkingRequest *)request;
     HsmWorkingResponse *const out = (HsmWorkingResponse *)response;
-    struct tok_working_request requests[KEYS_MOST];
+    struct tok_working_request requests[KEYS_MOST] = {0};
     TRY(convert_request(in, requests, e));
 
     HsmWorkingKey **const keys = arena_take(call->arena, in->n_keys * sizeof(HsmWorkingKey *));

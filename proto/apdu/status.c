@@ -26,7 +26,7 @@ static const struct sw_row rows[] = {
     {SW_EXACT_LENGTH, 0xFF00, "wrong Le"},
     {SW_BAD_INS, 0xFFFF, "unknown command"},
     {SW_BAD_CLA, 0xFFFF, "unknown command class"},
-    {SW_MAC_WRONG, 0xFFFF, "MAC or check value wrong; the card is unchanged"},
+    {SW_MAC_WRONG, 0xFFFF, "MAC or check value wrong"},
     {SW_LOCKED, 0xFFFF, "control key locked after three wrong MACs"},
     {SW_KEY_NOT_FOUND, 0xFFFF, "key not found"},
     {SW_KEY_UNUSABLE, 0xFFFF, "key cannot be used for this"},

@@ -29,7 +29,7 @@ enum apdu_sw {
     SW_KEY_UNUSABLE = 0x9406
 };
 
-/* A sentence such as "MAC or check value wrong"; "unknown status" for others. */
+/* A phrase such as "MAC or check value wrong"; "unknown status" for others. */
 const char *apdu_sw_text(uint16_t sw);
 
 #endif

@@ -98,6 +98,29 @@ START_TEST(list_walks_all_pages)
 }
 END_TEST
 
+/* Larger than the limit of requests, which does not bind answers. */
+START_TEST(page_of_1000_full_devices_arrives)
+{
+    char request[400], reason[101];
+    memset(reason, 'r', 100);
+    reason[100] = '\0';
+    for (int i = 0; i < 1000; i++) {
+        snprintf(
+            request, sizeof request,
+            "{\"terminalId\": \"A%07d\", \"merchantId\": \"898100012345678\", \"psamNumber\": \"6201%016d\","
+            " \"suite\": \"SUITE_TDES\", \"masterVersion\": 1}",
+            i, i);
+        json_decref(must("RegisterDevice", request));
+        snprintf(request, sizeof request, "{\"terminalId\": \"A%07d\", \"reason\": \"%s\"}", i, reason);
+        json_decref(must("SuspendDevice", request));
+    }
+    json_t *page = must("ListDevices", "{\"pageSize\": 1000}");
+    ck_assert_uint_eq(json_array_size(json_object_get(page, "devices")), 1000);
+    expect_text(page, "nextPageToken", "");
+    json_decref(page);
+}
+END_TEST
+
 static const struct {
     const char *method, *request;
     enum err_code code;
@@ -210,6 +233,7 @@ static Suite *suite(void)
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_test(tc, life_of_a_device);
     tcase_add_test(tc, list_walks_all_pages);
+    tcase_add_test(tc, page_of_1000_full_devices_arrives);
     tcase_add_test(tc, bad_input_is_named_and_changes_nothing);
     tcase_add_test(tc, killed_service_comes_back_with_all_it_answered);
     tcase_add_test(tc, metrics_count_devices_by_state);

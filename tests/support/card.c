@@ -43,7 +43,7 @@ static void program_path(const char *program, char out_path[512])
     snprintf(out_path, 512, "%s/bin/%s", build, program);
 }
 
-static pid_t start(const char *program, const char *const *argv, const char *output_path)
+pid_t test_start(const char *program, const char *const *argv, const char *output_path)
 {
     char path[512];
     pid_t pid = 0;
@@ -76,7 +76,7 @@ int test_run(const char *program, const char *const *argv, char *out_text, size_
     const int fd = mkstemp(output);
     ck_assert_int_ge(fd, 0);
     close(fd);
-    const pid_t pid = start(program, argv, output);
+    const pid_t pid = test_start(program, argv, output);
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     if (out_text != NULL)
         out_text[read_file(output, out_text, capacity - 1)] = '\0';
@@ -124,7 +124,7 @@ void test_card_serve(struct test_card *c)
     char log[128], text[4096];
     snprintf(log, sizeof log, "%s/log", c->folder);
     const char *const argv[] = {"posward-psam", "serve", "--card", c->file, "--listen", "127.0.0.1:0", NULL};
-    c->pid = start("posward-psam", argv, log);
+    c->pid = test_start("posward-psam", argv, log);
     const int64_t end_ms = clock_monotonic_ms() + START_MS;
     const char *port = NULL;
     while (port == NULL || strchr(port, '\n') == NULL) {

@@ -23,6 +23,8 @@ void test_card_serve(struct test_card *c);
 void test_card_kill(struct test_card *c);
 /* Kill when served, remove the folder. */
 void test_card_drop(struct test_card *c);
+/* Start bin/PROGRAM with `argv`; standard output and error go into a file. */
+pid_t test_start(const char *program, const char *const *argv, const char *output_path);
 /* Run bin/PROGRAM with `argv` (ends with NULL, argv[0] too); its exit status. Output into `out_text` (may be
  * NULL). */
 int test_run(const char *program, const char *const *argv, char *out_text, size_t capacity);

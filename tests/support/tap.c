@@ -111,6 +111,23 @@ bool tap_saw(const void *bytes, size_t len)
     return memmem(tape, tape_len, bytes, len) != NULL;
 }
 
+static bool same_des_key(const uint8_t *a, const uint8_t *b)
+{
+    unsigned difference = 0;
+    for (size_t i = 0; i < 8; i++)
+        difference |= (unsigned)(a[i] ^ b[i]) & 0xFE;
+    return difference == 0;
+}
+
+bool tap_saw_des(const uint8_t key[16])
+{
+    for (size_t at = 0; at + 8 <= tape_len; at++) {
+        if (same_des_key(tape + at, key) || same_des_key(tape + at, key + 8))
+            return true;
+    }
+    return false;
+}
+
 size_t tap_recorded(void)
 {
     return tape_len;

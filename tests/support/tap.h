@@ -12,6 +12,8 @@
 void tap_on(struct tok_session *s);
 void tap_off(struct tok_session *s);
 bool tap_saw(const void *bytes, size_t len);
+/* Either half of a 16-byte DES key, whatever its parity bits. */
+bool tap_saw_des(const uint8_t key[16]);
 size_t tap_recorded(void);
 
 #endif

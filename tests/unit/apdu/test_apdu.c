@@ -94,9 +94,10 @@ static struct apdu_command command_of(const char *hex)
     return command;
 }
 
-static void check_mac(int i, const struct emu_key *key, const uint8_t iv[8], const uint8_t *input, size_t len)
+static void check_mac(int i, const struct emu_key *key, const uint8_t iv[8], const uint8_t *input, size_t len,
+                      uint8_t mac[8])
 {
-    uint8_t mac[8], expected[8];
+    uint8_t expected[8];
     ck_assert_ok(emu_mac_pboc(key, iv, input, len, mac, &e), e);
     const size_t expected_len = vectors_hex(&secure, i, "expected", "mac", expected, sizeof expected);
     for (size_t k = 0; k < expected_len; k++)
@@ -106,7 +107,7 @@ static void check_mac(int i, const struct emu_key *key, const uint8_t iv[8], con
 /* header || cipher || MAC, the way WRITE KEY is built. */
 static void check_command(int i, const struct emu_key *key, const uint8_t iv[8])
 {
-    uint8_t plain[256], cipher[256], expected[256], input[APDU_SM_PADDED_MAX], apdu[APDU_COMMAND_MAX];
+    uint8_t plain[256], cipher[256], expected[256], input[APDU_SM_PADDED_MAX], apdu[APDU_COMMAND_MAX], mac[8];
     char header[64];
     const size_t plain_len = vectors_hex(&secure, i, "inputs", "plain", plain, sizeof plain);
     const size_t cipher_len = vectors_hex(&secure, i, "expected", "cipher", expected, sizeof expected);
@@ -120,16 +121,19 @@ static void check_command(int i, const struct emu_key *key, const uint8_t iv[8])
     char head[11];
     hex_encode(input, 5, head);
     ck_assert_str_eq(head, header);
-    check_mac(i, key, iv, input, len);
+    check_mac(i, key, iv, input, len, mac);
     const size_t apdu_len = vectors_hex(&secure, i, "expected", "apdu", apdu, sizeof apdu);
-    if (apdu_len > 0)
-        ck_assert_mem_eq(apdu, input, len);
+    if (apdu_len == 0)
+        return;
+    ck_assert_uint_eq(apdu_len, len + APDU_PBOC_MAC_BYTES);
+    ck_assert_mem_eq(apdu, input, len);
+    ck_assert_mem_eq(apdu + len, mac, APDU_PBOC_MAC_BYTES);
 }
 
 START_TEST(secure_messaging_matches)
 {
     static const char *const known[] = {"cipher", "mac", "apdu", NULL};
-    uint8_t key_bytes[24], challenge[8], iv[8], data[512];
+    uint8_t key_bytes[24], challenge[8], iv[8], data[512], mac[8];
     struct emu_key key = {0};
     vectors_expect_only(&secure, _i, known);
     const size_t key_len = vectors_hex(&secure, _i, "inputs", "key", key_bytes, sizeof key_bytes);
@@ -142,7 +146,7 @@ START_TEST(secure_messaging_matches)
         check_command(_i, &key, iv);
     } else {
         const size_t len = vectors_hex(&secure, _i, "inputs", "data", data, sizeof data);
-        check_mac(_i, &key, iv, data, len);
+        check_mac(_i, &key, iv, data, len, mac);
     }
 }
 END_TEST

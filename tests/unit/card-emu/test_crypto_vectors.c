@@ -64,7 +64,11 @@ static struct emu_key aes_key(const struct vectors *v, int i, const char *name)
 {
     const struct value bytes = input(v, i, name);
     struct emu_key key = {0};
-    ck_assert_ok(emu_key_init(&key, bytes.len == 32 ? EMU_AES_256 : EMU_AES_128, bytes.bytes, bytes.len, &e),
+    ck_assert_ok(emu_key_init(&key,
+                              bytes.len == 32   ? EMU_AES_256
+                              : bytes.len == 24 ? EMU_AES_192
+                                                : EMU_AES_128,
+                              bytes.bytes, bytes.len, &e),
                  e);
     return key;
 }
@@ -358,6 +362,25 @@ START_TEST(iso9797_alg1_tdes_matches)
 }
 END_TEST
 
+/* RFC 3394 4.2 and NIST SP 800-38B D.2 (empty message): a key length that cards do not use. */
+START_TEST(aes_192_works)
+{
+    uint8_t bytes[24], key_data[16], out[24], expected[24];
+    struct emu_key key = {0};
+    ck_assert_ok(hex_decode("000102030405060708090A0B0C0D0E0F1011121314151617", 48, bytes, &e), e);
+    ck_assert_ok(hex_decode("00112233445566778899AABBCCDDEEFF", 32, key_data, &e), e);
+    ck_assert_ok(hex_decode("96778B25AE6CA435F92B5B97C050AED2468AB8A17AD84E5D", 48, expected, &e), e);
+    ck_assert_ok(emu_key_init(&key, EMU_AES_192, bytes, sizeof bytes, &e), e);
+    ck_assert_ok(emu_wrap(&key, key_data, sizeof key_data, out, &e), e);
+    ck_assert_mem_eq(out, expected, sizeof out);
+    ck_assert_ok(hex_decode("8E73B0F7DA0E6452C810F32B809079E562F8EAD2522C6B7B", 48, bytes, &e), e);
+    ck_assert_ok(hex_decode("D17DDF46ADAACDE531CAC483DE7A9367", 32, expected, &e), e);
+    ck_assert_ok(emu_key_init(&key, EMU_AES_192, bytes, sizeof bytes, &e), e);
+    ck_assert_ok(emu_cmac(&key, bytes, 0, out, &e), e);
+    ck_assert_mem_eq(out, expected, 16);
+}
+END_TEST
+
 START_TEST(wrong_lengths_are_refused)
 {
     static const uint8_t bytes[64];
@@ -409,6 +432,7 @@ static Suite *suite(void)
         if (vectors_open(kinds[i].v, kinds[i].name))
             tcase_add_loop_test(tc, kinds[i].test, 0, (int)kinds[i].v->count);
     }
+    tcase_add_test(tc, aes_192_works);
     tcase_add_test(tc, wrong_lengths_are_refused);
     suite_add_tcase(s, tc);
     return s;

@@ -1,15 +1,18 @@
 /* The real posward-psam, driven over its reader line. */
+#include "apdu/address.h"
 #include "apdu/psam.h"
+#include "apdu/reader.h"
 #include "apdu/status.h"
 #include "base/hex.h"
 #include "card-emu/crypto/mac.h"
-#include "card-emu/psam/image.h"
+#include "card-emu/psam/chip.h"
 #include "tests/support/card.h"
 #include "tests/support/suite.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,7 +40,15 @@ static void teardown(void)
     test_card_drop(&card);
 }
 
-static uint16_t send(const struct apdu_command *command, struct apdu_response *out)
+static int connect_raw(void)
+{
+    int fd = -1;
+    card_link_drop(&reader); /* the card has one reader at a time */
+    ck_assert_ok(address_connect(card.address, 5000, &fd, &e), e);
+    return fd;
+}
+
+static uint16_t transmit(const struct apdu_command *command, struct apdu_response *out)
 {
     ck_assert_ok(card_exchange(&reader, command, out, &e), e);
     return out->sw;
@@ -72,15 +83,15 @@ static uint16_t write_working(const struct emu_key *tmk, const struct emu_key *k
     const size_t len = test_card_wrap(tmk, key, cipher);
     ck_assert_ok(emu_kcv(key, cv, sizeof cv, &e), e);
     ck_assert_ok(psam_write_working_key(&header, cipher, len, cv, &command, &e), e);
-    return send(&command, &response);
+    return transmit(&command, &response);
 }
 
 static struct apdu_response use_key(uint8_t usage, uint8_t mode, const uint8_t *data, size_t len)
 {
     struct apdu_response response = {0};
     const struct apdu_command init = psam_init_crypt(usage), command = psam_crypt(mode, data, len);
-    ck_assert_uint_eq(send(&init, &response), SW_OK);
-    ck_assert_uint_eq(send(&command, &response), SW_OK);
+    ck_assert_uint_eq(transmit(&init, &response), SW_OK);
+    ck_assert_uint_eq(transmit(&command, &response), SW_OK);
     return response;
 }
 
@@ -98,16 +109,16 @@ START_TEST(card_tells_its_number_and_atr)
     const struct apdu_command read = psam_read_binary(0x15, 0, 14),
                               whole = psam_read_binary(0x15, 0, APDU_LE_ANY);
     ck_assert_uint_eq(reader.atr[0], 0x3B);
-    ck_assert_uint_eq(send(&read, &response), SW_OK);
+    ck_assert_uint_eq(transmit(&read, &response), SW_OK);
     ck_assert_ok(psam_number_parse(&response, number, &e), e);
     ck_assert_str_eq(number, CARD_PSAM_NUMBER);
-    ck_assert_uint_eq(send(&whole, &response), SW_OK);
+    ck_assert_uint_eq(transmit(&whole, &response), SW_OK);
     ck_assert_uint_eq(response.data_len, 14);
     const struct apdu_command too_long = psam_read_binary(0x15, 10, 14); /* 6C04, then again with Le 4 */
-    ck_assert_uint_eq(send(&too_long, &response), SW_OK);
+    ck_assert_uint_eq(transmit(&too_long, &response), SW_OK);
     ck_assert_uint_eq(response.data_len, 4);
     const struct apdu_command select = psam_select(0x3F00); /* 61xx, then GET RESPONSE */
-    ck_assert_uint_eq(send(&select, &response), SW_OK);
+    ck_assert_uint_eq(transmit(&select, &response), SW_OK);
     ck_assert_uint_eq(response.data[0], 0x6F);
 }
 END_TEST
@@ -183,7 +194,7 @@ START_TEST(tmk_is_written_in_both_profiles)
         struct apdu_response response;
         struct psam_key_info info;
         uint8_t kcv[3];
-        ck_assert_uint_eq(send(&ask, &response), SW_OK);
+        ck_assert_uint_eq(transmit(&ask, &response), SW_OK);
         ck_assert_ok(psam_key_info_parse(&response, &info, &e), e);
         ck_assert_ok(emu_kcv(keys[i], kcv, sizeof kcv, &e), e);
         ck_assert_uint_eq(info.header.version, version);
@@ -267,10 +278,10 @@ START_TEST(aes_working_keys_work)
     const struct apdu_command init = psam_init_crypt(PSAM_MAK), first = psam_crypt(PSAM_MAC_FIRST, data, 240),
                               next = psam_crypt(PSAM_MAC_NEXT, data + 240, 240),
                               last = psam_crypt(PSAM_MAC_LAST, data + 480, 136);
-    ck_assert_uint_eq(send(&init, &response), SW_OK);
-    ck_assert_uint_eq(send(&first, &response), SW_OK);
-    ck_assert_uint_eq(send(&next, &response), SW_OK);
-    ck_assert_uint_eq(send(&last, &response), SW_OK);
+    ck_assert_uint_eq(transmit(&init, &response), SW_OK);
+    ck_assert_uint_eq(transmit(&first, &response), SW_OK);
+    ck_assert_uint_eq(transmit(&next, &response), SW_OK);
+    ck_assert_uint_eq(transmit(&last, &response), SW_OK);
     ck_assert_ok(emu_cmac(&mak, data + 16, 600, mac, &e), e);
     ck_assert_uint_eq(response.data_len, 8);
     ck_assert_mem_eq(response.data, mac, 8);
@@ -335,10 +346,68 @@ START_TEST(kill_loses_no_answered_write)
         card_link_drop(&reader);
         test_card_serve(&card);
         insert();
-        ck_assert_uint_eq(send(&ask, &response), SW_OK);
+        ck_assert_uint_eq(transmit(&ask, &response), SW_OK);
         ck_assert_ok(emu_kcv(&key, kcv, sizeof kcv, &e), e);
         ck_assert_mem_eq(response.data + 3, kcv, sizeof kcv);
     }
+}
+END_TEST
+
+START_TEST(kill_in_the_middle_leaves_a_whole_card)
+{
+    const struct emu_key tmk = key_of(EMU_TDES, 1), key = key_of(EMU_TDES, 40);
+    const struct psam_key_header header = {PSAM_PIK, 1, PSAM_TDES};
+    uint8_t cipher[24], cv[4], bytes[APDU_COMMAND_MAX];
+    struct apdu_command command;
+    struct chip_image image;
+    size_t len = 0;
+    ck_assert_uint_eq(test_card_write_pboc(&card, &reader, 1, &tmk, false), SW_OK);
+    ck_assert_ok(emu_kcv(&key, cv, sizeof cv, &e), e);
+    ck_assert_ok(
+        psam_write_working_key(&header, cipher, test_card_wrap(&tmk, &key, cipher), cv, &command, &e), e);
+    ck_assert_ok(apdu_command_build(&command, bytes, &len, &e), e);
+    for (int i = 0; i < 20; i++) {
+        const int fd = connect_raw();
+        ck_assert_ok(reader_send(fd, (const uint8_t[]){READER_ON}, 1, &e), e);
+        for (int n = 0; n < 50; n++)
+            ck_assert_ok(reader_send(fd, bytes, len, &e), e);
+        usleep((useconds_t)(i * 300)); /* somewhere among the fifty writes */
+        test_card_kill(&card);
+        close(fd);
+        ck_assert_ok(chip_file_load(card.file, &image, &e), e);
+        ck_assert_uint_eq(image.keys[CHIP_TMK].len, 16);
+        test_card_serve(&card);
+    }
+}
+END_TEST
+
+/* vpcd listens, the card connects; vpcd writes length and body apart. */
+START_TEST(card_goes_into_a_virtual_reader)
+{
+    static const uint8_t pieces[][2] = {{0, 1}, {READER_ON, 0}, {0, 1}, {READER_ATR, 0}};
+    static const size_t lengths[] = {2, 1, 2, 1};
+    char address[32];
+    uint8_t message[READER_MESSAGE_MAX];
+    int listener = -1, port = 0;
+    size_t len = 0;
+    card_link_drop(&reader);
+    test_card_kill(&card);
+    ck_assert_ok(address_listen("127.0.0.1:0", &listener, &port, &e), e);
+    snprintf(address, sizeof address, "127.0.0.1:%d", port);
+    const char *const argv[] = {"posward-psam", "serve", "--card", card.file, "--connect", address, NULL};
+    const pid_t pid = test_start("posward-psam", argv, "/dev/null");
+    for (int i = 0; i < 2; i++) { /* comes again after the reader has gone */
+        const int fd = accept(listener, NULL, NULL);
+        ck_assert_int_ge(fd, 0);
+        for (size_t k = 0; k < 4; k++)
+            ck_assert_int_eq(write(fd, pieces[k], lengths[k]), (ssize_t)lengths[k]);
+        ck_assert_ok(reader_receive(fd, 5000, message, &len, &e), e);
+        ck_assert_uint_eq(len, CHIP_ATR_BYTES);
+        ck_assert_mem_eq(message, chip_atr, len);
+        close(fd);
+    }
+    close(listener);
+    card.pid = pid; /* teardown ends it */
 }
 END_TEST
 
@@ -407,6 +476,8 @@ static Suite *suite(void)
     tcase_add_test(tc, keys_serve_their_usage_only);
     tcase_add_test(tc, working_keys_of_another_tmk_are_refused);
     tcase_add_test(tc, kill_loses_no_answered_write);
+    tcase_add_test(tc, kill_in_the_middle_leaves_a_whole_card);
+    tcase_add_test(tc, card_goes_into_a_virtual_reader);
     tcase_add_test(tc, second_process_and_open_or_damaged_files_are_refused);
     tcase_add_test(tc, key_bytes_are_never_shown);
     suite_add_tcase(s, tc);

@@ -1,119 +1,9 @@
 #include "p11/working.h"
+#include "tests/support/tap.h"
 #include "tests/unit/p11/pay_fixture.h"
 
-/* A tap between the flows and the token records what crosses: every value that goes in or comes out of it but
- * key values that the test itself imports. A way graded IN_TOKEN must not show a secret there; one graded
+/* What crosses the PKCS#11 boundary: a way graded IN_TOKEN must not show a secret there; one graded
  * PROCESS_MEMORY must, or the tap is deaf. */
-
-#define TAP_BYTES 65536
-static uint8_t tap[TAP_BYTES];
-static size_t tap_len;
-static CK_FUNCTION_LIST *real, tapped;
-
-static void record(const void *bytes, CK_ULONG len)
-{
-    ck_assert_uint_le(tap_len + len, TAP_BYTES);
-    memcpy(tap + tap_len, bytes, len);
-    tap_len += len;
-}
-
-static CK_RV tap_encrypt(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG len, CK_BYTE *out,
-                         CK_ULONG *out_len)
-{
-    record(data, len);
-    const CK_RV rv = real->C_Encrypt(session, data, len, out, out_len);
-    if (rv == CKR_OK)
-        record(out, *out_len);
-    return rv;
-}
-
-static CK_RV tap_decrypt(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG len, CK_BYTE *out,
-                         CK_ULONG *out_len)
-{
-    record(data, len);
-    const CK_RV rv = real->C_Decrypt(session, data, len, out, out_len);
-    if (rv == CKR_OK)
-        record(out, *out_len);
-    return rv;
-}
-
-static CK_RV tap_wrap(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key,
-                      CK_OBJECT_HANDLE wrapped, CK_BYTE *out, CK_ULONG *out_len)
-{
-    const CK_RV rv = real->C_WrapKey(session, mechanism, key, wrapped, out, out_len);
-    if (rv == CKR_OK)
-        record(out, *out_len);
-    return rv;
-}
-
-static CK_RV tap_unwrap(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key,
-                        CK_BYTE *wrapped, CK_ULONG len, CK_ATTRIBUTE *rows, CK_ULONG count,
-                        CK_OBJECT_HANDLE *out_object)
-{
-    record(wrapped, len);
-    return real->C_UnwrapKey(session, mechanism, key, wrapped, len, rows, count, out_object);
-}
-
-static CK_RV tap_sign(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len)
-{
-    record(data, len);
-    const CK_RV rv = real->C_Sign(session, data, len, out, out_len);
-    if (rv == CKR_OK)
-        record(out, *out_len);
-    return rv;
-}
-
-static CK_RV tap_attributes(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *rows,
-                            CK_ULONG count)
-{
-    const CK_RV rv = real->C_GetAttributeValue(session, object, rows, count);
-    for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++)
-        record(rows[i].pValue, rows[i].ulValueLen);
-    return rv;
-}
-
-static void tap_on(void)
-{
-    real = pay_session->fn;
-    tapped = *real;
-    tapped.C_Encrypt = tap_encrypt;
-    tapped.C_Decrypt = tap_decrypt;
-    tapped.C_WrapKey = tap_wrap;
-    tapped.C_UnwrapKey = tap_unwrap;
-    tapped.C_Sign = tap_sign;
-    tapped.C_GetAttributeValue = tap_attributes;
-    pay_session->fn = &tapped;
-    tap_len = 0;
-}
-
-static void tap_off(void)
-{
-    pay_session->fn = real;
-}
-
-static bool tap_has(const uint8_t *secret, size_t len)
-{
-    for (size_t at = 0; at + len <= tap_len; at++) {
-        if (secret_equal(tap + at, secret, len))
-            return true;
-    }
-    return false;
-}
-
-/* Either half of a DES key, with or without its parity. */
-static bool tap_has_key(const uint8_t key[16])
-{
-    for (size_t at = 0; at + 8 <= tap_len; at++) {
-        for (size_t half = 0; half < 16; half += 8) {
-            unsigned difference = 0;
-            for (size_t i = 0; i < 8; i++)
-                difference |= (unsigned)(tap[at + i] ^ key[half + i]) & 0xFE;
-            if (difference == 0)
-                return true;
-        }
-    }
-    return false;
-}
 
 START_TEST(tap_sees_no_half_of_a_key_that_is_cut)
 {
@@ -124,12 +14,12 @@ START_TEST(tap_sees_no_half_of_a_key_that_is_cut)
         AUTO(tok_left) left = {0};
         random_bytes(value, sizeof value);
         pay_des_key(value, 16, &key);
-        tap_on();
+        tap_on(pay_session);
         ck_assert_ok(tok_left_append(pay_session, key.handle, &left, &pay_err), pay_err);
         ck_assert_ok(tok_left_cbc(pay_session, &left, (const uint8_t *)data, 24, state, &pay_err), pay_err);
-        tap_off();
-        ck_assert_uint_gt(tap_len, 0);
-        ck_assert(!tap_has_key(value));
+        tap_off(pay_session);
+        ck_assert_uint_gt(tap_recorded(), 0);
+        ck_assert(!tap_saw_des(value));
     }
 }
 END_TEST
@@ -155,18 +45,18 @@ static void translate(enum tok_pin_format format, enum tok_grade *out_grade)
                                             .block_len = format == TOK_PIN_4 ? 16 : 8};
     uint8_t moved[16];
     size_t len;
-    tap_on();
+    tap_on(pay_session);
     ck_assert_ok(tok_pin_translate(pay_session, &request, moved, &len, out_grade, &pay_err), pay_err);
-    tap_off();
+    tap_off(pay_session);
 }
 
 START_TEST(tap_sees_a_pin_where_the_grade_says_so)
 {
     enum tok_grade grade = 0;
     translate(TOK_PIN_0, &grade);
-    ck_assert(tap_has(clear_0, sizeof clear_0) == (grade == TOK_PROCESS_MEMORY));
+    ck_assert(tap_saw(clear_0, sizeof clear_0) == (grade == TOK_PROCESS_MEMORY));
     translate(TOK_PIN_4, &grade);
-    ck_assert(tap_has(clear_4, sizeof clear_4) == (grade == TOK_PROCESS_MEMORY));
+    ck_assert(tap_saw(clear_4, sizeof clear_4) == (grade == TOK_PROCESS_MEMORY));
 }
 END_TEST
 
@@ -195,10 +85,10 @@ START_TEST(tap_sees_a_tmk_where_the_grade_says_so)
                                              .challenge = challenge,
                                              .challenge_len = profiles[_i] == TOK_CARD_PBOC ? 4 : 8};
     struct tok_card_script made;
-    tap_on();
+    tap_on(pay_session);
     ck_assert_ok(tok_card_script(pay_session, &request, &made, &pay_err), pay_err);
-    tap_off();
-    ck_assert(tap_has_key(tmk) == (made.grade == TOK_PROCESS_MEMORY));
+    tap_off(pay_session);
+    ck_assert(tap_saw_des(tmk) == (made.grade == TOK_PROCESS_MEMORY));
     ck_assert(made.grade == TOK_IN_TOKEN || (profiles[_i] == TOK_CARD_PBOC && pay_kind == TOKEN_SOFTHSM));
 }
 END_TEST

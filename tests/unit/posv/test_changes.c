@@ -106,6 +106,39 @@ START_TEST(follower_hears_marks_heartbeats_and_news)
 }
 END_TEST
 
+START_TEST(news_does_not_wait_for_the_heartbeat)
+{
+    struct collector c = {.stop_at = 1};
+    struct err e = {0};
+    pthread_t thread;
+    changes_free(changes);
+    ck_assert_ok(changes_new(store, 600000, &changes, &e), e);
+    pthread_create(&thread, NULL, follow, &c);
+    while (atomic_load(&c.marks) == 0)
+        clock_sleep_ms(1);
+    const int64_t start_ms = clock_monotonic_ms();
+    register_and_notify(1);
+    pthread_join(thread, NULL);
+    ck_assert_int_lt(clock_monotonic_ms() - start_ms, 1000);
+    ck_assert_int_eq(c.devices, 1);
+}
+END_TEST
+
+START_TEST(change_without_notice_comes_with_the_heartbeat)
+{
+    struct collector c = {.from = register_and_notify(1).revision, .stop_at = 2};
+    pthread_t thread;
+    pthread_create(&thread, NULL, follow, &c);
+    while (atomic_load(&c.marks) == 0)
+        clock_sleep_ms(1);
+    must_change(store, move(DEVICE_SUSPEND, "A0000001", "no notice"));
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(c.code, ERR_CANCELLED);
+    ck_assert_int_eq(c.devices, 1);
+    ck_assert_int_eq(c.last, 2);
+}
+END_TEST
+
 START_TEST(close_ends_followers_at_once)
 {
     struct collector c = {0};
@@ -166,10 +199,12 @@ static Suite *suite(void)
 {
     Suite *s = suite_create("changes");
     TCase *tc = tcase_create("changes");
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 20);
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_test(tc, replay_crosses_pages_then_marks_the_end);
     tcase_add_test(tc, follower_hears_marks_heartbeats_and_news);
+    tcase_add_test(tc, news_does_not_wait_for_the_heartbeat);
+    tcase_add_test(tc, change_without_notice_comes_with_the_heartbeat);
     tcase_add_test(tc, close_ends_followers_at_once);
     tcase_add_test(tc, revision_ahead_of_the_table_is_refused);
     tcase_add_test(tc, slow_follower_gets_newest_forms_and_misses_nothing);
