@@ -1,8 +1,10 @@
 #include "posp/store_sql.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -67,6 +69,7 @@ struct store {
     pthread_cond_t work, done;
     struct write_request *first, **last;
     bool stopping, started;
+    int lock_fd; /* of PATH.lock: SQLite's own locks let a second process in */
     pthread_t thread;
 };
 
@@ -213,8 +216,23 @@ enum err_code store_report(struct store *store, store_apply_fn apply, void *cont
     return code;
 }
 
+/* Two front ends on one journal would reverse each other's transactions. The lock dies with the process. */
+static enum err_code lock_store(struct store *store, const char *path, struct err *e)
+{
+    char name[4096];
+    if ((size_t)snprintf(name, sizeof name, "%s.lock", path) >= sizeof name)
+        return err_set(e, ERR_INPUT, "store.path is too long");
+    store->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (store->lock_fd < 0)
+        return err_errno(e, "cannot open %.100s", name);
+    if (flock(store->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return err_set(e, ERR_STATE, "another process uses the store %.100s; stop it first", path);
+    return ERR_OK;
+}
+
 static enum err_code open_all(struct store *store, const char *path, struct err *e)
 {
+    TRY(lock_store(store, path, e));
     const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_errno(e, "cannot open %.100s", path);
@@ -235,6 +253,7 @@ enum err_code store_open(const char *path, struct store **out_store, struct err 
     if (store == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
     store->last = &store->first;
+    store->lock_fd = -1;
     pthread_mutex_init(&store->reader_lock, NULL);
     pthread_mutex_init(&store->reporter_lock, NULL);
     pthread_mutex_init(&store->lock, NULL);
@@ -262,6 +281,8 @@ void store_free(struct store *store)
     close_db(&store->writer);
     close_db(&store->reader);
     close_db(&store->reporter);
+    if (store->lock_fd >= 0)
+        close(store->lock_fd);
     pthread_cond_destroy(&store->done);
     pthread_cond_destroy(&store->work);
     pthread_mutex_destroy(&store->lock);

@@ -54,13 +54,13 @@ static void setup(void)
 
 static void teardown(void)
 {
-    static const char *const tails[] = {"", "-wal", "-shm"};
+    static const char *const tails[] = {"", "-wal", "-shm", ".lock"};
     units_free(posp.units);
     hsm_free(posp.hsm);
     rpc_channel_free(posp.hsm_channel);
     store_free(posp.store);
     pthread_mutex_destroy(&posp.numbers.lock);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         char name[80];
         snprintf(name, sizeof name, "%s%s", path, tails[i]);
         unlink(name);

@@ -22,9 +22,9 @@ static void setup(void)
 
 static void teardown(void)
 {
-    static const char *const tails[] = {"", "-wal", "-shm"};
+    static const char *const tails[] = {"", "-wal", "-shm", ".lock"};
     store_free(store);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         char name[80];
         snprintf(name, sizeof name, "%s%s", path, tails[i]);
         unlink(name);
