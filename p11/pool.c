@@ -114,6 +114,12 @@ enum err_code tok_session_take(struct tok *tok, struct tok_session **out_session
     return ERR_OK;
 }
 
+void tok_session_discard(struct tok_session *session)
+{
+    close_session(session);
+    tok_session_give(session);
+}
+
 void tok_session_give(struct tok_session *session)
 {
     struct tok *tok = session->tok;
