@@ -84,14 +84,14 @@ static enum err_code load_zone(const struct zone_key_config *config, struct zone
 static enum err_code make_pin_key(const char *path, struct err *e)
 {
     uint8_t bytes[PIN_KEY_BYTES];
-    char text[2 * PIN_KEY_BYTES + 2];
+    char text[2UL * PIN_KEY_BYTES + 2];
     const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return errno == EEXIST ? ERR_OK : err_errno(e, "cannot make %.100s", path);
     random_bytes(bytes, sizeof bytes);
     hex_encode(bytes, sizeof bytes, text);
-    text[2 * PIN_KEY_BYTES] = '\n';
-    const bool good = write(fd, text, 2 * PIN_KEY_BYTES + 1) == 2 * PIN_KEY_BYTES + 1 && fsync(fd) == 0;
+    text[sizeof text - 2] = '\n';
+    const bool good = write(fd, text, sizeof text - 1) == (ssize_t)sizeof text - 1 && fsync(fd) == 0;
     secret_wipe(bytes, sizeof bytes);
     secret_wipe(text, sizeof text);
     close(fd);
