@@ -71,7 +71,7 @@ static enum err_code read_track(const struct iso_message *m, const struct suite_
         return f53->track_enciphered ? err_set(e, ERR_INPUT, "field 53 tells of a track, field 35 is missing")
                                      : ERR_OK;
     const size_t len = strlen(track);
-    if (len >= sizeof card->track)
+    if (len == 0 || len >= sizeof card->track)
         return err_set(e, ERR_INPUT, "field 35 has %zu digits", len);
     memcpy(card->track, track, len + 1);
     size_t clear_digits = len;
@@ -124,6 +124,8 @@ static enum err_code check_track(struct card_data *card, struct err *e)
     if (!same)
         return err_set(e, ERR_INPUT, "field 2 and field 35 are of different cards");
     const char *after = strchr(card->track, 'D') + 1;
+    if (!digits_only(after, strlen(after))) /* still enciphered, or deciphered with another key */
+        return err_set(e, ERR_INPUT, "field 35 is no track: there is more than digits behind the separator");
     const bool has_expiry = strlen(after) >= 4 && digits_only(after, 4);
     if (has_expiry && card->expiry[0] != '\0' && strncmp(card->expiry, after, 4) != 0)
         return err_set(e, ERR_INPUT, "field 14 and field 35 disagree on the expiry date");
@@ -136,7 +138,7 @@ enum err_code card_data_complete(struct card_data *card, const struct suite_rule
                                  const uint8_t *clear, size_t len, struct err *e)
 {
     if (card->track[0] == '\0')
-        return ERR_OK;
+        return card->pan[0] != '\0' ? ERR_OK : err_set(e, ERR_INPUT, "no card number");
     if (card->track_enciphered) {
         TRY(iso_track2_put(rules->track, card->track, clear, len, e));
         card->track_enciphered = false;

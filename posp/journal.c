@@ -224,8 +224,10 @@ static enum err_code apply_list(struct store_db *db, void *context, struct err *
     struct list *list = context;
     sqlite3_stmt *s;
     bool row;
-    TRY(db_take(db, SQL_JOURNAL_LIST, &s, e));
-    db_bind_text(s, 1, list->terminal_id);
+    const bool all = list->terminal_id[0] == '\0';
+    TRY(db_take(db, all ? SQL_JOURNAL_LIST : SQL_JOURNAL_LIST_TERMINAL, &s, e));
+    if (!all)
+        db_bind_text(s, 1, list->terminal_id);
     sqlite3_bind_int64(s, 2, list->before);
     sqlite3_bind_int64(s, 3, (int64_t)list->most);
     TRY(db_step(db, s, &row, e));
@@ -241,7 +243,7 @@ enum err_code journal_list(struct store *store, const char *terminal_id, int64_t
                            struct journal_entry *out_entries, size_t *out_count, struct err *e)
 {
     struct list list = {terminal_id, before, most, out_entries, 0};
-    TRY(store_read(store, apply_list, &list, e));
+    TRY(store_report(store, apply_list, &list, e));
     *out_count = list.count;
     return ERR_OK;
 }
@@ -264,7 +266,7 @@ static enum err_code apply_count(struct store_db *db, void *context, struct err 
 enum err_code journal_count(struct store *store, struct journal_counts *out_counts, struct err *e)
 {
     struct journal_counts counts = {0};
-    TRY(store_read(store, apply_count, &counts, e));
+    TRY(store_report(store, apply_count, &counts, e));
     *out_counts = counts;
     return ERR_OK;
 }

@@ -1,8 +1,10 @@
 #include "posp/store_sql.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,7 +36,21 @@ static const char schema[] =
     " generation INTEGER NOT NULL, unit TEXT NOT NULL, response_code TEXT NOT NULL, reference TEXT NOT NULL,"
     " authorization TEXT NOT NULL, answer BLOB NOT NULL, state INTEGER NOT NULL, created_ms INTEGER NOT NULL,"
     " UNIQUE (terminal_id, batch, trace));"
-    "CREATE INDEX journal_open ON journal (id) WHERE state IN (1, 3);"
+    "CREATE INDEX journal_forwarded ON journal (created_ms) WHERE state = 1;"
+    "CREATE INDEX journal_reversing ON journal (id) WHERE state = 3;"
+    "CREATE INDEX journal_terminal ON journal (terminal_id, id);"
+    /* Counted as it changes: a status request must not read the whole journal. */
+    "CREATE TABLE counts (transactions INTEGER NOT NULL, approved INTEGER NOT NULL, declined INTEGER NOT "
+    "NULL,"
+    " reversing INTEGER NOT NULL);"
+    "INSERT INTO counts VALUES (0, 0, 0, 0);"
+    "CREATE TRIGGER journal_begun AFTER INSERT ON journal BEGIN"
+    " UPDATE counts SET transactions = transactions + 1; END;"
+    "CREATE TRIGGER journal_changed AFTER UPDATE OF state, response_code ON journal BEGIN UPDATE counts SET"
+    " approved = approved + (new.state = 2 AND new.response_code = '00')"
+    " - (old.state = 2 AND old.response_code = '00'),"
+    " declined = declined + (new.response_code NOT IN ('00', '')) - (old.response_code NOT IN ('00', '')),"
+    " reversing = reversing + (new.state = 3) - (old.state = 3); END;"
     "PRAGMA user_version = 1;";
 
 struct write_request {
@@ -47,12 +63,13 @@ struct write_request {
 };
 
 struct store {
-    struct store_db writer, reader;
-    pthread_mutex_t reader_lock;
+    struct store_db writer, reader, reporter;
+    pthread_mutex_t reader_lock, reporter_lock;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t work, done;
     struct write_request *first, **last;
     bool stopping, started;
+    int lock_fd; /* of PATH.lock: SQLite's own locks let a second process in */
     pthread_t thread;
 };
 
@@ -191,8 +208,31 @@ enum err_code store_read(struct store *store, store_apply_fn apply, void *contex
     return code;
 }
 
+enum err_code store_report(struct store *store, store_apply_fn apply, void *context, struct err *e)
+{
+    pthread_mutex_lock(&store->reporter_lock);
+    const enum err_code code = apply(&store->reporter, context, e);
+    pthread_mutex_unlock(&store->reporter_lock);
+    return code;
+}
+
+/* Two front ends on one journal would reverse each other's transactions. The lock dies with the process. */
+static enum err_code lock_store(struct store *store, const char *path, struct err *e)
+{
+    char name[4096];
+    if ((size_t)snprintf(name, sizeof name, "%s.lock", path) >= sizeof name)
+        return err_set(e, ERR_INPUT, "store.path is too long");
+    store->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (store->lock_fd < 0)
+        return err_errno(e, "cannot open %.100s", name);
+    if (flock(store->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return err_set(e, ERR_STATE, "another process uses the store %.100s; stop it first", path);
+    return ERR_OK;
+}
+
 static enum err_code open_all(struct store *store, const char *path, struct err *e)
 {
+    TRY(lock_store(store, path, e));
     const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_errno(e, "cannot open %.100s", path);
@@ -200,6 +240,7 @@ static enum err_code open_all(struct store *store, const char *path, struct err 
     TRY(open_db(path, &store->writer, e));
     TRY(migrate(store->writer.db, e));
     TRY(open_db(path, &store->reader, e));
+    TRY(open_db(path, &store->reporter, e));
     if (pthread_create(&store->thread, NULL, write_loop, store) != 0)
         return err_set(e, ERR_LIMIT, "cannot start the store's thread");
     store->started = true;
@@ -212,7 +253,9 @@ enum err_code store_open(const char *path, struct store **out_store, struct err 
     if (store == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
     store->last = &store->first;
+    store->lock_fd = -1;
     pthread_mutex_init(&store->reader_lock, NULL);
+    pthread_mutex_init(&store->reporter_lock, NULL);
     pthread_mutex_init(&store->lock, NULL);
     pthread_cond_init(&store->work, NULL);
     pthread_cond_init(&store->done, NULL);
@@ -237,9 +280,13 @@ void store_free(struct store *store)
         pthread_join(store->thread, NULL);
     close_db(&store->writer);
     close_db(&store->reader);
+    close_db(&store->reporter);
+    if (store->lock_fd >= 0)
+        close(store->lock_fd);
     pthread_cond_destroy(&store->done);
     pthread_cond_destroy(&store->work);
     pthread_mutex_destroy(&store->lock);
     pthread_mutex_destroy(&store->reader_lock);
+    pthread_mutex_destroy(&store->reporter_lock);
     free(store);
 }

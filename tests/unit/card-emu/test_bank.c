@@ -85,7 +85,8 @@ static struct ledger_key key_of(const char *trace)
 
 static struct ledger_answer buy(const char *trace, int64_t amount, const char *pin)
 {
-    struct ledger_purchase p = {.key = key_of(trace), .pan = PAN, .amount = amount, .today = "2611", .expiry = "3012"};
+    struct ledger_purchase p = {
+        .key = key_of(trace), .pan = PAN, .amount = amount, .today = "2611", .expiry = "3012"};
     struct ledger_answer answer;
     if (pin != NULL) {
         p.pin = LEDGER_PIN_GIVEN;
@@ -126,7 +127,8 @@ END_TEST
 
 START_TEST(unknown_and_expired_cards)
 {
-    struct ledger_purchase p = {.key = key_of("000001"), .pan = "6225758326736420", .amount = 1, .today = "2611"};
+    struct ledger_purchase p = {
+        .key = key_of("000001"), .pan = "6225758326736420", .amount = 1, .today = "2611"};
     struct ledger_answer answer;
     ck_assert_ok(ledger_purchase(ledger, &p, &answer, &e), e);
     ck_assert_str_eq(answer.response_code, "14");

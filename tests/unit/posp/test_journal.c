@@ -1,4 +1,5 @@
-/* The journal: one transaction a key, its answer byte for byte, and what a process that died leaves behind. */
+/* The journal: one transaction a key, its answer byte for byte, and what a process that died leaves behind.
+ */
 #include "posp/journal.h"
 #include "tests/support/suite.h"
 
@@ -21,9 +22,9 @@ static void setup(void)
 
 static void teardown(void)
 {
-    static const char *const tails[] = {"", "-wal", "-shm"};
+    static const char *const tails[] = {"", "-wal", "-shm", ".lock"};
     store_free(store);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         char name[80];
         snprintf(name, sizeof name, "%s%s", path, tails[i]);
         unlink(name);
@@ -33,10 +34,18 @@ static void teardown(void)
 
 static struct journal_entry begin(const char *trace)
 {
-    struct journal_entry entry = {.terminal_id = "T0000001", .batch = "000001", .merchant_id = "898100012345678",
-                                  .masked_pan = "622575******6419", .processing_code = "000000",
-                                  .amount = "000000000100", .currency = "156", .entry_mode = "021",
-                                  .mac = {1, 0, 3}, .generation = 4, .unit = "bank", .created_ms = 1000};
+    struct journal_entry entry = {.terminal_id = "T0000001",
+                                  .batch = "000001",
+                                  .merchant_id = "898100012345678",
+                                  .masked_pan = "622575******6419",
+                                  .processing_code = "000000",
+                                  .amount = "000000000100",
+                                  .currency = "156",
+                                  .entry_mode = "021",
+                                  .mac = {1, 0, 3},
+                                  .generation = 4,
+                                  .unit = "bank",
+                                  .created_ms = 1000};
     strcpy(entry.trace, trace);
     ck_assert_ok(journal_begin(store, &entry, &e), e);
     return entry;
@@ -65,7 +74,8 @@ START_TEST(second_begin_returns_what_is_on_record)
 {
     struct journal_entry first = begin("000001");
     settle(&first, "00", JOURNAL_ANSWERED);
-    struct journal_entry again = {.terminal_id = "T0000001", .batch = "000001", .trace = "000001", .amount = "other"};
+    struct journal_entry again = {
+        .terminal_id = "T0000001", .batch = "000001", .trace = "000001", .amount = "other"};
     ck_assert_int_eq(journal_begin(store, &again, &e), ERR_EXISTS);
     ck_assert_int_eq(again.id, first.id);
     ck_assert_str_eq(again.amount, "000000000100");

@@ -23,9 +23,9 @@ static void setup(void)
 
 static void teardown(void)
 {
-    static const char *const tails[] = {"", "-wal", "-shm"};
+    static const char *const tails[] = {"", "-wal", "-shm", ".lock"};
     store_free(store);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         char name[80];
         snprintf(name, sizeof name, "%s%s", path, tails[i]);
         unlink(name);
@@ -66,8 +66,13 @@ END_TEST
 
 START_TEST(devices_survive_and_keep_the_newest_form)
 {
-    struct store_device d = {.terminal_id = "T0000001", .merchant_id = "M", .psam_number = "6201", .suite = 1,
-                             .master_version = 7, .state = 1, .revision = 5};
+    struct store_device d = {.terminal_id = "T0000001",
+                             .merchant_id = "M",
+                             .psam_number = "6201",
+                             .suite = 1,
+                             .master_version = 7,
+                             .state = 1,
+                             .revision = 5};
     struct store_device found;
     int64_t revision;
     uint64_t count;
@@ -119,8 +124,13 @@ END_TEST
 
 START_TEST(cards_are_replaced_by_number)
 {
-    struct store_card card = {.psam_number = "62010000000000000001", .suite = 2, .master_version = 1,
-                              .kcv = {1, 2, 3, 4}, .tmk = {.bytes = {9}, .len = 1}, .state = 1, .updated_ms = 5};
+    struct store_card card = {.psam_number = "62010000000000000001",
+                              .suite = 2,
+                              .master_version = 1,
+                              .kcv = {1, 2, 3, 4},
+                              .tmk = {.bytes = {9}, .len = 1},
+                              .state = 1,
+                              .updated_ms = 5};
     struct store_card found;
     ck_assert_int_eq(store_card_get(store, card.psam_number, &found, &e), ERR_NOT_FOUND);
     ck_assert_ok(store_card_put(store, &card, &e), e);
@@ -173,7 +183,17 @@ START_TEST(newer_schema_is_refused)
     snprintf(command, sizeof command, "sqlite3 %s 'PRAGMA user_version = 99' 2>/dev/null", path);
     if (system(command) != 0)
         return; /* no sqlite3 program here */
+    store_free(store);
+    store = NULL;
     ck_assert_int_eq(store_open(path, &other, &e), ERR_UNSUPPORTED);
+}
+END_TEST
+
+START_TEST(second_opener_is_refused)
+{
+    struct store *other = NULL;
+    ck_assert_int_eq(store_open(path, &other, &e), ERR_STATE);
+    ck_assert_ptr_null(other);
 }
 END_TEST
 
@@ -197,6 +217,7 @@ static Suite *suite(void)
     tcase_add_test(tc, cards_are_replaced_by_number);
     tcase_add_test(tc, numbers_are_never_given_twice);
     tcase_add_test(tc, newer_schema_is_refused);
+    tcase_add_test(tc, second_opener_is_refused);
     tcase_add_test(tc, store_without_a_folder_is_an_error);
     suite_add_tcase(s, tc);
     return s;
