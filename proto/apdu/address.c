@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -68,25 +68,20 @@ enum err_code address_connect(const char *address, int timeout_ms, int *out_fd, 
     return ERR_OK;
 }
 
-static int port_of(const struct sockaddr_storage *address)
-{
-    const in_port_t port = address->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)address)->sin6_port
-                                                          : ((const struct sockaddr_in *)address)->sin_port;
-    return ntohs(port);
-}
-
 static enum err_code listen_on(int fd, const struct addrinfo *a, const char *address, int *out_port,
                                struct err *e)
 {
     const int on = 1;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    struct sockaddr_storage bound = {0};
+    struct sockaddr_storage bound;
     socklen_t bound_len = sizeof bound;
+    char port[16];
     if (bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, 8) != 0)
         return err_native(e, ERR_UNAVAILABLE, errno, "cannot listen at %.60s: %s", address, strerror(errno));
-    if (getsockname(fd, (struct sockaddr *)&bound, &bound_len) != 0)
+    if (getsockname(fd, (struct sockaddr *)&bound, &bound_len) != 0 ||
+        getnameinfo((struct sockaddr *)&bound, bound_len, NULL, 0, port, sizeof port, NI_NUMERICSERV) != 0)
         return err_errno(e, "getsockname");
-    *out_port = port_of(&bound);
+    *out_port = (int)strtol(port, NULL, 10); /* getnameinfo's own digits */
     return ERR_OK;
 }
 
