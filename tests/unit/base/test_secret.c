@@ -35,7 +35,8 @@ END_TEST
 
 START_TEST(secret_file_must_be_private)
 {
-    char path[] = "/tmp/posward-secret-XXXXXX";
+    char path[64];
+    suite_scratch_name("secret", path, sizeof path);
     const int fd = mkstemp(path);
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(write(fd, "1234\nrest", 9), 9);
