@@ -94,7 +94,7 @@ void vectors_expect_only(const struct vectors *v, int index, const char *const *
         bool found = false;
         for (const char *const *k = known; *k != NULL && !found; k++)
             found = strcmp(*k, name) == 0;
-        ck_assert_msg(found, "%s %s: expected.%s is a key this test does not know", v->kind, vectors_id(v, index),
-                      name);
+        ck_assert_msg(found, "%s %s: expected.%s is a key this test does not know", v->kind,
+                      vectors_id(v, index), name);
     }
 }

@@ -1,4 +1,5 @@
-/* Published test vectors: tests/vectors/KIND.json, or the directory in POSWARD_VECTORS, for Check's loop tests.
+/* Published test vectors: tests/vectors/KIND.json, or the directory in POSWARD_VECTORS, for Check's loop
+ * tests.
  *
  *   static struct vectors aes;
  *   START_TEST(aes_cmac_matches) { ... vectors_hex(&aes, _i, "inputs", "key", key, sizeof key) ... } END_TEST
@@ -31,8 +32,8 @@ size_t vectors_hex(const struct vectors *v, int index, const char *section, cons
 long vectors_int(const struct vectors *v, int index, const char *section, const char *name, long absent);
 /* The object itself, for kinds with nested values. */
 const json_t *vectors_section(const struct vectors *v, int index, const char *section);
-/* Fail on a key of "expected" that is not in `known` (which ends with NULL): a test must not pass over what it
- * does not understand. */
+/* Fail on a key of "expected" that is not in `known` (which ends with NULL): a test must not pass over what
+ * it does not understand. */
 void vectors_expect_only(const struct vectors *v, int index, const char *const *known);
 
 #endif
