@@ -125,7 +125,7 @@ enum err_code emu_pin_block_build(int format, const char *pin, const char *pan,
     if (format < 0 || format >= FORMAT_COUNT)
         return err_set(e, ERR_INPUT, "PIN block format %d is not built here", format);
     uint8_t block[EMU_PIN_BLOCK_BYTES] = {0};
-    TRY(put_pin(format, pin, formats[format].fill, 2 * EMU_PIN_BLOCK_BYTES, block, e));
+    TRY(put_pin(format, pin, formats[format].fill, 2UL * EMU_PIN_BLOCK_BYTES, block, e));
     if (formats[format].uses_pan)
         TRY(xor_pan(pan, block, e));
     memcpy(out_block, block, sizeof block);
@@ -143,7 +143,7 @@ enum err_code emu_pin_block_parse(int format, const uint8_t block[EMU_PIN_BLOCK_
     if (formats[format].uses_pan)
         TRY(xor_pan(pan, clear, e));
     const enum err_code code =
-        get_pin(format, clear, formats[format].fill, 2 * EMU_PIN_BLOCK_BYTES, out_pin, e);
+        get_pin(format, clear, formats[format].fill, 2UL * EMU_PIN_BLOCK_BYTES, out_pin, e);
     secret_wipe(clear, sizeof clear);
     return code;
 }

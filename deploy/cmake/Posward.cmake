@@ -68,7 +68,7 @@ function(posward_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE "${CMAKE_SOURCE_DIR}" "${CMAKE_SOURCE_DIR}/proto")
-  target_link_libraries(${name} PRIVATE posward_flags ${ARG_LINKS} PkgConfig::check)
+  target_link_libraries(${name} PRIVATE posward_flags ${ARG_LINKS} posward::test_suite PkgConfig::check)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests/bin")
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}" SKIP_RETURN_CODE 77
