@@ -190,8 +190,10 @@ static enum err_code open_account(struct bank *bank, const struct account_config
 static enum err_code open_parts(struct bank *bank, struct rpc_server *server, struct err *e)
 {
     const struct account_config *accounts = bank->config->accounts.items;
-    TRY(pins_open(bank->config, &bank->pins, e));
+    struct ledger_counts counts;
     TRY(ledger_open(bank->config->store_path, &bank->ledger, e));
+    TRY(ledger_count(bank->ledger, &counts, e));
+    TRY(pins_open(bank->config, counts.accounts == 0, &bank->pins, e));
     for (size_t i = 0; i < bank->config->accounts.count; i++)
         TRY(open_account(bank, &accounts[i], e));
     return rpc_server_add(server, &bank->service.base, e);
