@@ -123,7 +123,10 @@ static enum err_code apply_settle(struct store_db *db, void *context, struct err
     db_bind_text(s, 3, entry->authorization);
     db_bind_blob(s, 4, entry->answer, entry->answer_len);
     sqlite3_bind_int(s, 5, (int)entry->state);
-    return db_run(db, s, e);
+    TRY(db_run(db, s, e));
+    return sqlite3_changes(db->db) == 1
+               ? ERR_OK
+               : err_set(e, ERR_STATE, "the transaction is being reversed; it is approved no more");
 }
 
 enum err_code journal_settle(struct store *store, const struct journal_entry *entry, struct err *e)

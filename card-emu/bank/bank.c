@@ -190,9 +190,10 @@ static enum err_code open_account(struct bank *bank, const struct account_config
 static enum err_code open_parts(struct bank *bank, struct rpc_server *server, struct err *e)
 {
     const struct account_config *accounts = bank->config->accounts.items;
-    TRY(bank_config_check(bank->config, e));
-    TRY(pins_open(bank->config, &bank->pins, e));
+    struct ledger_counts counts;
     TRY(ledger_open(bank->config->store_path, &bank->ledger, e));
+    TRY(ledger_count(bank->ledger, &counts, e));
+    TRY(pins_open(bank->config, counts.accounts == 0, &bank->pins, e));
     for (size_t i = 0; i < bank->config->accounts.count; i++)
         TRY(open_account(bank, &accounts[i], e));
     return rpc_server_add(server, &bank->service.base, e);
@@ -230,6 +231,7 @@ const struct service_spec bank_service = {
     .summary = "A business unit with its own card accounts: authorises, verifies PINs under its zone key.",
     .rows = bank_config_rows,
     .config_bytes = sizeof(struct bank_config),
+    .check = bank_config_check,
     .start = start,
     .stop = stop,
 };

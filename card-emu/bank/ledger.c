@@ -295,7 +295,7 @@ static enum err_code book_counts(struct ledger *l, void *context, struct err *e)
     TRY(ledger_step(l, s, &row, e));
     *counts =
         (struct ledger_counts){(uint64_t)sqlite3_column_int64(s, 0), (uint64_t)sqlite3_column_int64(s, 1),
-                               (uint64_t)sqlite3_column_int64(s, 2)};
+                               (uint64_t)sqlite3_column_int64(s, 2), (uint64_t)sqlite3_column_int64(s, 3)};
     sqlite3_reset(s);
     return ERR_OK;
 }

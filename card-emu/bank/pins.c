@@ -73,7 +73,8 @@ static enum err_code make_pin_key(const char *path, struct err *e)
     return good ? ERR_OK : err_errno(e, "cannot write %.100s", path);
 }
 
-static enum err_code load_pin_key(const struct bank_config *config, struct emu_key *key, struct err *e)
+static enum err_code load_pin_key(const struct bank_config *config, bool may_make, struct emu_key *key,
+                                  struct err *e)
 {
     char path[4096];
     uint8_t bytes[PIN_KEY_BYTES] = {0};
@@ -81,7 +82,10 @@ static enum err_code load_pin_key(const struct bank_config *config, struct emu_k
         snprintf(path, sizeof path, "%s", config->pin_key_file);
     else
         snprintf(path, sizeof path, "%s.pvk", config->store_path);
-    TRY(make_pin_key(path, e));
+    if (may_make)
+        TRY(make_pin_key(path, e));
+    else if (access(path, F_OK) != 0)
+        return err_errno(e, "the accounts' PINs are checked with the key in %.100s: restore that file", path);
     enum err_code code = emu_component_add(path, bytes, sizeof bytes, e);
     if (code == ERR_OK)
         code = emu_key_init(key, EMU_AES_256, bytes, sizeof bytes, e);
@@ -89,23 +93,25 @@ static enum err_code load_pin_key(const struct bank_config *config, struct emu_k
     return code;
 }
 
-static enum err_code load_all(const struct bank_config *config, struct pins *pins, struct err *e)
+static enum err_code load_all(const struct bank_config *config, bool may_make, struct pins *pins,
+                              struct err *e)
 {
     const struct zone_key_config *keys = config->zone_keys.items;
-    TRY(load_pin_key(config, &pins->pin_key, e));
+    TRY(load_pin_key(config, may_make, &pins->pin_key, e));
     for (; pins->zone_count < config->zone_keys.count; pins->zone_count++)
         TRY(load_zone(&keys[pins->zone_count], &pins->zones[pins->zone_count], e));
     return ERR_OK;
 }
 
-enum err_code pins_open(const struct bank_config *config, struct pins **out_pins, struct err *e)
+enum err_code pins_open(const struct bank_config *config, bool may_make, struct pins **out_pins,
+                        struct err *e)
 {
     struct pins *pins = calloc(1, sizeof *pins);
     if (pins == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
     pins->zones = calloc(config->zone_keys.count + 1, sizeof *pins->zones);
     const enum err_code code =
-        pins->zones != NULL ? load_all(config, pins, e) : err_set(e, ERR_LIMIT, "out of memory");
+        pins->zones != NULL ? load_all(config, may_make, pins, e) : err_set(e, ERR_LIMIT, "out of memory");
     if (code != ERR_OK) {
         pins_free(pins);
         return code;

@@ -380,6 +380,25 @@ START_TEST(service_answers_http_strictly)
 }
 END_TEST
 
+START_TEST(service_shares_its_metrics_port_with_nobody)
+{
+    char path[32], text[80];
+    write_config(path, "tls.insecure: true\n");
+    char name[] = "posward-unit", option[] = "--config";
+    char *argv[] = {name, option, path, NULL};
+    struct child first, second;
+    child_start(&first, argv);
+    child_expect(&first, "version=");
+    snprintf(text, sizeof text, "tls.insecure: true\nmetrics.listen: 127.0.0.1:%d\n",
+             number_after(&first, "metrics_port="));
+    ck_assert_int_eq(run_with(text, NULL, &second), 1);
+    ck_assert_msg(strstr(second.said, "Address already in use") != NULL, "%s", second.said);
+    kill(first.pid, SIGTERM);
+    ck_assert_int_eq(child_end(&first), 0);
+    unlink(path);
+}
+END_TEST
+
 static const struct {
     const char *config;
     const char *option;
@@ -432,6 +451,7 @@ static Suite *suite(void)
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, service_serves_and_stops_in_order);
     tcase_add_test(tc, service_answers_http_strictly);
+    tcase_add_test(tc, service_shares_its_metrics_port_with_nobody);
     tcase_add_loop_test(tc, service_refuses_or_answers, 0, (int)(sizeof runs / sizeof runs[0]));
     tcase_add_test(tc, service_gives_the_other_mode_its_arguments);
     suite_add_tcase(s, tc);
