@@ -382,7 +382,7 @@ END_TEST
 
 START_TEST(service_shares_its_metrics_port_with_nobody)
 {
-    char path[32], text[80];
+    char path[64], text[80];
     write_config(path, "tls.insecure: true\n");
     char name[] = "posward-unit", option[] = "--config";
     char *argv[] = {name, option, path, NULL};
