@@ -8,6 +8,7 @@
 #define UNITS_MAX  64
 #define ROUTES_MAX 1024
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): the members of offsetof cannot stand in parentheses */
 /* Rows of one peer at `prefix` ("hsm"), whose struct peer_config is `member` of `owner`. */
 #define PEER_ROWS(owner, member, prefix, default_target, must)                                               \
     {.key = prefix "target",                                                                                 \
@@ -37,6 +38,7 @@
         .key = prefix "tls.server_name", .type = CONF_STRING, .offset = offsetof(owner, member.server_name), \
         .help = "Name to check in the peer's certificate, when it is not the target's."                      \
     }
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static const struct conf_row unit_rows[] = {
     {.key = "name",

@@ -3,6 +3,7 @@
 #include "posp/reference.h"
 #include "posp/store_sql.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char *const state_names[] = {
@@ -146,9 +147,9 @@ enum err_code journal_get(struct store *store, const char *terminal_id, const ch
     if (strlen(terminal_id) >= sizeof work.terminal_id || strlen(batch) >= sizeof work.batch ||
         strlen(trace) >= sizeof work.trace)
         return err_set(e, ERR_NOT_FOUND, "no such transaction");
-    strcpy(work.terminal_id, terminal_id);
-    strcpy(work.batch, batch);
-    strcpy(work.trace, trace);
+    snprintf(work.terminal_id, sizeof work.terminal_id, "%s", terminal_id);
+    snprintf(work.batch, sizeof work.batch, "%s", batch);
+    snprintf(work.trace, sizeof work.trace, "%s", trace);
     TRY(store_read(store, apply_get, &work, e));
     *out_entry = work;
     return ERR_OK;

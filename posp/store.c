@@ -229,7 +229,7 @@ enum err_code store_write(struct store *store, store_apply_fn apply, void *conte
     struct write_request request = {.apply = apply, .context = context};
     pthread_mutex_lock(&store->lock);
     *store->last = &request;
-    store->last = &request.next;
+    store->last = &request.next; /* cppcheck-suppress autoVariables ; it is taken off before we return */
     pthread_cond_signal(&store->work);
     while (!request.done)
         pthread_cond_wait(&store->done, &store->lock);

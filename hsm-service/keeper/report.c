@@ -60,19 +60,23 @@ static ProtobufCMessage **make_array(struct keeper_call *call, const ProtobufCMe
 enum err_code case_token_report(struct keeper_call *call, const ProtobufCMessage *request,
                                 ProtobufCMessage *response, struct err *e)
 {
-    (void)request;
+    const bool chosen_only = ((const Posward__Hsm__V1__GetTokenReportRequest *)request)->chosen_only;
     HsmReportResponse *const out = (HsmReportResponse *)response;
     const size_t count = tok_ways_count(call->tok);
+    size_t shown = 0;
     ProtobufCMessage **const ways = make_array(call, &posward__hsm__v1__way__descriptor, count);
     ProtobufCMessage *token = NULL;
     if (ways == NULL)
         return err_set(e, ERR_LIMIT, NO_ROOM);
     TRY(case_message(call, &posward__hsm__v1__token__descriptor, &token, e));
     TRY(fill_token(call, (HsmToken *)token, e));
-    for (size_t i = 0; i < count; i++)
-        TRY(fill_way(call, tok_ways_get(call->tok, i), (HsmWay *)ways[i], e));
+    for (size_t i = 0; i < count; i++) {
+        const struct tok_way *const way = tok_ways_get(call->tok, i);
+        if (way->chosen || !chosen_only)
+            TRY(fill_way(call, way, (HsmWay *)ways[shown++], e));
+    }
     out->token = (HsmToken *)token;
-    out->n_ways = count;
+    out->n_ways = shown;
     out->ways = (HsmWay **)ways;
     out->in_token_only = call->in_token_only;
     return ERR_OK;
@@ -81,9 +85,9 @@ enum err_code case_token_report(struct keeper_call *call, const ProtobufCMessage
 static enum err_code fill_key(struct keeper_call *call, const struct tok_key_info *info, HsmKey *out,
                               struct err *e)
 {
-    out->suite = convert_suite_back(info->name.suite);
     out->version = info->name.version;
     TRY(copy_text(call, tok_role_name(info->name.role), &out->role, e));
+    TRY(copy_text(call, tok_suite_name(info->name.suite), &out->suite, e));
     TRY(copy_text(call, info->name.zone, &out->zone, e));
     return info->has_kcv ? arena_copy(call->arena, info->kcv, sizeof info->kcv, &out->kcv, e) : ERR_OK;
 }

@@ -1,4 +1,5 @@
 """A token with known keys, and posward-hsm on it, for tests over loopback."""
+import atexit
 import glob
 import os
 import re
@@ -54,6 +55,7 @@ class Estate:
     def __init__(self, token="softhsm", load=True):
         self.dir = tempfile.mkdtemp(prefix="posward-hsm-")
         self.token, self.keys, self.process = token, {}, None
+        atexit.register(self.drop)  # also when a set-up fails, after which no tear-down runs
         self.environment = dict(os.environ)
         os.mkdir(f"{self.dir}/token")
         self.secret("pin", PIN)

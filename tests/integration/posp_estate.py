@@ -241,8 +241,8 @@ class PospEstate(hsm_estate.Estate):
     """All services; each can be killed and started again on its port."""
 
     def __init__(self, token="softhsm", workers=8, bank_target=None, **limits):
-        super().__init__(token)
         self.processes, self.logs, self.ports = {}, {}, {}
+        super().__init__(token)
         self.write_peers(workers, bank_target, limits)
 
     def write_peers(self, workers, bank_target, limits):

@@ -11,8 +11,8 @@
 
 #define PAN "6225758326736419"
 
-static char directory[] = "/tmp/posward-bank-XXXXXX";
-static char db_path[64], pvk_path[64], part_paths[4][64];
+static char directory[64];
+static char db_path[80], pvk_path[96], part_paths[4][64];
 static struct ledger *ledger;
 static struct pins *pins;
 static struct err e;
@@ -49,7 +49,7 @@ static void setup_config(void)
 
 static void setup(void)
 {
-    strcpy(directory + sizeof directory - 7, "XXXXXX");
+    suite_scratch_name("bank", directory, sizeof directory);
     ck_assert_ptr_nonnull(mkdtemp(directory));
     snprintf(db_path, sizeof db_path, "%s/bank.db", directory);
     snprintf(pvk_path, sizeof pvk_path, "%s.pvk", db_path);
@@ -69,7 +69,7 @@ static void teardown(void)
     ledger_free(ledger);
     pins_free(pins);
     for (size_t i = 0; i < sizeof tails / sizeof tails[0]; i++) {
-        char name[80];
+        char name[96];
         snprintf(name, sizeof name, "%s%s", db_path, tails[i]);
         unlink(name);
     }

@@ -9,14 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char directory[] = "/tmp/posward-store-XXXXXX";
-static char path[64];
+static char directory[64];
+static char path[80];
 static struct store *store;
 static struct err e;
 
 static void setup(void)
 {
-    strcpy(directory + sizeof directory - 7, "XXXXXX");
+    suite_scratch_name("store", directory, sizeof directory);
     ck_assert_ptr_nonnull(mkdtemp(directory));
     snprintf(path, sizeof path, "%s/posp.db", directory);
     ck_assert_ok(store_open(path, &store, &e), e);
@@ -27,7 +27,7 @@ static void teardown(void)
     static const char *const tails[] = {"", "-wal", "-shm", ".lock"};
     store_free(store);
     for (size_t i = 0; i < 4; i++) {
-        char name[80];
+        char name[96];
         snprintf(name, sizeof name, "%s%s", path, tails[i]);
         unlink(name);
     }
