@@ -5,9 +5,9 @@ import random
 import time
 import unittest
 
-import hsm_estate
 from posp_estate import (PAN, PIN, POOR_PAN, TRIES_PAN, Line, PospEstate, Terminal, business, frame, pack, posp, posv,
                          unpack)
+from estate import SOURCE
 
 estate = None
 
@@ -257,7 +257,7 @@ class Form(unittest.TestCase):
             self.assertEqual(t.purchase()[39], "00")
 
     def test_mutations_of_published_messages(self):
-        with open(f"{hsm_estate.SOURCE}/tests/vectors/iso8583.json") as f:
+        with open(f"{SOURCE}/tests/vectors/iso8583.json") as f:
             vectors = json.load(f)
         seeds = []
         for vector in vectors:
