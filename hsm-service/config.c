@@ -72,6 +72,39 @@ const struct conf_row hsm_config_rows[] = {
      .fallback = "any",
      .help = "in_token refuses every way that shows a clear key or PIN to the keeper; any allows it, and "
              "says so."},
+    {.key = "audit.path",
+     TEXT(audit_path),
+     .fallback = "",
+     .help = "Folder of the audit log; empty: no audit log, which is not for production."},
+    {.key = "audit.checkpoint_records",
+     NUMBER(audit_checkpoint_records),
+     .fallback = "1000",
+     .least = 1,
+     .most = 32768,
+     .help = "Records after which the token signs where the log stands."},
+    {.key = "audit.checkpoint_seconds",
+     NUMBER(audit_checkpoint_seconds),
+     .fallback = "60",
+     .least = 1,
+     .most = 86400,
+     .help = "Time after which it does when there are fewer."},
+    {.key = "audit.rotate_bytes",
+     NUMBER(audit_rotate_bytes),
+     .fallback = "67108864",
+     .least = 4096,
+     .most = 1099511627776,
+     .help = "Size at which a file of the log ends and the next one begins."},
+    {.key = "audit.use",
+     TEXT(audit_use),
+     .fallback = "sampled",
+     .help = "Which uses of working keys are recorded: none, sampled or all. Making of keys and refusals "
+             "always are."},
+    {.key = "audit.sample_every",
+     NUMBER(audit_sample_every),
+     .fallback = "1000",
+     .least = 1,
+     .most = 1000000000,
+     .help = "With audit.use sampled: one use in so many."},
     CONF_END};
 
 bool hsm_config_in_token(const struct hsm_config *config)
@@ -84,6 +117,9 @@ enum err_code hsm_config_check(const void *config, struct err *e)
     const struct hsm_config *const c = config;
     if (strcmp(c->exposure, "any") != 0 && !hsm_config_in_token(c))
         return err_set(e, ERR_INPUT, "policy.exposure is '%.20s'; it must be any or in_token", c->exposure);
+    if (strcmp(c->audit_use, "none") != 0 && strcmp(c->audit_use, "sampled") != 0 &&
+        strcmp(c->audit_use, "all") != 0)
+        return err_set(e, ERR_INPUT, "audit.use is '%.20s'; it must be none, sampled or all", c->audit_use);
     if (c->service.max_message_bytes > IPC_REQUEST_BYTES)
         return err_set(e, ERR_INPUT, "limits.max_message_bytes is %lld; keepers take at most %d",
                        (long long)c->service.max_message_bytes, IPC_REQUEST_BYTES);

@@ -14,6 +14,9 @@ struct hsm_config {
     int64_t keeper_count, keeper_sessions, retire_after, hang_ms, start_ms;
     char *keeper_environment; /* names of variables, separated by spaces */
     char *exposure;           /* "any", "in_token" */
+    char *audit_path;         /* "": no audit log */
+    char *audit_use;          /* "none", "sampled", "all" */
+    int64_t audit_sample_every, audit_checkpoint_records, audit_checkpoint_seconds, audit_rotate_bytes;
 };
 
 extern const struct conf_row hsm_config_rows[];

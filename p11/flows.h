@@ -154,4 +154,16 @@ enum err_code tok_data_encrypt(struct tok_session *s, const struct tok_data_requ
 enum err_code tok_data_decrypt(struct tok_session *s, const struct tok_data_request *request,
                                uint8_t *out_data, enum tok_grade *out_grade, struct err *e) MUST_CHECK;
 
+/* ---- Audit ---- */
+
+#define TOK_DIGEST_BYTES    32
+#define TOK_POINT_BYTES     65 /* 04 || x || y */
+#define TOK_SIGNATURE_BYTES 64 /* r || s */
+/* Sign a SHA-256 digest with the newest audit key (CKM_ECDSA, EC P-256). ERR_NOT_FOUND there is none. */
+enum err_code tok_audit_sign(struct tok_session *s, const uint8_t digest[TOK_DIGEST_BYTES],
+                             uint8_t out_signature[TOK_SIGNATURE_BYTES], struct err *e) MUST_CHECK;
+/* Its public point, as the token's public key object says: who uses it checks a signature with it. */
+enum err_code tok_audit_point(struct tok_session *s, uint8_t out_point[TOK_POINT_BYTES],
+                              struct err *e) MUST_CHECK;
+
 #endif

@@ -1,6 +1,7 @@
 #include "hsm-service/keeper/methods.h"
 
 #include "hsm-service/ipc.h"
+#include "hsm-service/keeper/internal.h"
 
 #include <string.h>
 
@@ -130,6 +131,8 @@ enum err_code methods_serve(struct keeper_call *call, uint16_t method, const uin
 {
     struct found_method found;
     ProtobufCMessage *request = NULL, *answer = NULL;
+    if (method >> 8 == IPC_INTERNAL)
+        return internal_serve(call, method & 0xFF, body, len, out_answer, e);
     if (!find_method(method, &found))
         return err_set(e, ERR_UNSUPPORTED, "a keeper does not serve method %04x", method);
     TRY(unpack(call, found.descriptor->input, body, len, &request, e));

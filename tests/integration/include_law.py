@@ -35,6 +35,7 @@ LAW = {
 FOREIGN = {
     "p11-kit/": ["p11/", "tests/"],
     "openssl/": ["proto/rpc/", "card-emu/", "tests/"],
+    "nettle/": ["hsm-service/audit/", "tests/"],
     "grpc/": ["proto/rpc/", "tests/"],
     "sqlite3.h": ["posv/", "posp/", "card-emu/bank/", "tests/"],
     "microhttpd.h": ["proto/run/", "posv/", "tests/"],
