@@ -16,6 +16,7 @@ int main(int argc, char **argv)
         .reload = front_reload,
         .stop = front_stop,
         .metrics = front_metrics,
+        .refused = front_refused,
         .mode_option = "--keeper",
         .mode_main = keeper_main,
     };

@@ -27,6 +27,7 @@ struct audit_store {
     size_t fragment_len; /* of a cut line after it */
     uint8_t fragment_hash[AUDIT_HASH_BYTES];
     struct audit_head head;
+    uint64_t files;
     char *buffer;
 };
 
@@ -141,6 +142,7 @@ static enum err_code open_file(struct audit_store *s, const char *name, int flag
     snprintf(s->name, sizeof s->name, "%s", name);
     s->size = 0;
     s->fragment_len = 0;
+    s->files++;
     return ERR_OK;
 }
 
@@ -266,6 +268,11 @@ void audit_store_close(struct audit_store *s)
 struct audit_head audit_store_head(const struct audit_store *s)
 {
     return s->head;
+}
+
+uint64_t audit_store_files(const struct audit_store *s)
+{
+    return s->files;
 }
 
 const char *audit_store_dir(const struct audit_store *s)

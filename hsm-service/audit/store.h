@@ -30,6 +30,8 @@ enum err_code audit_store_append(struct audit_store *store, const struct audit_r
                                  struct audit_head *out_head, struct err *e) MUST_CHECK;
 /* The last record on the disk as far as this process knows. */
 struct audit_head audit_store_head(const struct audit_store *store);
+/* How many files this process wrote to: it grows with each rotation. */
+uint64_t audit_store_files(const struct audit_store *store);
 const char *audit_store_dir(const struct audit_store *store);
 
 /* The files of a folder, oldest first: names to be freed one by one and the list. */

@@ -135,6 +135,7 @@ static bool write_batch(struct audit_writer *w, struct audit_record *records)
     if (code == ERR_OK) {
         settle(w, of_queue, &head, &told);
         w->lost_told = lost;
+        w->counts.files = audit_store_files(w->store);
     } else {
         w->counts.failures++;
         disappoint(w, &told);

@@ -32,6 +32,7 @@ bool audit_writer_healthy(struct audit_writer *writer);
 
 struct audit_counts {
     struct audit_head head; /* on the disk */
+    uint64_t files;         /* that this process began or went on with */
     uint64_t waiting, written, failures, lost, checkpoints;
     uint64_t unsigned_records; /* written since the last checkpoint record, and not checkpoints */
 };

@@ -16,12 +16,12 @@ void front_call_free(struct front_call *call)
     free(call);
 }
 
-void front_answer_failed(struct front_calls *failed)
+void front_answer_failed(struct front *f, struct front_calls *failed)
 {
     struct front_call *call;
     while ((call = TAILQ_FIRST(failed)) != NULL) {
         TAILQ_REMOVE(failed, call, link);
-        if (call->rpc != NULL)
+        if (!front_audit_answer(f->audit, call, NULL) && call->rpc != NULL)
             rpc_call_fail(call->rpc, &call->outcome);
         front_call_free(call);
     }
@@ -155,7 +155,8 @@ void front_take(struct front *f, struct rpc_call *rpc, uint16_t method, const ui
         frame.traceparent_len = 0; /* not one of version 00: a trace is no reason to refuse a call */
     frame.request_id = atomic_fetch_add(&f->next_id, 1);
     struct front_call *call = NULL;
-    if (make_call(rpc, &frame, &call, &e) != ERR_OK) {
+    if (front_audit_admit(f->audit, method, body, len, &e) != ERR_OK ||
+        make_call(rpc, &frame, &call, &e) != ERR_OK) {
         rpc_call_fail(rpc, &e);
         return;
     }
@@ -169,7 +170,7 @@ void front_take(struct front *f, struct rpc_call *rpc, uint16_t method, const ui
         TAILQ_INSERT_TAIL(&failed, call, link);
     }
     pthread_mutex_unlock(&f->lock);
-    front_answer_failed(&failed);
+    front_answer_failed(f, &failed);
 }
 
 struct front_call *front_answered(struct front_keeper *k, uint64_t id)
@@ -196,6 +197,8 @@ void front_orphan(struct front *f, struct front_keeper *k, unsigned blame, int64
         k->load--;
         call->blame += call->sent_ms < blamed_before_ms ? blame : 0;
         if (call->rpc == NULL) {
+            if (call->internal != FRONT_NOT_INTERNAL)
+                front_audit_internal(f, call, NULL);
             front_call_free(call);
         } else if (call->blame >= FRONT_BLAME_MOST) {
             give_up(call, out_failed);

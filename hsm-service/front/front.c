@@ -6,6 +6,7 @@
 #include "posward/hsm/v1/hsm.pb-c.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -139,12 +140,15 @@ static struct front *make_front(const struct hsm_config *config, struct rpc_serv
 
 enum err_code front_start(const void *config, struct rpc_server *server, void **out_front, struct err *e)
 {
-    TRY(harden_dumps(e)); /* deciphered tracks pass through */
+    (void)signal(SIGXFSZ,
+                 SIG_IGN); /* a file that may not grow is a write that fails: the audit log says so */
+    TRY(harden_dumps(e));  /* deciphered tracks pass through */
     struct front *const f = make_front(config, server);
     if (f == NULL)
         return err_set(e, ERR_LIMIT, "no memory for the front");
-    enum err_code code =
-        rpc_server_add_raw(server, &posward__hsm__v1__data_plane__descriptor, take_data, f, e);
+    enum err_code code = front_audit_open(config, &f->audit, e);
+    if (code == ERR_OK)
+        code = rpc_server_add_raw(server, &posward__hsm__v1__data_plane__descriptor, take_data, f, e);
     if (code == ERR_OK)
         code = rpc_server_add_raw(server, &posward__hsm__v1__control__descriptor, take_control, f, e);
     if (code == ERR_OK)
@@ -196,6 +200,7 @@ void front_stop(void *front)
     if (f == NULL)
         return;
     struct front_calls failed = TAILQ_HEAD_INITIALIZER(failed);
+    front_audit_finish(f);
     pthread_mutex_lock(&f->lock);
     f->stopping = true;
     f->draining = true;
@@ -206,7 +211,8 @@ void front_stop(void *front)
     for (size_t i = 0; i < FRONT_KEEPERS; i++)
         front_orphan(f, &f->keepers[i], 0, 0, &failed);
     front_flush(f, &failed);
-    front_answer_failed(&failed);
+    front_answer_failed(f, &failed);
+    front_audit_close(f->audit);
     pthread_cond_destroy(&f->changed);
     pthread_mutex_destroy(&f->lock);
     free(f);
@@ -244,4 +250,11 @@ void front_metrics(void *front, FILE *out)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         fprintf(out, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", rows[i].name, rows[i].help, rows[i].name,
                 rows[i].type, rows[i].name, rows[i].value);
+    front_audit_metrics(f->audit, out);
+}
+
+void front_refused(void *front, const struct rpc_call *call, const char *path, const struct err *e)
+{
+    const struct front *const f = front;
+    front_audit_refused(f->audit, call, path, e);
 }

@@ -19,6 +19,8 @@ void front_reload(void *front);
 void front_drain(void *front);
 /* Let keepers go and wait for them. Accepts NULL. */
 void front_stop(void *front);
+/* A call was refused before its payload was read: an audit record. */
+void front_refused(void *front, const struct rpc_call *call, const char *path, const struct err *e);
 void front_metrics(void *front, FILE *out);
 
 #endif

@@ -115,7 +115,9 @@ void front_keeper_ready(struct front *f, struct front_keeper *k, const struct ip
              (const char *)frame->body);
     log_event(LOG_INFO, "keeper ready", LOG_INT("keeper", k->number), LOG_INT("pid", k->pid),
               LOG_STR("token", line), LOG_INT("took_ms", clock_monotonic_ms() - k->since_ms));
+    front_audit_event(f->audit, AUDIT_LOGIN, "keeper logged in", NULL, line);
     set_state(f, k, KEEPER_READY);
+    front_audit_keeper_ready(f, (size_t)(k - f->keepers));
     f->ever_ready = true;
     f->start_failed = false;
     pthread_cond_broadcast(&f->changed);
@@ -129,6 +131,7 @@ void front_keeper_start_failed(struct front *f, struct front_keeper *k, const st
                      (int)(frame->body_len < 199 ? frame->body_len : 199), (const char *)frame->body);
     log_failure(LOG_ERROR, "keeper could not start", &e, LOG_INT("keeper", k->number),
                 LOG_INT("pid", k->pid));
+    front_audit_event(f->audit, AUDIT_LOGIN, "keeper could not start", &e, e.note);
     close_socket(f, k);
     note_failed_start(f, &e, out_failed);
 }
@@ -140,6 +143,7 @@ void front_keeper_lost(struct front *f, struct front_keeper *k, const char *reas
     const enum keeper_state was = k->state;
     const int64_t lived_ms = now_ms - k->since_ms;
     log_keeper(LOG_WARN, "keeper lost", k, reason);
+    front_audit_event(f->audit, AUDIT_SERVICE, "keeper lost", NULL, reason);
     close_socket(f, k);
     const unsigned blame = end_now(f, k);
     f->restarts++;

@@ -16,11 +16,8 @@
 #define PACKETS_A_TURN 64 /* from one keeper before the next gets its turn */
 #define REASSERT_EVERY 25 /* ticks between tellings that the service does not serve */
 
-/* What the loop does with an answer once the mutex is free. */
-static void finish(struct front_call *call, const struct ipc_frame *frame)
+static void answer(struct front_call *call, const struct ipc_frame *frame)
 {
-    if (call == NULL)
-        return; /* answered before */
     struct err e = {0};
     if (call->rpc != NULL && frame->kind == IPC_RESPONSE) {
         rpc_call_finish(call->rpc, frame->body, frame->body_len);
@@ -30,6 +27,17 @@ static void finish(struct front_call *call, const struct ipc_frame *frame)
                          (const char *)frame->body);
         rpc_call_fail(call->rpc, &e);
     }
+}
+
+/* What the loop does with an answer once the mutex is free. */
+static void finish(struct front *f, struct front_call *call, const struct ipc_frame *frame)
+{
+    if (call == NULL)
+        return; /* answered before */
+    if (call->internal != FRONT_NOT_INTERNAL)
+        front_audit_internal(f, call, frame);
+    else if (!front_audit_answer(f->audit, call, frame))
+        answer(call, frame);
     front_call_free(call);
 }
 
@@ -84,9 +92,9 @@ static bool read_one(struct front *f, struct front_keeper *k, uint8_t *packet)
     front_pump(f, &failed);
     const bool more = k->fd >= 0;
     pthread_mutex_unlock(&f->lock);
-    finish(call, &frame);
+    finish(f, call, &frame);
     secret_wipe(packet, len); /* may hold track data */
-    front_answer_failed(&failed);
+    front_answer_failed(f, &failed);
     return more;
 }
 
@@ -139,9 +147,10 @@ static bool tick(struct front *f)
     if (f->stopping)
         front_keepers_release(f, now_ms);
     front_keepers_tend(f, now_ms, &failed);
+    front_audit_tick(f, now_ms);
     const bool done = f->stopping && front_keepers_gone(f);
     pthread_mutex_unlock(&f->lock);
-    front_answer_failed(&failed);
+    front_answer_failed(f, &failed);
     return done;
 }
 

@@ -7,6 +7,7 @@
 #define POSWARD_HSM_SERVICE_FRONT_STATE_H
 
 #include "hsm-service/config.h"
+#include "hsm-service/front/audit.h"
 #include "hsm-service/ipc.h"
 
 #include <pthread.h>
@@ -22,10 +23,14 @@
 /* Keepers, each with a successor, and some that are on their way out. */
 #define FRONT_KEEPERS (2 * HSM_KEEPERS_MOST + 8)
 
+/* What the front asks a keeper for itself: audit.h. */
+enum front_internal { FRONT_NOT_INTERNAL, FRONT_KEY_LIST, FRONT_CHECKPOINT };
+
 /* A gRPC call that waits for a keeper or is with one. */
 struct front_call {
     TAILQ_ENTRY(front_call) link; /* in front.waiting, or in the keeper's calls */
     struct rpc_call *rpc;         /* NULL: answered already (deadline); the keeper is still at it */
+    enum front_internal internal; /* then rpc is NULL from the start, and it never waits */
     uint64_t id;
     int64_t deadline_ms, sent_ms;
     unsigned blame;
@@ -59,6 +64,7 @@ struct front_keeper {
 struct front {
     const struct hsm_config *config;
     struct rpc_server *server;
+    struct front_audit *audit; /* NULL: none */
     int64_t start_ms;
     _Atomic uint64_t next_id;
     int wake_fd; /* eventfd: the loop looks again */
@@ -101,7 +107,7 @@ void front_flush(struct front *f, struct front_calls *out_failed);
 /* Whether calls may wait while no keeper is ready: one is on its way and the last start did not fail. */
 bool front_may_wait(const struct front *f);
 /* Mutex not held: answer and free. */
-void front_answer_failed(struct front_calls *failed);
+void front_answer_failed(struct front *f, struct front_calls *failed);
 void front_call_free(struct front_call *call);
 
 /* ---- keepers.c: loop thread, mutex held ---- */

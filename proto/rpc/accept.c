@@ -130,15 +130,9 @@ static void read_peer(struct rpc_call *call)
     grpc_auth_context_release(context);
 }
 
-static enum err_code admit(struct rpc_call *call, struct err *e)
+static enum err_code decide(struct rpc_call *call, const char *path, struct err *e)
 {
     struct rpc_server *server = call->server;
-    char path[RPC_PATH_BYTES];
-    const size_t len = GRPC_SLICE_LENGTH(call->details.method);
-    if (len >= sizeof path)
-        return err_set(e, ERR_UNSUPPORTED, "unknown method: a path of %zu bytes", len);
-    memcpy(path, GRPC_SLICE_START_PTR(call->details.method), len);
-    path[len] = '\0';
     call->method = rpc_server_method(server, path);
     if (call->method == NULL)
         return err_set(e, ERR_UNSUPPORTED, "unknown method %.150s", path);
@@ -151,6 +145,23 @@ static enum err_code admit(struct rpc_call *call, struct err *e)
     if (server->options.authorise == NULL || call->method->open)
         return ERR_OK;
     return server->options.authorise(server->options.authorise_context, &call->peer, path, e);
+}
+
+static enum err_code admit(struct rpc_call *call, struct err *e)
+{
+    const struct rpc_server_options *options = &call->server->options;
+    char path[RPC_PATH_BYTES];
+    const size_t len = GRPC_SLICE_LENGTH(call->details.method);
+    if (len >= sizeof path)
+        return err_set(e, ERR_UNSUPPORTED, "unknown method: a path of %zu bytes", len);
+    memcpy(path, GRPC_SLICE_START_PTR(call->details.method), len);
+    path[len] = '\0';
+    const enum err_code code = decide(call, path, e);
+    if (code != ERR_OK && options->refused != NULL) {
+        e->code = code;
+        options->refused(options->authorise_context, call, path, e);
+    }
+    return code;
 }
 
 static void start_receive(struct rpc_call *call)

@@ -28,6 +28,11 @@ struct rpc_call;
 typedef enum err_code (*rpc_authorise_fn)(void *context, const struct rpc_peer *peer, const char *path,
                                           struct err *e);
 
+/* Told of every call that was refused before its payload was read: by authorise, a limit, or for its method.
+ * Any thread. */
+typedef void (*rpc_refused_fn)(void *context, const struct rpc_call *call, const char *path,
+                               const struct err *e);
+
 struct rpc_server_options {
     const char *listen; /* "127.0.0.1:7001"; port 0 takes a free one */
     struct rpc_tls tls;
@@ -37,6 +42,7 @@ struct rpc_server_options {
     size_t worker_count;        /* 0: 4 threads for unary handlers */
     rpc_authorise_fn authorise; /* NULL: everyone who can connect */
     void *authorise_context;
+    rpc_refused_fn refused;              /* NULL: nobody; gets authorise_context */
     const uint8_t *extra_descriptor_set; /* a FileDescriptorSet besides posward's own, borrowed; NULL: none */
     size_t extra_descriptor_set_len;
     int64_t request_wait_ms; /* 0: 10000; a call whose request has not come by then is cancelled */

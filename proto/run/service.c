@@ -56,6 +56,12 @@ static enum err_code authorise(void *context, const struct rpc_peer *peer, const
     return r->spec->authorise(r->state, peer, path, e);
 }
 
+static void refused(void *context, const struct rpc_call *call, const char *path, const struct err *e)
+{
+    const struct run *const r = context;
+    r->spec->refused(r->state, call, path, e);
+}
+
 static enum err_code make_server(struct run *r, struct err *e)
 {
     const struct service_config *const c = r->config;
@@ -65,7 +71,8 @@ static enum err_code make_server(struct run *r, struct err *e)
                                                .max_in_flight = (size_t)c->max_in_flight,
                                                .worker_count = (size_t)c->worker_count,
                                                .authorise = r->spec->authorise != NULL ? authorise : NULL,
-                                               .authorise_context = r};
+                                               .authorise_context = r,
+                                               .refused = r->spec->refused != NULL ? refused : NULL};
     TRY(rpc_server_new(&options, &r->server, e));
     return r->spec->start(r->config, r->server, &r->state, e);
 }

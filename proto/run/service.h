@@ -113,6 +113,8 @@ struct service_spec {
     enum err_code (*serve)(void *state, struct rpc_server *server, struct err *e);
     /* As rpc_authorise_fn, with the state that `start` made. Any thread. NULL: everyone who can connect. */
     enum err_code (*authorise)(void *state, const struct rpc_peer *peer, const char *path, struct err *e);
+    /* As rpc_refused_fn, with the state that `start` made. Any thread. NULL: nothing. */
+    void (*refused)(void *state, const struct rpc_call *call, const char *path, const struct err *e);
     void (*drain)(
         void *state); /* before the gRPC server drains: stop own listeners, if any run; NULL: nothing */
     void (*reload)(void *state); /* SIGHUP; NULL: ignored with a log line */

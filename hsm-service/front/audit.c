@@ -1,0 +1,412 @@
+#include "hsm-service/front/audit.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "hsm-service/audit/signature.h"
+#include "hsm-service/audit/writer.h"
+#include "hsm-service/front/audit_keys.h"
+#include "hsm-service/front/facts.h"
+#include "hsm-service/front/state.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RECORDS_A_CALL 256 /* a batch has so many items at most */
+#define FINISH_MS      3000
+#define TRACE_FROM     3 /* of "00-TRACEID-SPANID-FLAGS" */
+#define TRACE_LEN      32
+#define NOT_WRITTEN    "the audit log cannot be written; operations that make keys are refused until it can"
+
+struct front_audit {
+    const struct hsm_config *config;
+    struct audit_writer *writer;
+    bool use_all, use_sampled;
+    _Atomic uint64_t uses;
+    _Atomic bool force; /* a checkpoint is wanted now */
+    /* The loop thread's: */
+    bool signing, can_sign, has_key;
+    struct audit_head signing_head;
+    int64_t signed_ms;
+    uint64_t files_seen;
+    struct audit_key key;
+    struct audit_keys keys;
+};
+
+/* ---- Records ---- */
+
+static void fill_who(struct audit_record *r, const char *identity, size_t len)
+{
+    if (len > 0)
+        audit_text(identity, len, r->who, sizeof r->who);
+    else
+        snprintf(r->who, sizeof r->who, "anonymous");
+}
+
+static void fill_trace(struct audit_record *r, const char *traceparent, size_t len)
+{
+    if (len >= TRACE_FROM + TRACE_LEN)
+        audit_text(traceparent + TRACE_FROM, TRACE_LEN, r->trace, sizeof r->trace);
+}
+
+static void fill_result(struct audit_record *r, const struct err *failure)
+{
+    snprintf(r->result, sizeof r->result, "%s", failure != NULL ? err_name(failure->code) : "OK");
+}
+
+void front_audit_event(struct front_audit *a, enum audit_kind kind, const char *what,
+                       const struct err *failure, const char *note)
+{
+    if (a == NULL)
+        return;
+    struct audit_record r = {.kind = kind, .time_ms = clock_wall_ms(), .who = "service"};
+    audit_text(what, strlen(what), r.what, sizeof r.what);
+    audit_text(note, strlen(note), r.note, sizeof r.note);
+    fill_result(&r, failure);
+    audit_writer_post(a->writer, &r, NULL, NULL);
+}
+
+static bool is_refusal(enum err_code code)
+{
+    return code == ERR_DENIED || code == ERR_UNAUTHENTICATED || code == ERR_LIMIT;
+}
+
+void front_audit_refused(struct front_audit *a, const struct rpc_call *call, const char *path,
+                         const struct err *e)
+{
+    if (a == NULL || !is_refusal(e->code))
+        return;
+    struct audit_record r = {.kind = AUDIT_REFUSAL, .time_ms = clock_wall_ms()};
+    const struct rpc_peer *const peer = rpc_call_peer(call);
+    const char *const identity = peer != NULL && peer->identity != NULL ? peer->identity : "";
+    const char *const trace = rpc_call_traceparent(call);
+    fill_who(&r, identity, strlen(identity));
+    fill_trace(&r, trace, strlen(trace));
+    fill_result(&r, e);
+    audit_text(path, strlen(path), r.what, sizeof r.what);
+    audit_text(e->note, strlen(e->note), r.note, sizeof r.note);
+    audit_writer_post(a->writer, &r, NULL, NULL);
+}
+
+enum err_code front_audit_admit(struct front_audit *a, uint16_t method, const uint8_t *body, size_t len,
+                                struct err *e)
+{
+    if (a == NULL || audit_writer_healthy(a->writer) ||
+        !facts_makes_keys(method, (struct facts_bytes){body, len}))
+        return ERR_OK;
+    return err_set(e, ERR_UNAVAILABLE, NOT_WRITTEN);
+}
+
+/* ---- Answers ---- */
+
+struct held {
+    struct rpc_call *rpc;
+    bool failed;
+    struct err outcome;
+    size_t len;
+    uint8_t body[];
+};
+
+static void let_go(void *context, bool on_disk)
+{
+    struct held *const held = context;
+    if (!on_disk)
+        (void)err_set(&held->outcome, ERR_UNAVAILABLE, NOT_WRITTEN);
+    if (!on_disk || held->failed)
+        rpc_call_fail(held->rpc, &held->outcome);
+    else
+        rpc_call_finish(held->rpc, held->body, held->len);
+    secret_wipe(held->body, held->len);
+    free(held);
+}
+
+static struct held *hold(struct front_call *call, const struct ipc_frame *frame, const struct err *failure)
+{
+    const size_t len = failure == NULL ? frame->body_len : 0;
+    struct held *const held = calloc(1, sizeof *held + len);
+    if (held == NULL)
+        return NULL;
+    *held = (struct held){.rpc = call->rpc, .failed = failure != NULL, .len = len};
+    if (failure != NULL)
+        held->outcome = *failure;
+    else if (len > 0)
+        memcpy(held->body, frame->body, len);
+    return held;
+}
+
+/* Whether this use's turn has come. */
+static bool is_sampled(struct front_audit *a)
+{
+    if (a->use_all)
+        return true;
+    return a->use_sampled && atomic_fetch_add(&a->uses, 1) % (uint64_t)a->config->audit_sample_every == 0;
+}
+
+static void post_all(struct front_audit *a, const struct ipc_frame *request, const struct ipc_frame *answer,
+                     const struct err *failure, struct held *held, bool late)
+{
+    struct audit_record *const records = calloc(RECORDS_A_CALL, sizeof *records);
+    const struct facts_bytes in = {request->body, request->body_len};
+    const struct facts_bytes out = {failure == NULL ? answer->body : NULL,
+                                    failure == NULL ? answer->body_len : 0};
+    const size_t count =
+        records != NULL ? facts_of_call(request->method, in, out, records, RECORDS_A_CALL) : 0;
+    for (size_t i = 0; i < count; i++) {
+        struct audit_record *const r = &records[i];
+        r->time_ms = clock_wall_ms();
+        if (failure != NULL && is_refusal(failure->code))
+            r->kind = AUDIT_REFUSAL;
+        fill_who(r, request->identity, request->identity_len);
+        fill_trace(r, request->traceparent, request->traceparent_len);
+        if (r->result[0] == '\0')
+            fill_result(r, failure);
+        const size_t at = strlen(r->note);
+        if (late)
+            snprintf(r->note + at, sizeof r->note - at, "%sanswered too late for the caller",
+                     at > 0 ? " " : "");
+        const bool last = i + 1 == count && held != NULL;
+        audit_writer_post(a->writer, r, last ? let_go : NULL, last ? held : NULL);
+    }
+    free(records);
+    if (count == 0 && held != NULL)
+        let_go(held, false);
+}
+
+bool front_audit_answer(struct front_audit *a, struct front_call *call, const struct ipc_frame *frame)
+{
+    struct ipc_frame request;
+    struct err e = {0}, failure = call->outcome;
+    if (a == NULL || call->packet == NULL ||
+        ipc_decode(call->packet, call->packet_len, &request, &e) != ERR_OK)
+        return false;
+    if (frame != NULL && frame->kind != IPC_RESPONSE)
+        (void)err_native(
+            &failure, frame->error, (long)frame->native, "%.*s",
+            (int)(frame->body_len < sizeof failure.note ? frame->body_len : sizeof failure.note - 1),
+            (const char *)frame->body);
+    const bool failed = frame == NULL || frame->kind != IPC_RESPONSE;
+    const bool makes_keys =
+        facts_makes_keys(request.method, (struct facts_bytes){request.body, request.body_len});
+    if (!makes_keys && !(failed && is_refusal(failure.code)) &&
+        !(facts_is_data_plane(request.method) && is_sampled(a)))
+        return false;
+    struct held *held = NULL;
+    if (makes_keys && !failed && call->rpc != NULL) {
+        held = hold(call, frame, NULL);
+        if (held == NULL) {
+            (void)err_set(&e, ERR_LIMIT, "no memory for the answer");
+            rpc_call_fail(call->rpc, &e);
+        }
+    }
+    post_all(a, &request, frame, failed ? &failure : NULL, held, call->rpc == NULL);
+    return makes_keys && !failed && call->rpc != NULL;
+}
+
+/* ---- What is asked of keepers ---- */
+
+static void ask(struct front *f, struct front_keeper *k, enum front_internal what, uint16_t method,
+                const uint8_t *body, size_t len)
+{
+    struct err e = {0};
+    struct front_call *const call = calloc(1, sizeof *call);
+    uint8_t packet[IPC_HEADER_BYTES + AUDIT_HASH_BYTES];
+    size_t packet_len = 0;
+    if (call == NULL)
+        return;
+    *call = (struct front_call){.internal = what, .deadline_ms = INT64_MAX, .sent_ms = clock_monotonic_ms()};
+    call->id = atomic_fetch_add(&f->next_id, 1);
+    const struct ipc_frame frame = {.kind = IPC_REQUEST,
+                                    .method = method,
+                                    .request_id = call->id,
+                                    .deadline_ms = INT64_MAX,
+                                    .body = body,
+                                    .body_len = len};
+    if (ipc_encode(&frame, packet, sizeof packet, &packet_len, &e) != ERR_OK ||
+        ipc_send(k->fd, packet, packet_len, false, &e) != ERR_OK) {
+        free(call); /* a full or closed socket: the next tick, or the next keeper */
+        return;
+    }
+    TAILQ_INSERT_TAIL(&k->calls, call, link);
+    k->load++;
+    if (what == FRONT_CHECKPOINT)
+        f->audit->signing = true;
+}
+
+void front_audit_keeper_ready(struct front *f, size_t slot)
+{
+    if (f->audit != NULL)
+        ask(f, &f->keepers[slot], FRONT_KEY_LIST, audit_keys_method(), NULL, 0);
+}
+
+void front_audit_tick(struct front *f, int64_t now_ms)
+{
+    struct front_audit *const a = f->audit;
+    if (a == NULL || a->signing || f->ready == 0)
+        return;
+    const struct audit_counts counts = audit_writer_counts(a->writer);
+    const bool due = counts.unsigned_records >= (uint64_t)a->config->audit_checkpoint_records ||
+                     now_ms - a->signed_ms >= a->config->audit_checkpoint_seconds * 1000;
+    if (counts.files != a->files_seen)
+        atomic_store(&a->force, true);
+    if (counts.unsigned_records == 0 || (!due && !atomic_load(&a->force)) || counts.head.seq == 0)
+        return;
+    if (!a->can_sign && now_ms - a->signed_ms < 1000) /* after a failure, not at every tick */
+        return;
+    uint8_t digest[AUDIT_HASH_BYTES];
+    audit_checkpoint_digest(&counts.head, digest);
+    a->files_seen = counts.files;
+    a->signing_head = counts.head;
+    a->signed_ms = now_ms;
+    atomic_store(&a->force, false);
+    for (size_t i = 0; i < FRONT_KEEPERS && !a->signing; i++)
+        if (f->keepers[i].state == KEEPER_READY && !f->keepers[i].broken)
+            ask(f, &f->keepers[i], FRONT_CHECKPOINT, IPC_METHOD(IPC_INTERNAL, IPC_SIGN_CHECKPOINT), digest,
+                sizeof digest);
+}
+
+/* The key that an auditor needs lies beside the log; it is what signs, or nothing is written. */
+static enum err_code take_key(struct front_audit *a, const struct audit_key *key, struct err *e)
+{
+    char path[1024];
+    if (a->has_key && secret_equal(a->key.point, key->point, sizeof key->point))
+        return ERR_OK;
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", a->config->audit_path, AUDIT_KEY_FILE) >= sizeof path)
+        return err_set(e, ERR_INPUT, "audit.path is too long");
+    TRY(audit_key_write(key, path, e));
+    a->key = *key;
+    a->has_key = true;
+    return ERR_OK;
+}
+
+static enum err_code take_signature(struct front_audit *a, const struct ipc_frame *frame, struct err *e)
+{
+    struct audit_key key;
+    struct audit_record r = {
+        .kind = AUDIT_CHECKPOINT, .time_ms = clock_wall_ms(), .who = "audit", .result = "OK"};
+    if (frame->kind != IPC_RESPONSE)
+        return err_native(e, frame->error, (long)frame->native, "%.*s",
+                          (int)(frame->body_len < 199 ? frame->body_len : 199), (const char *)frame->body);
+    if (frame->body_len != AUDIT_POINT_BYTES + AUDIT_SIGNATURE_BYTES)
+        return err_set(e, ERR_INTERNAL, "a keeper gave a signature of %zu bytes", frame->body_len);
+    memcpy(key.point, frame->body, sizeof key.point);
+    TRY(audit_checkpoint_check(&key, &a->signing_head, frame->body + AUDIT_POINT_BYTES, e));
+    TRY(take_key(a, &key, e));
+    snprintf(r.what, sizeof r.what, "signed");
+    snprintf(r.key, sizeof r.key, "audit/ec-p256");
+    snprintf(r.grade, sizeof r.grade, "IN_TOKEN");
+    audit_checkpoint_note(&a->signing_head, frame->body + AUDIT_POINT_BYTES, r.note);
+    audit_writer_post(a->writer, &r, NULL, NULL);
+    return ERR_OK;
+}
+
+void front_audit_internal(struct front *f, struct front_call *call, const struct ipc_frame *frame)
+{
+    struct front_audit *const a = f->audit;
+    struct err e = {0};
+    if (call->internal == FRONT_KEY_LIST) {
+        if (frame != NULL && frame->kind == IPC_RESPONSE)
+            audit_keys_take(&a->keys, a->writer, frame->body, frame->body_len);
+        return;
+    }
+    a->signing = false;
+    if (frame == NULL) {
+        atomic_store(&a->force, true); /* another keeper */
+        return;
+    }
+    const bool could = a->can_sign;
+    a->can_sign = take_signature(a, frame, &e) == ERR_OK;
+    if (a->can_sign)
+        return;
+    atomic_store(&a->force, true);
+    if (could)
+        log_failure(LOG_ERROR, "the audit log is not signed", &e);
+}
+
+/* ---- Start and end ---- */
+
+enum err_code front_audit_open(const struct hsm_config *c, struct front_audit **out_audit, struct err *e)
+{
+    *out_audit = NULL;
+    if (c->audit_path == NULL || c->audit_path[0] == '\0') {
+        log_event(LOG_WARN, "there is no audit log: audit.path is empty");
+        return ERR_OK;
+    }
+    const struct audit_store_options options = {.dir = c->audit_path, .rotate_bytes = c->audit_rotate_bytes};
+    struct audit_store *store = NULL;
+    struct front_audit *const a = calloc(1, sizeof *a);
+    if (a == NULL)
+        return err_set(e, ERR_LIMIT, "no memory for the audit log");
+    enum err_code code = audit_store_open(&options, &store, e);
+    if (code == ERR_OK)
+        code = audit_writer_start(store, &a->writer, e);
+    if (code != ERR_OK) {
+        free(a);
+        return code;
+    }
+    a->config = c;
+    a->can_sign = true;
+    a->use_all = strcmp(c->audit_use, "all") == 0;
+    a->use_sampled = strcmp(c->audit_use, "sampled") == 0;
+    atomic_init(&a->uses, 0);
+    atomic_init(&a->force, true);
+    char note[128];
+    snprintf(note, sizeof note, "version=%s pid=%d exposure=%s use=%s", POSWARD_VERSION, (int)getpid(),
+             c->exposure, c->audit_use);
+    front_audit_event(a, AUDIT_SERVICE, "start", NULL, note);
+    *out_audit = a;
+    return ERR_OK;
+}
+
+void front_audit_close(struct front_audit *a)
+{
+    if (a == NULL)
+        return;
+    audit_writer_stop(a->writer);
+    audit_keys_drop(&a->keys);
+    free(a);
+}
+
+void front_audit_finish(struct front *f)
+{
+    struct front_audit *const a = f->audit;
+    if (a == NULL)
+        return;
+    front_audit_event(a, AUDIT_SERVICE, "stop", NULL, "");
+    audit_writer_flush(a->writer, FINISH_MS);
+    const int64_t until_ms = clock_monotonic_ms() + FINISH_MS;
+    atomic_store(&a->force, true);
+    while (f->loop_runs && clock_monotonic_ms() < until_ms) {
+        pthread_mutex_lock(&f->lock);
+        const bool possible = f->ready > 0 && a->can_sign;
+        pthread_mutex_unlock(&f->lock);
+        if (!possible || audit_writer_counts(a->writer).unsigned_records == 0)
+            break;
+        clock_sleep_ms(5);
+    }
+}
+
+void front_audit_metrics(struct front_audit *a, FILE *out)
+{
+    if (a == NULL)
+        return;
+    const struct audit_counts counts = audit_writer_counts(a->writer);
+    const struct {
+        const char *name, *type, *help;
+        uint64_t value;
+    } rows[] = {
+        {"posward_audit_lag_records", "gauge", "Audit records that wait to be written.", counts.waiting},
+        {"posward_audit_records_total", "counter", "Audit records on the disk.", counts.written},
+        {"posward_audit_checkpoints_total", "counter", "Checkpoints that the token signed.",
+         counts.checkpoints},
+        {"posward_audit_unsigned_records", "gauge", "Audit records since the last checkpoint.",
+         counts.unsigned_records},
+        {"posward_audit_lost_records_total", "counter", "Audit records that had no room.", counts.lost},
+        {"posward_audit_write_failures_total", "counter", "Times that the audit log could not be written.",
+         counts.failures},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        fprintf(out, "# HELP %s %s\n# TYPE %s %s\n%s %" PRIu64 "\n", rows[i].name, rows[i].help, rows[i].name,
+                rows[i].type, rows[i].name, rows[i].value);
+}

@@ -1,0 +1,48 @@
+/* Inside front/ only: what the front writes into the audit log, and calls that wait for it.
+ *
+ * A call that makes keys is answered after its record is on the disk; while the log cannot be written such
+ * calls are refused. Every function takes a NULL audit: there is no log then. */
+#ifndef POSWARD_HSM_SERVICE_FRONT_AUDIT_H
+#define POSWARD_HSM_SERVICE_FRONT_AUDIT_H
+
+#include "hsm-service/audit/record.h"
+#include "hsm-service/config.h"
+#include "hsm-service/ipc.h"
+
+struct front;
+struct front_call;
+struct front_audit;
+
+/* *out_audit NULL where audit.path is empty. */
+enum err_code front_audit_open(const struct hsm_config *config, struct front_audit **out_audit,
+                               struct err *e) MUST_CHECK;
+/* Write what waits, and end. */
+void front_audit_close(struct front_audit *audit);
+
+/* Any thread, any mutex. `failure` NULL: result OK. */
+void front_audit_event(struct front_audit *audit, enum audit_kind kind, const char *what,
+                       const struct err *failure, const char *note);
+/* As struct service_spec's refused. Any thread. */
+void front_audit_refused(struct front_audit *audit, const struct rpc_call *call, const char *path,
+                         const struct err *e);
+/* ERR_UNAVAILABLE: the call makes keys and the log cannot be written. Any thread. */
+enum err_code front_audit_admit(struct front_audit *audit, uint16_t method, const uint8_t *body, size_t len,
+                                struct err *e) MUST_CHECK;
+/* A call is over, with the keeper's answer or `call->outcome` (frame NULL). True: the answer is taken over,
+ * to be given when the record is on the disk. Mutex not held. */
+bool front_audit_answer(struct front_audit *audit, struct front_call *call, const struct ipc_frame *frame);
+
+/* ---- Loop thread ---- */
+
+/* Ask a keeper that became ready which keys it has. Mutex held. */
+void front_audit_keeper_ready(struct front *f, size_t slot);
+/* Have a checkpoint signed when it is time. Mutex held. */
+void front_audit_tick(struct front *f, int64_t now_ms);
+/* A keeper's answer to one of these; frame NULL: it was lost. Any mutex. */
+void front_audit_internal(struct front *f, struct front_call *call, const struct ipc_frame *frame);
+
+/* Sign the end of the log, if a keeper can: at the stop, while the loop still runs. Mutex not held. */
+void front_audit_finish(struct front *f);
+void front_audit_metrics(struct front_audit *audit, FILE *out);
+
+#endif
