@@ -1,6 +1,7 @@
 #include "hsm-service/ceremony.h"
 
 #include "base/hex.h"
+#include "hsm-service/audit/store.h"
 #include "hsm-service/harden.h"
 
 #include <stdio.h>
@@ -32,7 +33,7 @@ enum err_code ceremony_init(struct ceremony *c, const char *config_path, struct 
     if (config_path == NULL)
         return err_set(e, ERR_INPUT, "--hsm-config is missing: the HSM service's configuration file");
     TRY(conf_load(config_path, hsm_config_rows, &c->config, e));
-    if (open_token(c, e) != ERR_OK) {
+    if (ceremony_audit_open(c, e) != ERR_OK || open_token(c, e) != ERR_OK) {
         ceremony_drop(c);
         return e->code;
     }
@@ -41,6 +42,7 @@ enum err_code ceremony_init(struct ceremony *c, const char *config_path, struct 
 
 void ceremony_drop(struct ceremony *c)
 {
+    audit_store_close(c->audit);
     tok_close(c->tok);
     conf_drop(hsm_config_rows, &c->config);
     *c = (struct ceremony){0};

@@ -7,14 +7,22 @@
 #include "hsm-service/config.h"
 #include "p11/keys.h"
 
+struct audit_store;
 struct cli;
 
 struct ceremony {
     struct hsm_config config;
-    struct tok *tok; /* open, keys loaded */
+    struct tok *tok;           /* open, keys loaded */
+    struct audit_store *audit; /* NULL: audit.path is empty */
 };
 /* Read the configuration, harden the process, log in, find the keys. */
 enum err_code ceremony_init(struct ceremony *c, const char *config_path, struct err *e) MUST_CHECK;
+/* Records that it begins, so that a log that cannot be written stops it (ERR_UNAVAILABLE); that a key was
+ * made or loaded; and that it ends, signed by the token once there is an audit key. */
+enum err_code ceremony_audit_open(struct ceremony *c, struct err *e) MUST_CHECK;
+enum err_code ceremony_record(struct ceremony *c, const char *what, const struct tok_key_info *key,
+                              struct err *e) MUST_CHECK;
+enum err_code ceremony_audit_end(struct ceremony *c, struct err *e) MUST_CHECK;
 /* Accepts a zeroed one. */
 void ceremony_drop(struct ceremony *c);
 /* The key of that name, when the token has it. */

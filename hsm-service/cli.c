@@ -1,5 +1,6 @@
 #include "hsm-service/cli.h"
 
+#include "hsm-service/audit_cli.h"
 #include "hsm-service/ceremony.h"
 #include "posward/hsm/v1/hsm.pb-c.h"
 
@@ -25,6 +26,11 @@ cli_table hsm_commands = {
      .run = ceremony_load_components},
     CONTROL("key", "list", "ListKeys",
             "List the keys that the HSM service works with, with their check values."),
+    {.group = "audit",
+     .name = "verify",
+     .help = "Verify an audit log from its files and the public key.",
+     .run = audit_cli_verify},
+    {.group = "audit", .name = "show", .help = "Print records of an audit log.", .run = audit_cli_show},
     CONTROL("token", "report", "GetTokenReport", "Show the token and which way each flow takes on it."),
     CONTROL("hsm", "status", "GetStatus", "Show the HSM service's keepers and calls."),
     DATA("diversify-card-key", "DiversifyCardKey", "Make the commands that write a card's TMK."),

@@ -101,8 +101,10 @@ static enum err_code make_key(struct ceremony *c, struct tok_key_name *name, boo
     const unsigned newest = tok_keys_newest(c->tok, name->role, name->suite, name->zone);
     name->version = newest > 0 ? newest : 1;
     const bool there = newest > 0 && ceremony_find(c, name, &info);
-    if (!there)
+    if (!there) {
         TRY(tok_key_generate(c->tok, name, &info, e));
+        TRY(ceremony_record(c, "key init: made", &info, e));
+    }
     ceremony_kcv_text(&info, kcv);
     if (!json)
         printf("%-48s  %-6s  %s\n", info.label, kcv, there ? "already there" : "made");
@@ -183,6 +185,7 @@ enum err_code ceremony_key_init(struct cli *cli, int argc, char **argv, struct e
     }
     TRY(ceremony_init(&ceremony, options.config_path, e));
     TRY(make_all(&ceremony, &options, cli_json(cli), e));
+    TRY(ceremony_audit_end(&ceremony, e));
     if (cli_json(cli))
         TRY(print_json(cli, &ceremony, e));
     ceremony_say_next();

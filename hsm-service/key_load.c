@@ -225,6 +225,7 @@ static enum err_code load(struct ceremony *c, const struct load_options *o, stru
     TRY(collect(c, o, name->suite, &parts, e));
     TRY(components_combine(&parts, &key, e));
     TRY(tok_key_import(c->tok, name, &key, &info, e));
+    TRY(ceremony_record(c, "load-components: loaded", &info, e));
     ceremony_kcv_text(&info, kcv);
     printf("%s  check value %s  loaded\n", info.label, kcv);
     return ERR_OK;
@@ -244,6 +245,7 @@ enum err_code ceremony_load_components(struct cli *cli, int argc, char **argv, s
     TRY(make_name(&options, &name, e));
     TRY(ceremony_init(&ceremony, options.config_path, e));
     TRY(load(&ceremony, &options, &name, e));
+    TRY(ceremony_audit_end(&ceremony, e));
     ceremony_say_next();
     return ERR_OK;
 }
