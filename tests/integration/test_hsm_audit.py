@@ -1,0 +1,215 @@
+#!/usr/bin/python3
+"""The audit log of the HSM service: what it holds, what the token signs, and what stops when it cannot be written."""
+import glob
+import json
+import os
+import resource
+import signal
+import subprocess
+import unittest
+import urllib.request
+
+import grpc
+
+from hsm_estate import PIN, Estate, hsm, types, wait_until
+
+PAN = "6225758326736419"
+
+
+class Audited:
+    """One estate a token; every test starts its own service on it and the one log goes on."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.estate = Estate(cls.token, load=False)
+        cls.log = f"{cls.estate.dir}/audit"
+        cls.configure()
+        cls.estate.load("psam-master", "tdes", None, 16)
+        cls.estate.load("zone-mac", "tdes", "bank", 16)
+        cls.estate.cli("key", "init", "--hsm-config", cls.estate.config)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.estate.drop()
+
+    @classmethod
+    def configure(cls, **audit):
+        cls.estate.write_config(keepers={"count": 1}, audit={"path": cls.log, **audit})
+
+    def start(self, **audit):
+        self.configure(**audit)
+        self.estate.start()
+        self.estate.wait_keepers(1)
+        self.addCleanup(self.end)
+
+    def end(self):
+        if self.estate.process is not None:
+            self.assertEqual(self.estate.stop(), 0)
+
+    def verify(self, *words, check=True):
+        done = self.estate.cli("audit", "verify", "--log", self.log, "--public-key", f"{self.log}/audit-public-key.pem",
+                               *words, "--json", check=check)
+        return json.loads(done.stdout) if done.returncode == 0 else done.stderr
+
+    def records(self, *words):
+        return [json.loads(line) for line in
+                self.estate.cli("audit", "show", "--log", self.log, *words, "--json").stdout.splitlines()]
+
+    def diversify(self):
+        return self.estate.data.DiversifyCardKey(hsm.DiversifyCardKeyRequest(
+            psam_number="62010000001234567890", suite=types.SUITE_TDES, challenge=bytes(8)), timeout=20,
+            metadata=[("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")])
+
+    def working_keys(self):
+        return hsm.GenerateWorkingKeysRequest(psam_number="62010000001234567890", suite=types.SUITE_TDES,
+                                              master_version=1, keys=[hsm.WorkingKeySpec(usage=2)])
+
+    def mac(self):
+        return self.estate.data.GenerateMac(hsm.GenerateMacRequest(
+            key=hsm.KeyRef(zone=hsm.ZoneKey(zone="bank", suite=types.SUITE_TDES)), algorithm=hsm.MAC_ALGORITHM_X9_19,
+            data=bytes(16)), timeout=20)
+
+    def metric(self, name):
+        page = urllib.request.urlopen(f"http://127.0.0.1:{self.estate.metrics_port}/metrics", timeout=10).read().decode()
+        return int(next(line for line in page.splitlines() if line.startswith(name + " ")).split()[1])
+
+    def test_records_tell_who_did_what(self):
+        self.start(use="all")
+        self.diversify()
+        self.estate.data.GenerateWorkingKeys(self.working_keys(), timeout=20)
+        self.estate.data.ProcessBatch(hsm.ProcessBatchRequest(items=[
+            hsm.BatchItem(generate_working_keys=self.working_keys())] * 2), timeout=20)
+        self.mac()
+        with self.assertRaises(grpc.RpcError) as caught:  # a MAC key's blob where a data key is asked for
+            blob = self.estate.data.GenerateWorkingKeys(self.working_keys(), timeout=20).keys[0].blob
+            self.estate.data.EncryptData(hsm.EncryptDataRequest(key=hsm.KeyRef(blob=blob), data=bytes(16)), timeout=20)
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.PERMISSION_DENIED)
+        self.end()
+        told = self.records()
+        events = [(r["kind"], r["what"], r["result"]) for r in told]
+        for event in [("ceremony", "load-components: loaded", "OK"), ("ceremony", "key init: made", "OK"),
+                      ("service", "start", "OK"), ("service", "stop", "OK"), ("login", "keeper logged in", "OK"),
+                      ("key", "key is there", "OK"), ("use", "GenerateWorkingKeys", "OK"), ("use", "GenerateMac", "OK"),
+                      ("refusal", "EncryptData", "DENIED")]:
+            self.assertIn(event, events)
+        self.assertEqual(events.count(("use", "ProcessBatch/GenerateWorkingKeys", "OK")), 2)
+        diversified = next(r for r in told if r["what"] == "DiversifyCardKey")
+        self.assertEqual(diversified["trace"], "0af7651916cd43dd8448eb211c80319c")
+        self.assertTrue(diversified["key"].startswith("psam-master/tdes/"), diversified)
+        self.assertEqual(diversified["grade"], "IN_TOKEN")
+        summary = self.verify()
+        self.assertGreater(summary["checkpoints"], 1)
+        self.assertLessEqual(summary["unsigned"], 1)
+        text = json.dumps(told)
+        for secret in (PIN, PAN, blob.hex(), blob.hex().upper()):
+            self.assertNotIn(secret, text)
+
+    def test_openssl_agrees_with_the_signature(self):
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec, utils
+        with open(f"{self.log}/audit-public-key.pem", "rb") as file:
+            key = serialization.load_pem_public_key(file.read())
+        note = dict(word.split("=") for word in self.records("--kind", "checkpoint")[-1]["note"].split())
+        sig = bytes.fromhex(note["sig"])
+        der = utils.encode_dss_signature(int.from_bytes(sig[:32], "big"), int.from_bytes(sig[32:], "big"))
+        key.verify(der, f"posward audit checkpoint 1\n{note['at']}\n{note['hash']}\n".encode(), ec.ECDSA(hashes.SHA256()))
+
+    def test_a_full_disk_stops_making_keys_and_nothing_else(self):
+        self.start(checkpoint_seconds=3600)
+        self.diversify()
+        pid = self.estate.process.pid
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        for _ in range(3):
+            with self.assertRaises(grpc.RpcError) as caught:
+                self.diversify()
+            self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAVAILABLE)
+            self.assertIn("audit log cannot be written", caught.exception.details())
+        self.mac()
+        self.assertGreater(self.metric("posward_audit_write_failures_total"), 0)
+        self.assertGreater(self.metric("posward_audit_lag_records"), 0)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        wait_until(lambda: self.metric("posward_audit_lag_records") == 0, 20)
+        self.diversify()
+        self.end()
+        self.verify()
+
+    def test_a_full_disk_stops_a_ceremony(self):
+        def no_room():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))
+        self.configure()
+        before = self.verify()["lastSeq"]
+        done = self.estate.cli("key", "init", "--hsm-config", self.estate.config, "--zone", "other", check=False,
+                               preexec_fn=no_room, restore_signals=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("audit log cannot be written", done.stderr)
+        self.assertEqual(self.verify()["lastSeq"], before)
+
+    def test_a_kill_loses_no_answered_key_and_a_cut_line_is_told(self):
+        self.start()
+        for _ in range(5):
+            self.diversify()
+        self.estate.process.kill()
+        self.estate.process.wait()
+        self.estate.process = None
+        self.assertGreaterEqual(len(self.records("--what", "DiversifyCardKey")), 5)
+        newest = sorted(glob.glob(f"{self.log}/audit-*.log"))[-1]
+        with open(newest, "ab") as file:
+            file.write(b'{"seq":99999,"time":"20')
+        torn = self.verify(check=False)
+        self.assertIn("cut within", torn)
+        self.start()
+        self.end()
+        self.assertEqual(self.verify()["torn"], 1 + getattr(self, "torn_before", 0))
+
+    def test_rotation_carries_the_chain(self):
+        before = len(glob.glob(f"{self.log}/audit-*.log"))
+        self.start(rotate_bytes=4096, use="all")
+        for _ in range(60):
+            self.mac()
+        self.end()
+        files = sorted(glob.glob(f"{self.log}/audit-*.log"))
+        self.assertGreater(len(files), before + 3)
+        summary = self.verify()
+        self.assertEqual(summary["files"], len(files))
+        last = ("--expect-seq", str(summary["lastSeq"]), "--expect-hash", summary["lastHash"])
+        self.verify(*last)
+        os.rename(files[-1], self.estate.dir + "/aside")
+        self.assertIn("truncated", self.verify(*last, check=False))
+        os.rename(self.estate.dir + "/aside", files[-1])
+        os.rename(files[-2], self.estate.dir + "/aside")
+        self.assertIn("is missing", self.verify(check=False))
+        os.rename(self.estate.dir + "/aside", files[-2])
+        self.verify(*last)
+
+    def test_a_ceremony_beside_the_service_keeps_the_chain(self):
+        self.start(use="all")
+        for _ in range(3):
+            self.mac()
+            self.estate.cli("key", "init", "--hsm-config", self.estate.config)
+        self.estate.load("psam-master", "tdes", None, 16, version=200)
+        self.estate.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: any(r["key"] == "psam-master/tdes/200" for r in self.records("--kind", "key")), 30)
+        second = subprocess.run([f"{self.estate_bin()}/posward-hsm", "--config", self.estate.config],
+                                env=self.estate.environment, capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(second.returncode, 1)
+        self.assertIn("another service", second.stderr)
+        self.end()
+        self.verify()
+
+    @staticmethod
+    def estate_bin():
+        from hsm_estate import BIN
+        return BIN
+
+
+class SoftHsm(Audited, unittest.TestCase):
+    token = "softhsm"
+
+
+class Nss(Audited, unittest.TestCase):
+    token = "nss"
+
+
+if __name__ == "__main__":
+    unittest.main()
