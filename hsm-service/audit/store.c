@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct audit_store {
     int lock_fd, service_fd, dir_fd, fd; /* -1: none */
     int64_t rotate_bytes;
     off_t size;          /* of the file's sound part: what is known of it */
+    bool end_missing;    /* the last record is whole but for its line's end */
     size_t fragment_len; /* of a cut line after it */
     uint8_t fragment_hash[AUDIT_HASH_BYTES];
     struct audit_head head;
@@ -84,6 +86,20 @@ static enum err_code scan_line(struct audit_store *s, struct scan *scan, const c
     return ERR_OK;
 }
 
+/* Cut just before its end, a line is the record that it says, and is taken as such. */
+static bool is_whole(struct scan *scan, const char *line, size_t len)
+{
+    struct audit_chain chain = scan->chain;
+    struct audit_record record;
+    struct err ignored = {0};
+    bool is_record = false;
+    if (audit_chain_take(&chain, line, len, &record, &is_record, &ignored) != ERR_OK || !is_record)
+        return false;
+    scan->chain = chain;
+    scan->sound += (off_t)len;
+    return true;
+}
+
 /* From `s->size` to the end: whole lines, and perhaps a cut one. */
 static enum err_code scan_rest(struct audit_store *s, FILE *file, struct scan *scan, struct err *e)
 {
@@ -95,6 +111,8 @@ static enum err_code scan_rest(struct audit_store *s, FILE *file, struct scan *s
     while (code == ERR_OK && (len = getline(&line, &capacity, file)) > 0) {
         if (line[len - 1] == '\n') {
             code = scan_line(s, scan, line, (size_t)len - 1, e);
+        } else if (is_whole(scan, line, (size_t)len)) {
+            s->end_missing = true;
         } else {
             s->fragment_len = (size_t)len;
             audit_sha256(line, (size_t)len, s->fragment_hash);
@@ -121,6 +139,10 @@ static enum err_code catch_up(struct audit_store *s, bool started, struct err *e
             close(fd);
         return code;
     }
+    if (s->end_missing && fgetc(file) == '\n') { /* another process appended after it */
+        s->end_missing = false;
+        scan.sound++;
+    }
     const enum err_code code = scan_rest(s, file, &scan, e);
     fclose(file);
     TRY(code);
@@ -141,6 +163,7 @@ static enum err_code open_file(struct audit_store *s, const char *name, int flag
     s->fd = fd;
     snprintf(s->name, sizeof s->name, "%s", name);
     s->size = 0;
+    s->end_missing = false;
     s->fragment_len = 0;
     s->files++;
     return ERR_OK;
@@ -171,7 +194,7 @@ static enum err_code open_names(struct audit_store *s, char *const *names, size_
         return ERR_OK;
     TRY(open_file(s, names[count - 2], 0, e));
     TRY(catch_up(s, false, e));
-    return s->fragment_len > 0 ? ERR_OK : open_file(s, names[count - 1], 0, e);
+    return s->fragment_len > 0 || s->end_missing ? ERR_OK : open_file(s, names[count - 1], 0, e);
 }
 
 static enum err_code open_newest(struct audit_store *s, bool only_if_other, struct err *e)
@@ -313,11 +336,13 @@ static size_t put(struct audit_store *s, size_t at, const struct audit_record *r
 /* Close a cut line, in the file where it stands. */
 static size_t put_torn(struct audit_store *s, struct audit_head *head)
 {
-    if (s->fragment_len == 0)
+    if (s->fragment_len == 0 && !s->end_missing)
         return 0;
+    s->buffer[0] = '\n';
+    if (s->fragment_len == 0)
+        return 1;
     struct audit_record torn = own_record(AUDIT_TORN, "a line was cut");
     audit_torn_note(s->fragment_len, s->fragment_hash, torn.note);
-    s->buffer[0] = '\n';
     return put(s, 1, &torn, head);
 }
 
@@ -337,7 +362,7 @@ static enum err_code get_ready(struct audit_store *s, bool *out_rotated, char ol
         TRY(catch_up(s, s->head.seq > 0, e));
     else
         s->fragment_len = 0;
-    if (s->rotate_bytes == 0 || s->size < s->rotate_bytes || s->fragment_len > 0)
+    if (s->rotate_bytes == 0 || s->size < s->rotate_bytes || s->fragment_len > 0 || s->end_missing)
         return ERR_OK;
     snprintf(old_name, AUDIT_NAME_BYTES, "%s", s->name);
     TRY(new_file(s, e));
@@ -366,6 +391,7 @@ static enum err_code append(struct audit_store *s, const struct audit_record *re
         return e->code;
     }
     s->size += fragment + (off_t)len;
+    s->end_missing = false;
     s->fragment_len = 0;
     s->head = head;
     return ERR_OK;
