@@ -27,6 +27,8 @@ START_TEST(defaults_are_those_documented)
     ck_assert_int_eq(c.keeper_sessions, 2);
     ck_assert_int_eq(c.retire_after, 200000);
     ck_assert_int_eq(c.hang_ms, 10000);
+    ck_assert_str_eq(c.audit_path, "");
+    ck_assert_str_eq(c.audit_use, "sampled");
     ck_assert_ptr_null(c.token_serial);
     ck_assert(!hsm_config_in_token(&c));
     conf_drop(hsm_config_rows, &c);
@@ -58,6 +60,9 @@ static const struct {
     {TOKEN "keepers:\n  hang_ms: 5\n", "keepers.hang_ms"},
     {TOKEN "limits:\n  max_message_bytes: 200000\n", "limits.max_message_bytes"},
     {TOKEN "keepers:\n  counts: 2\n", "keepers.count"},
+    {TOKEN "audit:\n  use: some\n", "audit.use"},
+    {TOKEN "audit:\n  rotate_bytes: 5\n", "audit.rotate_bytes"},
+    {TOKEN "audit:\n  checkpoint_records: 0\n", "audit.checkpoint_records"},
 };
 
 START_TEST(wrong_values_are_named)
