@@ -11,7 +11,7 @@ import urllib.request
 
 import grpc
 
-from hsm_estate import PIN, Estate, hsm, types, wait_until
+from hsm_estate import PIN, Estate, Load, hsm, types, wait_until
 
 PAN = "6225758326736419"
 
@@ -103,6 +103,20 @@ class Audited:
         text = json.dumps(told)
         for secret in (PIN, PAN, blob.hex(), blob.hex().upper()):
             self.assertNotIn(secret, text)
+
+    def test_a_call_over_the_limit_is_recorded(self):
+        self.estate.write_config(keepers={"count": 1}, audit={"path": self.log}, limits={"max_in_flight": 1})
+        self.estate.start()
+        self.addCleanup(self.end)
+        load = Load(self.mac, clients=4)
+        wait_until(lambda: load.failures, 20)
+        load.stop()
+        self.assertEqual({code for code, _ in load.failures}, {grpc.StatusCode.RESOURCE_EXHAUSTED})
+        self.end()
+        refused = [r for r in self.records("--kind", "refusal") if r["result"] == "LIMIT"]
+        self.assertEqual(len(refused), len(load.failures))
+        self.assertEqual(refused[0]["what"], "/posward.hsm.v1.DataPlane/GenerateMac")
+        self.verify()
 
     def test_openssl_agrees_with_the_signature(self):
         from cryptography.hazmat.primitives import hashes, serialization
