@@ -69,7 +69,8 @@ static size_t make_line(char line[AUDIT_LINE_BYTES], struct audit_head *head)
 {
     size_t len = 0;
     struct audit_record r = sample(1);
-    audit_text("a \"b\" \\ % \n\xC3\xA4", 15, r.note, sizeof r.note);
+    static const char odd[] = "a \"b\" \\ % \n\xC3\xA4";
+    audit_text(odd, sizeof odd - 1, r.note, sizeof r.note);
     audit_record_format(&r, head, line, &len);
     return len;
 }
@@ -329,6 +330,11 @@ static void make_signer(struct signer *s)
     ecc_point_clear(&point);
 }
 
+static void signer_drop(struct signer *s)
+{
+    ecc_scalar_clear(&s->secret);
+}
+
 static void sign(const struct signer *s, const struct audit_head *head, uint8_t out_signature[64])
 {
     uint8_t digest[AUDIT_HASH_BYTES];
@@ -353,7 +359,7 @@ static struct audit_record checkpoint(const struct signer *s, const struct audit
 START_TEST(key_file_round_trips)
 {
     char path[512];
-    struct signer s;
+    AUTO(signer) s;
     struct audit_key back;
     open_dir();
     make_signer(&s);
@@ -386,7 +392,7 @@ static struct audit_head make_log(const struct signer *s, unsigned count, int64_
 
 START_TEST(another_key_or_a_rewritten_log_is_found)
 {
-    struct signer own, other;
+    AUTO(signer) own, other;
     struct audit_summary s;
     make_signer(&own);
     make_signer(&other);
@@ -450,7 +456,7 @@ static void swap_or_drop(const struct text *t, const char *path, size_t a, size_
 /* _i: 0 changes, 1 drops, 2 swaps, 3 truncations. */
 START_TEST(every_tampering_is_found)
 {
-    struct signer signer;
+    AUTO(signer) signer;
     struct audit_summary s;
     struct text t;
     char path[512];
@@ -492,7 +498,7 @@ END_TEST
 
 START_TEST(many_records_are_verified)
 {
-    struct signer signer;
+    AUTO(signer) signer;
     struct audit_summary s;
     const char *const count = getenv("POSWARD_AUDIT_RECORDS");
     const unsigned many = count != NULL ? (unsigned)atoi(count) : MANY;
