@@ -34,6 +34,7 @@ enum err_code ceremony_init(struct ceremony *c, const char *config_path, struct 
         return err_set(e, ERR_INPUT, "--hsm-config is missing: the HSM service's configuration file");
     TRY(conf_load(config_path, hsm_config_rows, &c->config, e));
     if (ceremony_audit_open(c, e) != ERR_OK || open_token(c, e) != ERR_OK) {
+        ceremony_record_failure(c, e);
         ceremony_drop(c);
         return e->code;
     }

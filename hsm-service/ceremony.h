@@ -22,6 +22,7 @@ enum err_code ceremony_init(struct ceremony *c, const char *config_path, struct 
 enum err_code ceremony_audit_open(struct ceremony *c, struct err *e) MUST_CHECK;
 enum err_code ceremony_record(struct ceremony *c, const char *what, const struct tok_key_info *key,
                               struct err *e) MUST_CHECK;
+void ceremony_record_failure(struct ceremony *c, const struct err *failure);
 enum err_code ceremony_audit_end(struct ceremony *c, struct err *e) MUST_CHECK;
 /* Accepts a zeroed one. */
 void ceremony_drop(struct ceremony *c);

@@ -46,6 +46,19 @@ enum err_code ceremony_record(struct ceremony *c, const char *what, const struct
     return append(c, &r, e);
 }
 
+void ceremony_record_failure(struct ceremony *c, const struct err *failure)
+{
+    struct audit_record r = {.kind = AUDIT_CEREMONY, .time_ms = clock_wall_ms()};
+    struct err ignored = {0};
+    if (c->audit == NULL)
+        return;
+    fill_who(&r);
+    snprintf(r.what, sizeof r.what, "the token was not opened");
+    snprintf(r.result, sizeof r.result, "%s", err_name(failure->code));
+    audit_text(failure->note, strlen(failure->note), r.note, sizeof r.note);
+    (void)!append(c, &r, &ignored); /* the first failure is what the caller hears */
+}
+
 enum err_code ceremony_audit_open(struct ceremony *c, struct err *e)
 {
     const char *const dir = c->config.audit_path;

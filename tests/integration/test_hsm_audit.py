@@ -159,6 +159,23 @@ class Audited:
         self.assertIn("audit log cannot be written", done.stderr)
         self.assertEqual(self.verify()["lastSeq"], before)
 
+    def test_a_wrong_pin_is_recorded(self):
+        self.configure()
+        self.estate.secret("pin", "not-the-pin")
+        try:
+            self.estate.cli("key", "init", "--hsm-config", self.estate.config, check=False)
+            self.estate.start()
+            self.addCleanup(self.end)
+            self.estate.wait_log("keepers are halted")
+        finally:
+            self.estate.secret("pin", PIN)
+        self.end()
+        told = [(r["kind"], r["what"], r["result"]) for r in self.records()]
+        self.assertIn(("ceremony", "the token was not opened", "UNAUTHENTICATED"), told)
+        self.assertIn(("login", "keeper could not start", "UNAUTHENTICATED"), told)
+        self.assertNotIn("not-the-pin", json.dumps(self.records()))
+        self.verify()
+
     def test_a_kill_loses_no_answered_key_and_a_cut_line_is_told(self):
         self.start()
         for _ in range(5):
