@@ -6,6 +6,7 @@
 #define POSWARD_HSM_SERVICE_FRONT_FRONT_H
 
 #include "hsm-service/config.h"
+#include "run/prometheus.h"
 
 /* Add the services and start the keepers; does not wait for one. `config` (struct hsm_config) is borrowed. */
 enum err_code front_start(const void *config, struct rpc_server *server, void **out_front,
@@ -19,6 +20,6 @@ void front_reload(void *front);
 void front_drain(void *front);
 /* Let keepers go and wait for them. Accepts NULL. */
 void front_stop(void *front);
-void front_metrics(void *front, FILE *out);
+void front_metrics(void *front, struct prometheus *page);
 
 #endif

@@ -163,6 +163,7 @@ static void begin(struct rpc_call *call)
     const grpc_op close = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
                            .data.recv_close_on_server.cancelled = &call->core_cancelled};
     rpc_call_batch(call, &close, 1, &call->closed);
+    call->begun_us = clock_monotonic_us();
     call->deadline = gpr_convert_clock_type(call->details.deadline, GPR_CLOCK_MONOTONIC);
     read_traceparent(call);
     read_peer(call);

@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "rpc/server_state.h"
 #include "rpc/status.h"
 
@@ -22,6 +23,8 @@ static void attach_message(struct rpc_call *call, grpc_slice message)
 static void count_outcome(struct rpc_call *call, int status)
 {
     atomic_fetch_add(status == 0 ? &call->server->ok : &call->server->failed, 1);
+    rpc_measure_add(rpc_server_measure(call->server, call->method), status,
+                    clock_monotonic_us() - call->begun_us);
     /* Before the client can know the answer: its next call finds the slot free. */
     if (call->slots != NULL)
         atomic_fetch_sub(&call->slots->used, 1);

@@ -79,6 +79,21 @@ struct rpc_server_counts {
 };
 struct rpc_server_counts rpc_server_counts(const struct rpc_server *server);
 
+/* The same by method: what Prometheus asks. */
+#define RPC_STATUS_COUNT   17 /* gRPC's codes, 0 to 16 */
+#define RPC_LATENCY_BOUNDS 14
+extern const double rpc_latency_bounds[RPC_LATENCY_BOUNDS]; /* seconds, upper ends, rising */
+
+struct rpc_method_counts {
+    const char *method;                 /* "package.Service/Method"; "unknown" for all that are not here */
+    uint64_t handled[RPC_STATUS_COUNT]; /* calls that ended, by status */
+    uint64_t within[RPC_LATENCY_BOUNDS + 1]; /* calls that took no longer than each bound; the last: all */
+    double seconds;                          /* that they took together; a stream takes as long as it lives */
+};
+typedef void (*rpc_method_counts_fn)(void *context, const struct rpc_method_counts *counts);
+/* Call `each` for every method, by name, and last for unknown ones. After start, until free. Any thread. */
+void rpc_server_each_method(const struct rpc_server *server, rpc_method_counts_fn each, void *context);
+
 /* The handler's side. */
 
 /* closure_data is the call. */

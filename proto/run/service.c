@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "run/metrics.h"
 #include "run/notify.h"
+#include "run/rpc_metrics.h"
 #include "run/service_options.h"
 
 #include <errno.h>
@@ -70,35 +71,23 @@ static enum err_code make_server(struct run *r, struct err *e)
     return r->spec->start(r->config, r->server, &r->state, e);
 }
 
-/* The metrics that every daemon has; the names are an interface: dashboards and alerts use them. */
 static void write_page(void *context, FILE *out)
 {
     const struct run *const r = context;
-    const struct rpc_server_counts counts = rpc_server_counts(r->server);
     const double up = (double)(clock_monotonic_ms() - r->start_ms) / 1000.0;
-    fprintf(out,
-            "# HELP posward_build_info Program and version; always 1.\n"
-            "# TYPE posward_build_info gauge\n"
-            "posward_build_info{program=\"%s\",version=\"%s\"} 1\n"
-            "# HELP process_start_time_seconds When this process started, in seconds since 1970.\n"
-            "# TYPE process_start_time_seconds gauge\n"
-            "process_start_time_seconds %.3f\n"
-            "# HELP posward_uptime_seconds How long this process has served.\n"
-            "# TYPE posward_uptime_seconds gauge\n"
-            "posward_uptime_seconds %.3f\n",
-            r->spec->name, POSWARD_VERSION, (double)r->start_wall_ms / 1000.0, up);
-    fprintf(out,
-            "# HELP posward_rpc_in_flight gRPC calls being served.\n"
-            "# TYPE posward_rpc_in_flight gauge\n"
-            "posward_rpc_in_flight %llu\n"
-            "# HELP posward_rpc_calls_total gRPC calls served, by outcome.\n"
-            "# TYPE posward_rpc_calls_total counter\n"
-            "posward_rpc_calls_total{outcome=\"ok\"} %llu\n"
-            "posward_rpc_calls_total{outcome=\"failed\"} %llu\n",
-            (unsigned long long)counts.in_flight, (unsigned long long)counts.ok,
-            (unsigned long long)counts.failed);
+    struct prometheus page = {.out = out};
+    prometheus_family(&page, "posward_build_info", PROMETHEUS_GAUGE, "Program and version; always 1.");
+    prometheus_count(
+        &page,
+        (const struct prometheus_label[]){{"program", r->spec->name}, {"version", POSWARD_VERSION}, {0}}, 1);
+    prometheus_family(&page, "process_start_time_seconds", PROMETHEUS_GAUGE,
+                      "When this process started, in seconds since 1970.");
+    prometheus_number(&page, NULL, (double)r->start_wall_ms / 1000.0);
+    prometheus_family(&page, "posward_uptime_seconds", PROMETHEUS_GAUGE, "How long this process has served.");
+    prometheus_number(&page, NULL, up);
+    rpc_metrics_write(r->server, &page);
     if (r->spec->metrics != NULL)
-        r->spec->metrics(r->state, out);
+        r->spec->metrics(r->state, &page);
 }
 
 static void tell_systemd(const char *state)

@@ -13,6 +13,7 @@
 
 #include "base/conf.h"
 #include "rpc/server.h"
+#include "run/prometheus.h"
 
 /* Keys that every daemon has; the first member of each daemon's configuration struct. */
 struct service_config {
@@ -117,9 +118,9 @@ struct service_spec {
         void *state); /* before the gRPC server drains: stop own listeners, if any run; NULL: nothing */
     void (*reload)(void *state); /* SIGHUP; NULL: ignored with a log line */
     void (*stop)(void *state);   /* after the gRPC server is down; accepts NULL */
-    /* Append own metrics as Prometheus text; NULL: none. The common ones are there already. Runs on the
+    /* Append own families; NULL: none. The common ones are there already. Runs on the
      * endpoint's thread, from the end of `serve` until before `stop`. */
-    void (*metrics)(void *state, FILE *out);
+    void (*metrics)(void *state, struct prometheus *page);
     /* Another mode of the binary, chosen by argv[1], such as "--keeper": called before anything else. NULL:
      * none. */
     const char *mode_option;

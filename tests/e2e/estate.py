@@ -9,13 +9,15 @@ import tempfile
 SOURCE = os.environ.get("POSWARD_SOURCE", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 BUILD = os.environ.get("POSWARD_BUILD", os.path.join(SOURCE, "build", "release"))
 MERCHANT = "898100012345678"
+SERVICES = ("hsm", "bank", "posv", "posp")
 
 
 class Estate:
     """`with Estate("softhsm") as estate:` a token, keys and running services, gone afterwards."""
 
-    def __init__(self, token="softhsm"):
-        self.token = token
+    def __init__(self, token="softhsm", settings=""):
+        """`settings`: YAML that is added to the configuration of each service."""
+        self.token, self.settings = token, settings
         self.dir = tempfile.mkdtemp(prefix="posward-e2e.")
         self.bin = os.path.join(BUILD, "bin")
 
@@ -25,6 +27,9 @@ class Estate:
             self.tool("new", "--token", self.token, "--bin", self.bin)
             with open(os.path.join(self.dir, "env"), encoding="ascii") as file:
                 self.env = dict(line.strip().split("=", 1) for line in file)
+            for name in SERVICES:
+                with open(os.path.join(self.dir, name + ".yaml"), "a", encoding="ascii") as file:
+                    file.write(self.settings)
             self.tool("start")
         except BaseException:
             self.show_logs()
@@ -90,6 +95,10 @@ class Estate:
                            stdout=subprocess.DEVNULL)
             made.append((terminal, card))
         return made
+
+    def log(self, name):
+        with open(os.path.join(self.dir, "log", name + ".log"), encoding="ascii") as file:
+            return file.read()
 
     def pid(self, name):
         with open(os.path.join(self.dir, "run", name + ".pid"), encoding="ascii") as file:

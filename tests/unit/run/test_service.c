@@ -142,10 +142,10 @@ static void hook_stop(void *state)
     log_event(LOG_INFO, "hook stop", LOG_INT("state", state != NULL));
 }
 
-static void hook_metrics(void *state, FILE *out)
+static void hook_metrics(void *state, struct prometheus *page)
 {
-    fprintf(out, "# HELP unit_state Whether there is state.\n# TYPE unit_state gauge\nunit_state %d\n",
-            state != NULL);
+    prometheus_family(page, "unit_state", PROMETHEUS_GAUGE, "Whether there is state.");
+    prometheus_count(page, NULL, state != NULL);
 }
 
 static int other_mode(int argc, char **argv)
@@ -327,7 +327,7 @@ START_TEST(service_serves_and_stops_in_order)
     ck_assert_int_eq(health_at(number_after(&c, " port=")),
                      GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING);
     call_methods(number_after(&c, " port="));
-    char page[8192];
+    char page[65536];
     http(number_after(&c, "metrics_port="), "GET /metrics HTTP/1.0\r\n\r\n", page, sizeof page);
     ck_assert_ptr_nonnull(strstr(page, "Content-Type: text/plain; version=0.0.4"));
     ck_assert_ptr_nonnull(
@@ -338,6 +338,19 @@ START_TEST(service_serves_and_stops_in_order)
     ck_assert_ptr_nonnull(strstr(page, "posward_rpc_calls_total{outcome=\"failed\"} 1\n"));
     ck_assert_ptr_nonnull(strstr(page, "posward_rpc_in_flight 0\n"));
     ck_assert_ptr_nonnull(strstr(page, "\nunit_state 1\n"));
+    static const char *const by_method[] = {
+        "posward_rpc_server_handled_total{method=\"posward.business.v1.Business/GetStatus\",code=\"OK\"} 1\n",
+        "posward_rpc_server_handled_total{method=\"posward.business.v1.Business/Authorize\",code=\"OK\"} 0\n",
+        "posward_rpc_server_handled_total{method=\"posward.business.v1.Business/"
+        "Authorize\",code=\"PERMISSION_DENIED\"} "
+        "1\n",
+        "posward_rpc_server_handling_seconds_bucket{method=\"posward.business.v1.Business/"
+        "GetStatus\",le=\"+Inf\"} 1\n",
+        "posward_rpc_server_handling_seconds_count{method=\"posward.business.v1.Business/GetStatus\"} 1\n",
+        "posward_rpc_server_handled_total{method=\"unknown\",code=\"OK\"} 0\n",
+    };
+    for (size_t i = 0; i < sizeof by_method / sizeof by_method[0]; i++)
+        ck_assert_msg(strstr(page, by_method[i]) != NULL, "no %s", by_method[i]);
     kill(c.pid, SIGHUP);
     child_expect(&c, "hook reload state=1");
     kill(c.pid, SIGPIPE); /* ignored */
