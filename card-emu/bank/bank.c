@@ -105,7 +105,7 @@ static enum err_code authorize(const struct bank *bank, const authorize_request 
     }
     const enum err_code code = ledger_purchase(bank->ledger, &p, out_answer, e);
     if (code == ERR_OK)
-        log_event(LOG_INFO, "purchase", LOG_STR("terminal", p.key.terminal_id), LOG_STR("trace", p.key.trace),
+        log_event(LOG_INFO, "purchase", LOG_STR("terminal", p.key.terminal_id), LOG_STR("stan", p.key.trace),
                   LOG_STR("code", out_answer->response_code));
     secret_wipe(&p, sizeof p);
     return code;
@@ -136,7 +136,7 @@ static enum err_code reverse(const struct bank *bank, const Posward__Business__V
     struct ledger_key key;
     TRY(read_key(input->key, &key, e));
     TRY(ledger_reverse(bank->ledger, &key, out_undone, e));
-    log_event(LOG_INFO, "reversal", LOG_STR("terminal", key.terminal_id), LOG_STR("trace", key.trace),
+    log_event(LOG_INFO, "reversal", LOG_STR("terminal", key.terminal_id), LOG_STR("stan", key.trace),
               LOG_STR("reason", input->reason), LOG_INT("undone", *out_undone));
     return ERR_OK;
 }

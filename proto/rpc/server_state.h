@@ -7,6 +7,7 @@
 #ifndef POSWARD_RPC_SERVER_STATE_H
 #define POSWARD_RPC_SERVER_STATE_H
 
+#include "base/trace.h"
 #include "grpc/health/v1/health.pb-c.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "grpc/reflection/v1alpha/reflection.pb-c.h"
@@ -27,7 +28,6 @@
 #define RPC_MAX_METHODS        512
 #define RPC_PATH_BYTES         256  /* of a method path, with NUL; longer ones are unknown */
 #define RPC_MAX_IDENTITY_BYTES 2048 /* the longest SPIFFE identity */
-#define RPC_TRACEPARENT_BYTES  56
 #define RPC_MAX_METADATA_BYTES 8192
 #define RPC_STREAM_STACK_BYTES ((size_t)512 * 1024)
 
@@ -78,7 +78,7 @@ struct rpc_call {
 
     struct rpc_peer peer;
     char *address, *identity;
-    char traceparent[RPC_TRACEPARENT_BYTES];
+    struct trace trace; /* the caller's */
 
     grpc_byte_buffer *payload;  /* received */
     grpc_byte_buffer *outgoing; /* being sent */

@@ -1,6 +1,7 @@
 #include "run/cli.h"
 
 #include "base/nearest.h"
+#include "base/trace.h"
 #include "rpc/status.h"
 #include "run/cli_internal.h"
 
@@ -203,5 +204,6 @@ int cli_main(const struct cli_command *const *tables, size_t table_count, const 
     (void)signal(SIGPIPE, SIG_IGN);
     struct cli cli = {
         .tables = tables, .table_count = table_count, .services = services, .json = a.json, .help = a.help};
+    (void)trace_enter(trace_new()); /* one trace a command */
     return dispatch(&cli, &a);
 }
