@@ -2,6 +2,7 @@
 
 Working keys are opened from the cryptograms that the service gave away, with TMKs computed from the masters."""
 import contextlib
+import itertools
 import os
 import subprocess
 
@@ -63,7 +64,7 @@ class KnownSystem(PospEstate):
         super().__init__(token)
         self.secrets, self.never_logged, self.public = leaks.Secrets(), leaks.Secrets(), {}
         self.pins = {pan: random_pin() for pan in (PAN, POOR_PAN, TRIES_PAN)}
-        self.cards, self.extra_logs, self.count = [], [], 0
+        self.cards, self.extra_logs, self.count, self.numbers = [], [], 0, itertools.count(1001)
         self.edit("bank.yaml", *[(f'{{pan: "{pan}", pin: "{posp_estate.PIN}"', f'{{pan: "{pan}", pin: "{pin}"')
                                  for pan, pin in self.pins.items()])
         self.edit("hsm.yaml", ("token:\n", "log: {level: debug}\ntoken:\n"))

@@ -24,7 +24,7 @@ struct header {
     char function[27];
     char direction;
 };
-_Static_assert(sizeof(struct header) == 32, "tests/support/tap.py reads 32 bytes");
+_Static_assert(sizeof(struct header) == 32, "tests/support/leaks.py reads 32 bytes");
 
 static CK_FUNCTION_LIST *real, tapped;
 static int tape = -1;
