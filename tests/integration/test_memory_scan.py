@@ -71,6 +71,7 @@ class Bustle:
             while not self.over:
                 work()
                 self.done += 1
+                time.sleep(0.005)  # a sanitizer keeps freed memory for a while: no more of it than can be read in time
         except BaseException as failure:  # pylint: disable=broad-except
             self.failures.append(failure)
 
@@ -154,13 +155,13 @@ def scan_logs(system):
 
 def scan_stores(system):
     """The services' stores, the token's folder, lock files. Blobs live in POSP's store; the bank knows its cards."""
-    shared = system.secrets.without(())
+    shared, bank = system.secrets.without(()), system.secrets.without(())
     shared.forms.update(system.never_logged.without({"blob"}).forms)
-    bank = system.secrets.without(())
     bank.forms.update(system.never_logged.without({"blob", "pan"}).forms)
+    of_bank = [path for path in system.stores() if "bank.db" in path]
+    of_token = [path for path in glob.glob(f"{system.dir}/token/**", recursive=True) if os.path.isfile(path)]
     found, size = [], 0
-    for secrets, paths in ((shared, [p for p in system.stores() if "bank.db" not in p]), (bank, [p for p in system.stores() if "bank.db" in p]),
-                           (system.secrets, [p for p in glob.glob(f"{system.dir}/token/**", recursive=True) if os.path.isfile(p)])):
+    for secrets, paths in ((shared, set(system.stores()) - set(of_bank)), (bank, of_bank), (system.secrets, of_token)):
         index = leaks.Index(secrets)
         assert paths
         for path in paths:
@@ -222,7 +223,8 @@ def keepers_hold_keys(system, token):
     """Why keepers are apart: with a software token the keys in use are in their memory."""
     index = leaks.Index(system.secrets)
     try:
-        hits = [hit for pid in keepers_of(system.processes["hsm"].pid) for hit in leaks.find_in_memory(index, pid, "keeper")[0]]
+        hits = [hit for pid in keepers_of(system.processes["hsm"].pid)
+                for hit in leaks.find_in_memory(index, pid, "keeper")[0]]
     except PermissionError:
         print("keepers cannot be read by this user, as it should be")
         return
@@ -237,9 +239,9 @@ def main():
     system = KnownSystem(token)
     try:
         system.begin()
-        for phase in (known_run.cards_and_keys, known_run.macs_and_data, known_run.pins, known_run.pboc, known_run.pin_formats):
+        for phase in (known_run.cards_and_keys, known_run.macs_and_data, known_run.pins, known_run.pboc,
+                      known_run.pin_formats):
             phase(system)
-        scan_services(system)
         scan_issuer(system)
         scan_services(system)
         scan_logs(system)
