@@ -10,7 +10,7 @@ import hsm_estate
 import leaks
 import posp_estate
 import reference as ref
-from hsm_estate import BIN, SOURCE
+from estate import BIN, BUILD, SOURCE
 from posp_estate import MERCHANT, PAN, POOR_PAN, TRIES_PAN, PospEstate, Terminal
 
 from lines import Courier
@@ -113,7 +113,7 @@ class KnownSystem(PospEstate):
         os.mkdir(folder)
         module = next(line.split(": ", 1)[1] for line in self.token_lines if line.startswith("module: "))
         self.environment.update(POSWARD_TAP_MODULE=module, POSWARD_TAP_DIR=folder)
-        self.edit("hsm.yaml", (f"module: {module}", f"module: {hsm_estate.BUILD}/tests/lib/tap_module.so"),
+        self.edit("hsm.yaml", (f"module: {module}", f"module: {BUILD}/tests/lib/tap_module.so"),
                   ("environment: ", "environment: POSWARD_TAP_MODULE POSWARD_TAP_DIR "))
         return leaks.Tapes(folder)
 
