@@ -4,6 +4,7 @@
 #include "base/secret.h"
 #include "iso8583/processing.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define PAN_DIGITS_LEAST 12
@@ -71,7 +72,7 @@ static enum err_code read_track(const struct iso_message *m, const struct suite_
         return f53->track_enciphered ? err_set(e, ERR_INPUT, "field 53 tells of a track, field 35 is missing")
                                      : ERR_OK;
     const size_t len = strlen(track);
-    if (len >= sizeof card->track)
+    if (len == 0 || len >= sizeof card->track)
         return err_set(e, ERR_INPUT, "field 35 has %zu digits", len);
     memcpy(card->track, track, len + 1);
     size_t clear_digits = len;
@@ -95,10 +96,11 @@ static enum err_code read_all(const struct iso_message *m, const struct suite_ru
         return err_set(e, ERR_INPUT, "neither field 2 nor field 35: no card");
     if (iso_has(m, 2)) {
         TRY(check_pan(iso_text(m, 2), e));
-        strcpy(card->pan, iso_text(m, 2));
+        snprintf(card->pan, sizeof card->pan, "%s", iso_text(m, 2));
     }
     if (iso_has(m, 14))
-        strcpy(card->expiry, iso_text(m, 14)); /* four digits by the dictionary */
+        snprintf(card->expiry, sizeof card->expiry, "%s",
+                 iso_text(m, 14)); /* four digits by the dictionary */
     TRY(read_f53(m, rules, &f53, e));
     TRY(read_pin(m, rules, &f53, card, e));
     TRY(read_track(m, rules, &f53, card, e));
@@ -119,11 +121,13 @@ static enum err_code check_track(struct card_data *card, struct err *e)
     char pan[PAN_BYTES];
     TRY(iso_track2_pan(card->track, pan, e));
     const bool same = card->pan[0] == '\0' || strcmp(card->pan, pan) == 0;
-    strcpy(card->pan, pan);
+    snprintf(card->pan, sizeof card->pan, "%s", pan);
     secret_wipe(pan, sizeof pan);
     if (!same)
         return err_set(e, ERR_INPUT, "field 2 and field 35 are of different cards");
     const char *after = strchr(card->track, 'D') + 1;
+    if (!digits_only(after, strlen(after))) /* still enciphered, or deciphered with another key */
+        return err_set(e, ERR_INPUT, "field 35 is no track: there is more than digits behind the separator");
     const bool has_expiry = strlen(after) >= 4 && digits_only(after, 4);
     if (has_expiry && card->expiry[0] != '\0' && strncmp(card->expiry, after, 4) != 0)
         return err_set(e, ERR_INPUT, "field 14 and field 35 disagree on the expiry date");
@@ -136,7 +140,7 @@ enum err_code card_data_complete(struct card_data *card, const struct suite_rule
                                  const uint8_t *clear, size_t len, struct err *e)
 {
     if (card->track[0] == '\0')
-        return ERR_OK;
+        return card->pan[0] != '\0' ? ERR_OK : err_set(e, ERR_INPUT, "no card number");
     if (card->track_enciphered) {
         TRY(iso_track2_put(rules->track, card->track, clear, len, e));
         card->track_enciphered = false;

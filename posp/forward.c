@@ -144,7 +144,7 @@ static const char *code_of_unit(enum err_code error)
 
 static void clear_track(const struct card_data *card, char out_track[ISO_TRACK2_DIGITS_MAX + 1])
 {
-    strcpy(out_track, card->track);
+    snprintf(out_track, ISO_TRACK2_DIGITS_MAX + 1, "%s", card->track);
     char *separator = strchr(out_track, 'D');
     if (separator != NULL)
         *separator = '=';
@@ -220,8 +220,7 @@ static enum err_code send_on(struct purchase *p, struct journal_entry *entry, st
     return code;
 }
 
-/* The first of the pair may still be under way on another connection. */
-static enum err_code wait_for_answer(struct purchase *p, struct journal_entry *entry, struct err *e)
+static enum err_code poll_answer(struct purchase *p, struct journal_entry *entry, struct err *e)
 {
     const int64_t until = clock_monotonic_ms() + p->posp->config->forward_timeout_ms + REPEAT_EXTRA_MS;
     while (entry->state == JOURNAL_FORWARDED && clock_monotonic_ms() < until) {
@@ -229,6 +228,17 @@ static enum err_code wait_for_answer(struct purchase *p, struct journal_entry *e
         TRY(journal_get(p->posp->store, entry->terminal_id, entry->batch, entry->trace, entry, e));
     }
     return ERR_OK;
+}
+
+/* The first of the pair may still be under way on another connection. Not all workers may wait like that:
+ * beyond an eighth of them the terminal is told to try again. */
+static enum err_code wait_for_answer(struct purchase *p, struct journal_entry *entry, struct err *e)
+{
+    enum err_code code = ERR_OK;
+    if (atomic_fetch_add(&p->posp->repeats_waiting, 1) <= p->posp->config->terminals_workers / 8)
+        code = poll_answer(p, entry, e);
+    atomic_fetch_sub(&p->posp->repeats_waiting, 1);
+    return code;
 }
 
 static enum err_code replay_stored(struct purchase *p, const struct journal_entry *entry,

@@ -33,6 +33,7 @@ struct posp {
     struct numbers numbers;
     int64_t started_ms; /* monotonic */
     _Atomic uint64_t sign_ins, messages;
+    _Atomic int64_t repeats_waiting; /* workers that wait for the first of a pair */
 };
 
 /* Response codes, field 39. Source: UnionPay POS. */

@@ -1,12 +1,15 @@
 #include "posp/store_sql.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define SCHEMA_VERSION 1
+#define APPLICATION_ID 0x504F5350 /* "POSP" */
 #define BUSY_MS        5000
 #define BATCH_MAX      256 /* writes joined in one commit */
 
@@ -34,8 +37,22 @@ static const char schema[] =
     " generation INTEGER NOT NULL, unit TEXT NOT NULL, response_code TEXT NOT NULL, reference TEXT NOT NULL,"
     " authorization TEXT NOT NULL, answer BLOB NOT NULL, state INTEGER NOT NULL, created_ms INTEGER NOT NULL,"
     " UNIQUE (terminal_id, batch, trace));"
-    "CREATE INDEX journal_open ON journal (id) WHERE state IN (1, 3);"
-    "PRAGMA user_version = 1;";
+    "CREATE INDEX journal_forwarded ON journal (created_ms) WHERE state = 1;"
+    "CREATE INDEX journal_reversing ON journal (id) WHERE state = 3;"
+    "CREATE INDEX journal_terminal ON journal (terminal_id, id);"
+    /* Counted as it changes: a status request must not read the whole journal. */
+    "CREATE TABLE counts (transactions INTEGER NOT NULL, approved INTEGER NOT NULL, declined INTEGER NOT "
+    "NULL,"
+    " reversing INTEGER NOT NULL);"
+    "INSERT INTO counts VALUES (0, 0, 0, 0);"
+    "CREATE TRIGGER journal_begun AFTER INSERT ON journal BEGIN"
+    " UPDATE counts SET transactions = transactions + 1; END;"
+    "CREATE TRIGGER journal_changed AFTER UPDATE OF state, response_code ON journal BEGIN UPDATE counts SET"
+    " approved = approved + (new.state = 2 AND new.response_code = '00')"
+    " - (old.state = 2 AND old.response_code = '00'),"
+    " declined = declined + (new.response_code NOT IN ('00', '')) - (old.response_code NOT IN ('00', '')),"
+    " reversing = reversing + (new.state = 3) - (old.state = 3); END;"
+    "PRAGMA application_id = 0x504F5350; PRAGMA user_version = 1;";
 
 struct write_request {
     store_apply_fn apply;
@@ -47,12 +64,13 @@ struct write_request {
 };
 
 struct store {
-    struct store_db writer, reader;
-    pthread_mutex_t reader_lock;
+    struct store_db writer, reader, reporter;
+    pthread_mutex_t reader_lock, reporter_lock;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t work, done;
     struct write_request *first, **last;
     bool stopping, started;
+    int lock_fd; /* of PATH.lock: SQLite's own locks let a second process in */
     pthread_t thread;
 };
 
@@ -80,23 +98,61 @@ static void close_db(struct store_db *db)
     sqlite3_close(db->db);
 }
 
-static enum err_code migrate(sqlite3 *db, struct err *e)
+static enum err_code read_number(sqlite3 *db, const char *sql, int64_t *out_number, struct err *e)
 {
     sqlite3_stmt *s;
-    if (sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &s, NULL) != SQLITE_OK)
-        return err_set(e, ERR_IO, "store: %s", sqlite3_errmsg(db));
-    const int version = sqlite3_step(s) == SQLITE_ROW ? sqlite3_column_int(s, 0) : -1;
+    int rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(s);
+    if (rc == SQLITE_ROW)
+        *out_number = sqlite3_column_int64(s, 0);
     sqlite3_finalize(s);
-    if (version < 0)
-        return err_set(e, ERR_IO, "store: %s", sqlite3_errmsg(db));
-    if (version > SCHEMA_VERSION)
-        return err_set(e, ERR_UNSUPPORTED, "the store has schema %d, this program knows %d; use a newer one",
-                       version, SCHEMA_VERSION);
+    return rc == SQLITE_ROW ? ERR_OK : err_native(e, ERR_IO, rc, "store: %s", sqlite3_errmsg(db));
+}
+
+/* Making tables in another program's file would spoil it for both. */
+static enum err_code check_owner(sqlite3 *db, int64_t *out_version, struct err *e)
+{
+    int64_t application = 0, tables = 0;
+    TRY(read_number(db, "PRAGMA user_version", out_version, e));
+    TRY(read_number(db, "PRAGMA application_id", &application, e));
+    TRY(read_number(db, "SELECT count(*) FROM sqlite_schema", &tables, e));
+    if (application != APPLICATION_ID && (application != 0 || *out_version != 0 || tables != 0))
+        return err_set(e, ERR_STATE,
+                       "the file is a database of another program: name another file in store.path");
+    if (*out_version > SCHEMA_VERSION)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "the store has schema %lld, this program knows %d; use a newer one",
+                       (long long)*out_version, SCHEMA_VERSION);
+    return ERR_OK;
+}
+
+static enum err_code migrate(sqlite3 *db, struct err *e)
+{
+    int64_t version = 0;
+    TRY(check_owner(db, &version, e));
     if (version == SCHEMA_VERSION)
         return ERR_OK;
     TRY(exec(db, "BEGIN IMMEDIATE", e));
     TRY(exec(db, schema, e));
     return exec(db, "COMMIT", e);
+}
+
+/* A damaged journal must be seen before a terminal is served from it. */
+static enum err_code prepare(struct store_db *db, struct err *e)
+{
+    sqlite3_stmt *s = NULL;
+    int rc = sqlite3_prepare_v2(db->db, "PRAGMA integrity_check(1)", -1, &s, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(s);
+    const char *finding = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : NULL;
+    enum err_code code = ERR_OK;
+    if (finding == NULL || strcmp(finding, "ok") != 0)
+        code = err_native(e, ERR_IO, rc == SQLITE_ROW ? SQLITE_CORRUPT : rc,
+                          "the store is damaged (%.60s): restore it from a backup",
+                          finding != NULL ? finding : sqlite3_errmsg(db->db));
+    sqlite3_finalize(s);
+    return code == ERR_OK ? migrate(db->db, e) : code;
 }
 
 static enum err_code apply_one(struct store_db *db, struct write_request *request, struct err *e)
@@ -173,7 +229,7 @@ enum err_code store_write(struct store *store, store_apply_fn apply, void *conte
     struct write_request request = {.apply = apply, .context = context};
     pthread_mutex_lock(&store->lock);
     *store->last = &request;
-    store->last = &request.next;
+    store->last = &request.next; /* cppcheck-suppress autoVariables ; it is taken off before we return */
     pthread_cond_signal(&store->work);
     while (!request.done)
         pthread_cond_wait(&store->done, &store->lock);
@@ -191,15 +247,40 @@ enum err_code store_read(struct store *store, store_apply_fn apply, void *contex
     return code;
 }
 
+enum err_code store_report(struct store *store, store_apply_fn apply, void *context, struct err *e)
+{
+    pthread_mutex_lock(&store->reporter_lock);
+    const enum err_code code = apply(&store->reporter, context, e);
+    pthread_mutex_unlock(&store->reporter_lock);
+    return code;
+}
+
+/* Two front ends on one journal would reverse each other's transactions. The lock dies with the process. */
+static enum err_code lock_store(struct store *store, const char *path, struct err *e)
+{
+    char name[4096];
+    if ((size_t)snprintf(name, sizeof name, "%s.lock", path) >= sizeof name)
+        return err_set(e, ERR_INPUT, "store.path is too long");
+    store->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (store->lock_fd < 0)
+        return err_errno(e, "cannot open %.100s; its folder must exist and belong to the service's user",
+                         name);
+    if (flock(store->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return err_set(e, ERR_STATE, "another process uses the store %.100s; stop it first", path);
+    return ERR_OK;
+}
+
 static enum err_code open_all(struct store *store, const char *path, struct err *e)
 {
+    TRY(lock_store(store, path, e));
     const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_errno(e, "cannot open %.100s", path);
     close(fd);
-    TRY(open_db(path, &store->writer, e));
-    TRY(migrate(store->writer.db, e));
+    if (open_db(path, &store->writer, e) != ERR_OK || prepare(&store->writer, e) != ERR_OK)
+        return err_context(e, "%.100s", path);
     TRY(open_db(path, &store->reader, e));
+    TRY(open_db(path, &store->reporter, e));
     if (pthread_create(&store->thread, NULL, write_loop, store) != 0)
         return err_set(e, ERR_LIMIT, "cannot start the store's thread");
     store->started = true;
@@ -212,7 +293,9 @@ enum err_code store_open(const char *path, struct store **out_store, struct err 
     if (store == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
     store->last = &store->first;
+    store->lock_fd = -1;
     pthread_mutex_init(&store->reader_lock, NULL);
+    pthread_mutex_init(&store->reporter_lock, NULL);
     pthread_mutex_init(&store->lock, NULL);
     pthread_cond_init(&store->work, NULL);
     pthread_cond_init(&store->done, NULL);
@@ -237,9 +320,13 @@ void store_free(struct store *store)
         pthread_join(store->thread, NULL);
     close_db(&store->writer);
     close_db(&store->reader);
+    close_db(&store->reporter);
+    if (store->lock_fd >= 0)
+        close(store->lock_fd);
     pthread_cond_destroy(&store->done);
     pthread_cond_destroy(&store->work);
     pthread_mutex_destroy(&store->lock);
     pthread_mutex_destroy(&store->reader_lock);
+    pthread_mutex_destroy(&store->reporter_lock);
     free(store);
 }

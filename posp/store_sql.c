@@ -43,19 +43,19 @@ static const char *const texts[SQL_COUNT_] = {
         "INSERT INTO journal (" JOURNAL_COLUMNS
         ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, '', ?14, '', x'', 1, ?15)",
     [SQL_JOURNAL_SETTLE] =
-        "UPDATE journal SET response_code = ?2, authorization = ?3, answer = ?4, state = ?5 "
-        "WHERE id = ?1",
+        "UPDATE journal SET response_code = ?2, authorization = ?3, answer = ?4, state = max(state, ?5) "
+        "WHERE id = ?1 AND (state = 1 OR ?5 <> 2 OR ?2 <> '00')",
     [SQL_JOURNAL_GET] =
         "SELECT " JOURNAL_COLUMNS " FROM journal WHERE terminal_id = ?1 AND batch = ?2 AND trace = ?3",
     [SQL_JOURNAL_RECOVER] = "UPDATE journal SET state = 3 WHERE state = 1 AND created_ms < ?1",
     [SQL_JOURNAL_NEXT_REVERSAL] =
         "SELECT " JOURNAL_COLUMNS " FROM journal WHERE state = 3 AND id > ?1 ORDER BY id LIMIT 1",
     [SQL_JOURNAL_REVERSED] = "UPDATE journal SET state = 4 WHERE id = ?1 AND state = 3",
-    [SQL_JOURNAL_LIST] = "SELECT " JOURNAL_COLUMNS " FROM journal WHERE (?1 = '' OR terminal_id = ?1) AND "
-                         "(?2 = 0 OR id < ?2) ORDER BY id DESC LIMIT ?3",
-    [SQL_JOURNAL_COUNT] = "SELECT count(*), count(*) FILTER (WHERE state = 2 AND response_code = '00'), "
-                          "count(*) FILTER (WHERE state <> 1 AND response_code NOT IN ('00', '')), "
-                          "count(*) FILTER (WHERE state = 3) FROM journal",
+    [SQL_JOURNAL_LIST] =
+        "SELECT " JOURNAL_COLUMNS " FROM journal WHERE (?2 = 0 OR id < ?2) ORDER BY id DESC LIMIT ?3",
+    [SQL_JOURNAL_LIST_TERMINAL] = "SELECT " JOURNAL_COLUMNS " FROM journal WHERE terminal_id = ?1 AND "
+                                  "(?2 = 0 OR id < ?2) ORDER BY id DESC LIMIT ?3",
+    [SQL_JOURNAL_COUNT] = "SELECT transactions, approved, declined, reversing FROM counts",
 };
 
 enum err_code db_take(struct store_db *db, enum store_sql which, sqlite3_stmt **out_statement, struct err *e)

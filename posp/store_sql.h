@@ -34,6 +34,7 @@ enum store_sql {
     SQL_JOURNAL_NEXT_REVERSAL,
     SQL_JOURNAL_REVERSED,
     SQL_JOURNAL_LIST,
+    SQL_JOURNAL_LIST_TERMINAL,
     SQL_JOURNAL_COUNT,
     SQL_COUNT_
 };
@@ -68,6 +69,10 @@ typedef enum err_code (*store_apply_fn)(struct store_db *db, void *context, stru
 enum err_code store_write(struct store *store, store_apply_fn apply, void *context, struct err *e) MUST_CHECK;
 /* Run `apply` on the reading connection, on the caller's thread. */
 enum err_code store_read(struct store *store, store_apply_fn apply, void *context, struct err *e) MUST_CHECK;
+
+/* The same on a connection of its own, for what may take long: nobody at a terminal waits behind it. */
+enum err_code store_report(struct store *store, store_apply_fn apply, void *context,
+                           struct err *e) MUST_CHECK;
 
 /* Inside an apply. */
 enum err_code db_take_numbers(struct store_db *db, int64_t count, int64_t *out_first,

@@ -1,11 +1,18 @@
 #include "posp/units.h"
 
+#include "base/clock.h"
+
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define HUNG_MS 1000 /* no answer for so long, while many wait */
 
 struct unit {
     const char *name;
     struct rpc_channel *channel;
+    _Atomic int64_t under_way; /* authorisations */
+    _Atomic int64_t moved_ms;  /* when it last answered one, or was given the first */
 };
 
 struct units {
@@ -14,6 +21,7 @@ struct units {
     struct route *routes;
     size_t route_count;
     int64_t timeout_ms;
+    int64_t most_under_way; /* at one unit: one that hangs must not take all workers with it */
 };
 
 #define ISO_0 POSWARD__HSM__V1__PIN_FORMAT__PIN_FORMAT_ISO_0
@@ -66,6 +74,7 @@ enum err_code units_open(const struct posp_config *config, struct units **out_un
     if (units == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
     units->timeout_ms = config->forward_timeout_ms;
+    units->most_under_way = config->terminals_workers - config->terminals_workers / 4;
     units->units = calloc(config->units.count + 1, sizeof *units->units);
     units->routes = calloc(config->routes.count + 1, sizeof *units->routes);
     enum err_code code = ERR_OK;
@@ -105,23 +114,32 @@ const struct route *units_route(const struct units *units, const char *pan)
     return best;
 }
 
-static struct rpc_channel *channel_of(const struct units *units, const char *name)
+static struct unit *find_unit(const struct units *units, const char *name)
 {
     for (size_t i = 0; i < units->unit_count; i++)
         if (strcmp(units->units[i].name, name) == 0)
-            return units->units[i].channel;
+            return &units->units[i];
     return NULL;
 }
 
-static enum err_code call(struct units *units, const char *unit, const char *method,
+static enum err_code call(struct units *units, const char *name, const char *method,
                           const ProtobufCMessage *request, ProtobufCMessage **out_response, struct err *e)
 {
-    struct rpc_channel *channel = channel_of(units, unit);
-    if (channel == NULL)
-        return err_set(e, ERR_NOT_FOUND, "unit %.31s is not configured any more", unit);
+    const struct unit *unit = find_unit(units, name);
+    if (unit == NULL)
+        return err_set(e, ERR_NOT_FOUND, "unit %.31s is not configured any more", name);
     const struct rpc_call_options options = {.timeout_ms = units->timeout_ms};
-    return rpc_unary(channel, &posward__business__v1__business__descriptor, method, request, &options,
+    return rpc_unary(unit->channel, &posward__business__v1__business__descriptor, method, request, &options,
                      out_response, e);
+}
+
+/* Counts the caller in. */
+static bool may_send(const struct units *units, struct unit *unit)
+{
+    const int64_t before = atomic_fetch_add(&unit->under_way, 1), now_ms = clock_monotonic_ms();
+    if (before == 0)
+        atomic_store(&unit->moved_ms, now_ms);
+    return before < units->most_under_way || now_ms - atomic_load(&unit->moved_ms) < HUNG_MS;
 }
 
 enum err_code units_authorize(struct units *units, const char *unit,
@@ -129,9 +147,20 @@ enum err_code units_authorize(struct units *units, const char *unit,
                               Posward__Business__V1__AuthorizeResponse **out_response, struct err *e)
 {
     ProtobufCMessage *response = NULL;
-    TRY(call(units, unit, "Authorize", &request->base, &response, e));
-    *out_response = (Posward__Business__V1__AuthorizeResponse *)response;
-    return ERR_OK;
+    struct unit *counted = find_unit(units, unit);
+    if (counted == NULL)
+        return err_set(e, ERR_NOT_FOUND, "unit %.31s is not configured any more", unit);
+    enum err_code code;
+    if (may_send(units, counted))
+        code = call(units, unit, "Authorize", &request->base, &response, e);
+    else
+        code = err_set(e, ERR_UNAVAILABLE, "unit %.31s does not answer; no more is sent to it now", unit);
+    if (code == ERR_OK)
+        atomic_store(&counted->moved_ms, clock_monotonic_ms());
+    atomic_fetch_sub(&counted->under_way, 1);
+    if (code == ERR_OK)
+        *out_response = (Posward__Business__V1__AuthorizeResponse *)response;
+    return code;
 }
 
 enum err_code units_reverse(struct units *units, const char *unit,

@@ -35,7 +35,8 @@ void units_free(struct units *units);
 const struct route *units_route(const struct units *units, const char *pan);
 
 /* *out_response is freed with ..._free_unpacked. ERR_UNAVAILABLE and ERR_TIMEOUT say nothing of the outcome.
- */
+ * A unit that has answered nothing for a second, while three quarters of the workers wait for it, gets no
+ * more: ERR_UNAVAILABLE. */
 enum err_code units_authorize(struct units *units, const char *unit,
                               const Posward__Business__V1__AuthorizeRequest *request,
                               Posward__Business__V1__AuthorizeResponse **out_response,

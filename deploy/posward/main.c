@@ -11,18 +11,18 @@
 #include <posward/posv/v1/posv.pb-c.h>
 
 static const struct cli_service services[] = {
-    {&posward__hsm__v1__control__descriptor, "hsm"},
+    {&posward__hsm__v1__control__descriptor, "hsm", "GetTokenReport", "{\"chosenOnly\":true}"},
     {&posward__hsm__v1__data_plane__descriptor, "hsm"},
     {&posward__posp__v1__operations__descriptor, "posp"},
     {&posward__posp__v1__card_keys__descriptor, "posp"},
     {&posward__posv__v1__registry__descriptor, "posv"},
     {&posward__business__v1__business__descriptor, "bank"},
-    {NULL, NULL},
+    {0},
 };
 
 int main(int argc, char **argv)
 {
     static const struct cli_command *const tables[] = {hsm_commands, posp_commands, posv_commands,
-                                                        issuer_commands};
+                                                       issuer_commands};
     return cli_main(tables, sizeof tables / sizeof tables[0], services, argc, argv);
 }

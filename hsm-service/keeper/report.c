@@ -60,19 +60,23 @@ static ProtobufCMessage **make_array(struct keeper_call *call, const ProtobufCMe
 enum err_code case_token_report(struct keeper_call *call, const ProtobufCMessage *request,
                                 ProtobufCMessage *response, struct err *e)
 {
-    (void)request;
+    const bool chosen_only = ((const Posward__Hsm__V1__GetTokenReportRequest *)request)->chosen_only;
     HsmReportResponse *const out = (HsmReportResponse *)response;
     const size_t count = tok_ways_count(call->tok);
+    size_t shown = 0;
     ProtobufCMessage **const ways = make_array(call, &posward__hsm__v1__way__descriptor, count);
     ProtobufCMessage *token = NULL;
     if (ways == NULL)
         return err_set(e, ERR_LIMIT, NO_ROOM);
     TRY(case_message(call, &posward__hsm__v1__token__descriptor, &token, e));
     TRY(fill_token(call, (HsmToken *)token, e));
-    for (size_t i = 0; i < count; i++)
-        TRY(fill_way(call, tok_ways_get(call->tok, i), (HsmWay *)ways[i], e));
+    for (size_t i = 0; i < count; i++) {
+        const struct tok_way *const way = tok_ways_get(call->tok, i);
+        if (way->chosen || !chosen_only)
+            TRY(fill_way(call, way, (HsmWay *)ways[shown++], e));
+    }
     out->token = (HsmToken *)token;
-    out->n_ways = count;
+    out->n_ways = shown;
     out->ways = (HsmWay **)ways;
     out->in_token_only = call->in_token_only;
     return ERR_OK;

@@ -37,6 +37,9 @@ typedef const struct cli_command cli_table[];
 struct cli_service {
     const ProtobufCServiceDescriptor *service;
     const char *endpoint;
+    /* `posward status` shows the answer of GetStatus, and of this further method; NULL: none. */
+    const char *report_method;
+    const char *report_request; /* its request as JSON */
 };
 
 /* For own code. */

@@ -1,4 +1,5 @@
-/* `posward status`: the standard health check at each endpoint, and GetStatus where a service has it. */
+/* `posward status`: the standard health check at each endpoint, GetStatus where a service has it, and the
+ * report that a service's row names. */
 #include "base/clock.h"
 #include "rpc/json.h"
 #include "rpc/status.h"
@@ -16,6 +17,7 @@ struct report {
     char health[40]; /* "SERVING", or the status of a check that failed */
     double latency_ms;
     ProtobufCMessage *status; /* of GetStatus; NULL: none */
+    ProtobufCMessage *more;   /* of the row's report_method; NULL: none */
     struct err e;             /* why a check failed */
 };
 
@@ -23,6 +25,8 @@ static void report_drop(struct report *r)
 {
     if (r->status != NULL)
         protobuf_c_message_free_unpacked(r->status, NULL);
+    if (r->more != NULL)
+        protobuf_c_message_free_unpacked(r->more, NULL);
 }
 
 static enum err_code check_health(struct rpc_channel *channel, const struct rpc_call_options *options,
@@ -43,30 +47,32 @@ static enum err_code check_health(struct rpc_channel *channel, const struct rpc_
     return ERR_OK;
 }
 
-/* The first listed service of the endpoint that has GetStatus. */
-static const ProtobufCServiceDescriptor *status_service(const struct cli *cli, const char *endpoint)
+static enum err_code ask(struct rpc_channel *channel, const struct rpc_call_options *options,
+                         const ProtobufCServiceDescriptor *service, const char *method,
+                         const char *request_json, ProtobufCMessage **out_answer, struct err *e)
 {
-    for (const struct cli_service *s = cli->services; s->service != NULL; s++) {
-        if (strcmp(s->endpoint, endpoint) == 0 && cli_method_of(s->service, "GetStatus") != NULL)
-            return s->service;
-    }
-    return NULL;
-}
-
-static enum err_code ask_status(const struct cli *cli, struct rpc_channel *channel,
-                                const struct rpc_call_options *options, struct report *r, struct err *e)
-{
-    const ProtobufCServiceDescriptor *const service = status_service(cli, cli_endpoint_names[r->endpoint]);
-    if (service == NULL)
-        return ERR_OK;
-    json_t *const empty = json_object();
+    json_t *const json = json_loads(request_json, 0, NULL);
     ProtobufCMessage *request = NULL;
-    enum err_code code = rpc_json_to_message(empty, cli_method_of(service, "GetStatus")->input, &request, e);
-    json_decref(empty);
+    enum err_code code = rpc_json_to_message(json, cli_method_of(service, method)->input, &request, e);
+    json_decref(json);
     TRY(code);
-    code = rpc_unary(channel, service, "GetStatus", request, options, &r->status, e);
+    code = rpc_unary(channel, service, method, request, options, out_answer, e);
     protobuf_c_message_free_unpacked(request, NULL);
     return code;
+}
+
+static enum err_code ask_reports(const struct cli *cli, struct rpc_channel *channel,
+                                 const struct rpc_call_options *options, struct report *r, struct err *e)
+{
+    for (const struct cli_service *s = cli->services; s->service != NULL; s++) {
+        if (strcmp(s->endpoint, cli_endpoint_names[r->endpoint]) != 0)
+            continue;
+        if (r->status == NULL && cli_method_of(s->service, "GetStatus") != NULL)
+            TRY(ask(channel, options, s->service, "GetStatus", "{}", &r->status, e));
+        if (r->more == NULL && s->report_method != NULL)
+            TRY(ask(channel, options, s->service, s->report_method, s->report_request, &r->more, e));
+    }
+    return ERR_OK;
 }
 
 static void fill_report(struct cli *cli, struct report *r)
@@ -77,7 +83,7 @@ static void fill_report(struct cli *cli, struct report *r)
     if (channel == NULL || check_health(channel, &options, r, &r->e) != ERR_OK)
         snprintf(r->health, sizeof r->health, "%s", rpc_status_name(rpc_status_of(r->e.code)));
     else
-        (void)ask_status(cli, channel, &options, r, &r->e); /* told by the note; health is what counts */
+        (void)ask_reports(cli, channel, &options, r, &r->e); /* told by the note; health is what counts */
 }
 
 static enum err_code print_text(const struct cli *cli, const struct report *r, struct err *e)
@@ -86,7 +92,9 @@ static enum err_code print_text(const struct cli *cli, const struct report *r, s
     if (r->latency_ms > 0)
         printf("  %.1f ms", r->latency_ms);
     printf("%s%s\n", r->e.code != ERR_OK ? "  " : "", r->e.note);
-    return r->status != NULL ? cli_print_text(r->status, "      ", stdout, e) : ERR_OK;
+    if (r->status != NULL)
+        TRY(cli_print_text(r->status, "      ", stdout, e));
+    return r->more != NULL ? cli_print_text(r->more, "      ", stdout, e) : ERR_OK;
 }
 
 static enum err_code add_json(const struct cli *cli, const struct report *r, json_t *list, struct err *e)
@@ -98,11 +106,17 @@ static enum err_code add_json(const struct cli *cli, const struct report *r, jso
         return err_set(e, ERR_INTERNAL, "no memory for JSON");
     if (r->e.code != ERR_OK)
         json_object_set_new(object, "note", json_string(r->e.note));
-    if (r->status == NULL)
-        return ERR_OK;
-    json_t *status = NULL;
-    TRY(rpc_json_from_message(r->status, true, &status, e));
-    json_object_set_new(object, "status", status);
+    const struct {
+        const char *key;
+        const ProtobufCMessage *message;
+    } parts[] = {{"status", r->status}, {"report", r->more}};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        json_t *part = NULL;
+        if (parts[i].message == NULL)
+            continue;
+        TRY(rpc_json_from_message(parts[i].message, true, &part, e));
+        json_object_set_new(object, parts[i].key, part);
+    }
     return ERR_OK;
 }
 

@@ -47,7 +47,8 @@ static void write_component(const char *path, const uint8_t *value, size_t len)
 static void make_card(void)
 {
     static struct chip_image image;
-    char dir[] = "/tmp/posward-card-XXXXXX", tdes[64], aes[64];
+    char dir[64], tdes[80], aes[80];
+    suite_scratch_name("card", dir, sizeof dir);
     ck_assert_ptr_nonnull(mkdtemp(dir));
     snprintf(tdes, sizeof tdes, "%s/tdes", dir);
     snprintf(aes, sizeof aes, "%s/aes", dir);

@@ -5,14 +5,14 @@ import threading
 import time
 import unittest
 
-from posp_estate import OPENING_BALANCE, PAN, Line, PospEstate, frame, posp, unpack
+from posp_estate import PAN, Line, PospEstate, frame, pack, unpack
 
 estate = None
 
 
 def setUpModule():
     global estate
-    estate = PospEstate(workers=8, forward_timeout_ms=800, hsm_timeout_ms=1500)
+    estate = PospEstate(workers=8, forward_timeout_ms=800, hsm_timeout_ms=1500, idle_timeout_ms=1500)
     estate.launch("hsm").launch("posv", "bank").launch("posp")
 
 
@@ -85,6 +85,54 @@ class Peers(unittest.TestCase):
         estate.launch("posv")
         estate.wait_until(lambda: estate.status_of_posp().following)
         self.assertEqual(terminal().purchase()[39], "00")
+
+
+class Lines(unittest.TestCase):
+    def assert_closed_soon(self, line):
+        began = time.monotonic()
+        self.assertIsNone(line.receive())
+        self.assertLess(time.monotonic() - began, 5)
+
+    def test_silent_connection_is_closed(self):
+        with Line(estate.terminals_port) as line:
+            self.assert_closed_soon(line)
+
+    def test_message_that_trickles_is_closed(self):
+        t = terminal()
+        data = frame(t.seal(t.purchase_fields()))
+        with Line(estate.terminals_port) as line:
+            began = time.monotonic()
+            with self.assertRaises(OSError):
+                for at in range(len(data)):
+                    line.send(data[at:at + 1])
+                    time.sleep(0.1)
+            self.assertLess(time.monotonic() - began, 5)
+
+    def test_terminal_that_never_reads_holds_nothing(self):
+        t = terminal()
+        echo = t.sign_in_fields("301")
+        data = frame(pack("0820", echo)) * 200
+        with Line(estate.terminals_port, timeout=8) as line:
+            with self.assertRaises(OSError):
+                for _ in range(1000):
+                    line.send(data)
+            self.assertEqual(t.purchase()[39], "00")
+        estate.wait_until(lambda: estate.status_of_posp().terminals_connected == 0)
+
+    def test_orderly_stop_answers_what_is_under_way(self):
+        t = terminal()
+        messages = [t.seal(t.purchase_fields()) for _ in range(8)]
+        with Line(estate.terminals_port) as line:
+            line.send(b"".join(frame(m) for m in messages))
+            first = line.receive()
+            status = estate.end("posp")
+            codes = {unpack(first)[1][39]}
+            while (answer := line.receive()) is not None:
+                codes.add(unpack(answer)[1][39])
+        self.assertEqual((status, codes), (0, {"00"}))
+        estate.launch("posp")
+        for message in messages:
+            self.assertEqual(t.settle(t.exchange(message))[39], "00")
 
 
 class Till(threading.Thread):

@@ -1,4 +1,5 @@
-/* Card data of a purchase: each contradiction has its note; a clear and an enciphered track give the same card. */
+/* Card data of a purchase: each contradiction has its note; a clear and an enciphered track give the same
+ * card. */
 #include "posp/card_data.h"
 
 #include "tests/support/suite.h"
@@ -14,7 +15,7 @@ struct row {
     const char *what;
     int suite;
     const char *f2, *f14, *f35, *f53;
-    size_t f52, f57; /* bytes; 0 absent */
+    size_t f52, f57;  /* bytes; 0 absent */
     const char *note; /* part of the refusal; NULL: accepted */
 };
 
@@ -25,6 +26,7 @@ static const struct row rows[] = {
     {"PIN, clear track", 1, PAN, NULL, TRACK, "2600000000000000", 8, 0, NULL},
     {"single DES", 1, PAN, NULL, NULL, "2000000000000000", 8, 0, NULL},
     {"AES", 2, NULL, NULL, TRACK, "2410000000000000", 0, 16, NULL},
+    {"empty track", 1, NULL, NULL, "", NULL, 0, 0, "0 digits"},
     {"no card", 1, NULL, NULL, NULL, NULL, 0, 0, "no card"},
     {"short number", 1, "62257583267", NULL, NULL, NULL, 0, 0, "12 to 19"},
     {"PIN without 53", 1, PAN, NULL, NULL, NULL, 8, 0, "disagree"},
@@ -38,7 +40,8 @@ static const struct row rows[] = {
     {"F57 of 8 bytes", 2, PAN, NULL, NULL, "2400000000000000", 0, 8, "8 bytes"},
     {"53 of no track", 1, PAN, NULL, NULL, "0610000000000000", 0, 0, "field 35 is missing"},
     {"track too short for TDES", 1, PAN, NULL, "622575832673D30", "0610000000000000", 0, 0, "short"},
-    {"track too short for AES", 2, PAN, NULL, "6225758326736419D30121010000", "0410000000000000", 0, 0, "short"},
+    {"track too short for AES", 2, PAN, NULL, "6225758326736419D30121010000", "0410000000000000", 0, 0,
+     "short"},
 };
 
 static struct err e;

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static char directory[] = "/tmp/posward-dispatch-XXXXXX";
-static char path[64];
+static char directory[64];
+static char path[80];
 static struct posp posp;
 static struct posp_config config;
 static struct err e;
@@ -25,8 +25,12 @@ static void connect_nowhere(void)
 
 static void add_device(const char *terminal_id, int state)
 {
-    struct store_device d = {.merchant_id = "898100012345678", .psam_number = "62010000001234567890", .suite = 1,
-                             .master_version = 1, .state = state, .revision = 1};
+    struct store_device d = {.merchant_id = "898100012345678",
+                             .psam_number = "62010000001234567890",
+                             .suite = 1,
+                             .master_version = 1,
+                             .state = state,
+                             .revision = 1};
     strcpy(d.terminal_id, terminal_id);
     ck_assert_ok(store_device_put(posp.store, &d, 1, &e), e);
 }
@@ -34,7 +38,7 @@ static void add_device(const char *terminal_id, int state)
 static void setup(void)
 {
     static char acquirer[] = "01050000";
-    strcpy(directory + sizeof directory - 7, "XXXXXX");
+    suite_scratch_name("dispatch", directory, sizeof directory);
     ck_assert_ptr_nonnull(mkdtemp(directory));
     snprintf(path, sizeof path, "%s/posp.db", directory);
     config = (struct posp_config){.acquirer_id = acquirer, .forward_timeout_ms = 200, .hsm_timeout_ms = 200};
@@ -50,14 +54,14 @@ static void setup(void)
 
 static void teardown(void)
 {
-    static const char *const tails[] = {"", "-wal", "-shm"};
+    static const char *const tails[] = {"", "-wal", "-shm", ".lock"};
     units_free(posp.units);
     hsm_free(posp.hsm);
     rpc_channel_free(posp.hsm_channel);
     store_free(posp.store);
     pthread_mutex_destroy(&posp.numbers.lock);
-    for (size_t i = 0; i < 3; i++) {
-        char name[80];
+    for (size_t i = 0; i < 4; i++) {
+        char name[96];
         snprintf(name, sizeof name, "%s%s", path, tails[i]);
         unlink(name);
     }

@@ -1,4 +1,5 @@
-/* The journal: one transaction a key, its answer byte for byte, and what a process that died leaves behind. */
+/* The journal: one transaction a key, its answer byte for byte, and what a process that died leaves behind.
+ */
 #include "posp/journal.h"
 #include "tests/support/suite.h"
 
@@ -6,14 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
-static char directory[] = "/tmp/posward-journal-XXXXXX";
-static char path[64];
+static char directory[64];
+static char path[80];
 static struct store *store;
 static struct err e;
 
 static void setup(void)
 {
-    strcpy(directory + sizeof directory - 7, "XXXXXX");
+    suite_scratch_name("journal", directory, sizeof directory);
     ck_assert_ptr_nonnull(mkdtemp(directory));
     snprintf(path, sizeof path, "%s/posp.db", directory);
     ck_assert_ok(store_open(path, &store, &e), e);
@@ -21,10 +22,10 @@ static void setup(void)
 
 static void teardown(void)
 {
-    static const char *const tails[] = {"", "-wal", "-shm"};
+    static const char *const tails[] = {"", "-wal", "-shm", ".lock"};
     store_free(store);
-    for (size_t i = 0; i < 3; i++) {
-        char name[80];
+    for (size_t i = 0; i < 4; i++) {
+        char name[96];
         snprintf(name, sizeof name, "%s%s", path, tails[i]);
         unlink(name);
     }
@@ -33,10 +34,18 @@ static void teardown(void)
 
 static struct journal_entry begin(const char *trace)
 {
-    struct journal_entry entry = {.terminal_id = "T0000001", .batch = "000001", .merchant_id = "898100012345678",
-                                  .masked_pan = "622575******6419", .processing_code = "000000",
-                                  .amount = "000000000100", .currency = "156", .entry_mode = "021",
-                                  .mac = {1, 0, 3}, .generation = 4, .unit = "bank", .created_ms = 1000};
+    struct journal_entry entry = {.terminal_id = "T0000001",
+                                  .batch = "000001",
+                                  .merchant_id = "898100012345678",
+                                  .masked_pan = "622575******6419",
+                                  .processing_code = "000000",
+                                  .amount = "000000000100",
+                                  .currency = "156",
+                                  .entry_mode = "021",
+                                  .mac = {1, 0, 3},
+                                  .generation = 4,
+                                  .unit = "bank",
+                                  .created_ms = 1000};
     strcpy(entry.trace, trace);
     ck_assert_ok(journal_begin(store, &entry, &e), e);
     return entry;
@@ -65,7 +74,8 @@ START_TEST(second_begin_returns_what_is_on_record)
 {
     struct journal_entry first = begin("000001");
     settle(&first, "00", JOURNAL_ANSWERED);
-    struct journal_entry again = {.terminal_id = "T0000001", .batch = "000001", .trace = "000001", .amount = "other"};
+    struct journal_entry again = {
+        .terminal_id = "T0000001", .batch = "000001", .trace = "000001", .amount = "other"};
     ck_assert_int_eq(journal_begin(store, &again, &e), ERR_EXISTS);
     ck_assert_int_eq(again.id, first.id);
     ck_assert_str_eq(again.amount, "000000000100");
@@ -109,6 +119,23 @@ START_TEST(what_a_dead_process_left_is_reversed_once)
     ck_assert_ok(journal_get(store, "T0000001", "000001", "000002", &found, &e), e);
     ck_assert_str_eq(journal_state_name(found.state), "reversed");
     ck_assert_uint_eq(found.answer_len, 0);
+}
+END_TEST
+
+START_TEST(what_is_being_reversed_is_approved_no_more)
+{
+    struct journal_entry entry = begin("000001"), now;
+    uint64_t count = 0;
+    ck_assert_ok(journal_recover(store, INT64_MAX, &count, &e), e);
+    ck_assert_uint_eq(count, 1);
+    strcpy(entry.response_code, "00");
+    entry.state = JOURNAL_ANSWERED;
+    ck_assert_int_eq(journal_settle(store, &entry, &e), ERR_STATE);
+    ck_assert_ok(journal_reversed(store, entry.id, &e), e);
+    settle(&entry, "96", JOURNAL_REVERSING);
+    ck_assert_ok(journal_get(store, entry.terminal_id, entry.batch, entry.trace, &now, &e), e);
+    ck_assert_int_eq(now.state, JOURNAL_REVERSED);
+    ck_assert_str_eq(now.response_code, "96");
 }
 END_TEST
 
@@ -157,6 +184,7 @@ static Suite *suite(void)
     tcase_add_test(tc, second_begin_returns_what_is_on_record);
     tcase_add_test(tc, another_batch_is_another_transaction);
     tcase_add_test(tc, what_a_dead_process_left_is_reversed_once);
+    tcase_add_test(tc, what_is_being_reversed_is_approved_no_more);
     tcase_add_test(tc, list_is_newest_first_and_filtered);
     tcase_add_test(tc, counts_follow_states);
     suite_add_tcase(s, tc);
