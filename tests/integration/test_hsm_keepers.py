@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Keepers die, hang, retire and are replaced; callers do not notice, or hear the reason."""
+import fcntl
 import os
 import re
 import signal
@@ -202,6 +203,28 @@ class Keepers(unittest.TestCase):
         while any(os.path.exists(f"/proc/{pid}") for pid in pids):
             self.assertLess(time.monotonic(), until)
             time.sleep(0.05)
+
+    def test_a_keeper_that_hangs_ends_with_its_front_too(self):
+        estate = self.start(count=1)
+        estate.wait_keepers(1)
+        with open(f"{estate.dir}/lock", "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            estate.process.send_signal(signal.SIGHUP)
+            estate.wait_log("(?s)(keeper starting.*){2}")
+            pids = estate.keeper_pids()
+            self.assertEqual(len(pids), 2)
+            estate.process.kill()
+            estate.process.wait()
+            estate.process = None
+            until = time.monotonic() + 20
+            while any(os.path.exists(f"/proc/{pid}") for pid in pids):
+                self.assertLess(time.monotonic(), until)
+                time.sleep(0.05)
+
+    def test_the_front_dumps_no_tracks(self):
+        pid = self.start(count=1).process.pid
+        self.assertRegex(read(f"/proc/{pid}/limits"), r"Max core file size\s+0\s+0")
+        self.assertEqual(os.stat(f"/proc/{pid}/maps").st_uid, 0)
 
     def test_keepers_are_hard_to_look_into(self):
         estate = self.start(count=1)
