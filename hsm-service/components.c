@@ -1,7 +1,5 @@
 #include "hsm-service/components.h"
 
-#include "base/hex.h"
-
 void components_drop(struct components *c)
 {
     for (size_t i = 0; i < COMPONENTS_MOST; i++)
@@ -25,30 +23,6 @@ static bool has_odd_parity(const struct secret *s)
     return odd != 0;
 }
 
-/* Hex digits of `text` without spaces into `part`. */
-static enum err_code decode(const struct secret *text, size_t key_bytes, struct secret *part, struct err *e)
-{
-    size_t digits = 0;
-    for (size_t i = 0; i < text->len; i++) {
-        const char c = (char)text->bytes[i];
-        if (c == ' ')
-            continue;
-        const int value = hex_digit(c);
-        if (value < 0)
-            return err_set(e, ERR_INPUT, "character %zu is no hexadecimal digit", i + 1);
-        if (digits / 2 >= key_bytes)
-            return err_set(e, ERR_INPUT, "it is longer than %zu hexadecimal digits", 2 * key_bytes);
-        const uint8_t high = (uint8_t)(digits % 2 == 0 ? 0 : part->bytes[digits / 2] << 4);
-        part->bytes[digits / 2] = (uint8_t)(high | value);
-        digits++;
-    }
-    if (digits != 2 * key_bytes)
-        return err_set(e, ERR_INPUT, "it has %zu hexadecimal digits; this key's components have %zu", digits,
-                       2 * key_bytes);
-    part->len = key_bytes;
-    return ERR_OK;
-}
-
 static enum err_code check_part(const struct secret *part, bool odd_parity, struct err *e)
 {
     if (all_zero(part))
@@ -62,18 +36,12 @@ enum err_code components_add(struct components *c, const struct secret *text, bo
 {
     if (c->count == COMPONENTS_MOST)
         return err_set(e, ERR_INPUT, "a key has at most %d components", COMPONENTS_MOST);
-    if (c->key_bytes > SECRET_CAPACITY)
-        return err_set(e, ERR_INTERNAL, "no key has %zu bytes", c->key_bytes);
-    struct secret *const part = &c->parts[c->count];
-    TRY(secret_init(part, e));
-    enum err_code code = decode(text, c->key_bytes, part, e);
-    if (code == ERR_OK)
-        code = check_part(part, odd_parity, e);
-    if (code != ERR_OK)
-        secret_drop(part);
-    else
-        c->count++;
-    return code;
+    AUTO(secret) part = {0};
+    TRY(secret_init_hex(&part, text, c->key_bytes, e));
+    TRY(check_part(&part, odd_parity, e));
+    c->parts[c->count++] = part;
+    part = (struct secret){0};
+    return ERR_OK;
 }
 
 static enum err_code check_distinct(const struct components *c, struct err *e)

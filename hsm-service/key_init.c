@@ -18,7 +18,7 @@ static const struct {
 } estate_keys[] = {
     {TOK_PSAM_MASTER, TOK_TDES},     {TOK_PSAM_MASTER, TOK_AES_256}, {TOK_CARD_CONTROL, TOK_TDES},
     {TOK_CARD_CONTROL, TOK_AES_256}, {TOK_STORAGE, TOK_AES_256},     {TOK_BLOB_TAG, TOK_AES_256},
-    {TOK_AUDIT, TOK_AES_256},
+    {TOK_AUDIT, TOK_EC_P256},
 };
 static const enum tok_role zone_roles[] = {TOK_ZONE_PIN, TOK_ZONE_MAC, TOK_ZONE_DATA};
 
@@ -133,7 +133,7 @@ struct key_list {
     Posward__Hsm__V1__Key *rows[KEYS_MOST];
     Posward__Hsm__V1__Key keys[KEYS_MOST];
     struct tok_key_info infos[KEYS_MOST];
-    char roles[KEYS_MOST][TOK_LABEL_BYTES];
+    char roles[KEYS_MOST][TOK_LABEL_BYTES], suites[KEYS_MOST][TOK_LABEL_BYTES];
 };
 
 static void fill_row(struct key_list *list, size_t i)
@@ -143,7 +143,8 @@ static void fill_row(struct key_list *list, size_t i)
     posward__hsm__v1__key__init(key);
     snprintf(list->roles[i], sizeof list->roles[i], "%s", tok_role_name(info->name.role));
     key->role = list->roles[i];
-    key->suite = (Posward__Types__V1__Suite)info->name.suite;
+    snprintf(list->suites[i], sizeof list->suites[i], "%s", tok_suite_name(info->name.suite));
+    key->suite = list->suites[i];
     key->version = info->name.version;
     key->zone = info->name.zone;
     key->kcv = (ProtobufCBinaryData){.len = info->has_kcv ? sizeof info->kcv : 0, .data = info->kcv};

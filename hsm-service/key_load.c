@@ -125,11 +125,11 @@ static enum err_code make_name(const struct load_options *o, struct tok_key_name
     if (o->role == NULL || o->suite == NULL)
         return err_set(e, ERR_INPUT, "--role and --suite are needed; see posward key load-components --help");
     TRY(ceremony_role(o->role, &name.role, e));
-    TRY(ceremony_suite(o->suite, &name.suite, e));
-    TRY(ceremony_zone(o->zone, &name, e));
     if (name.role == TOK_AUDIT)
         return err_set(e, ERR_INPUT,
                        "the audit key is a key pair that only the token makes: posward key init");
+    TRY(ceremony_suite(o->suite, &name.suite, e));
+    TRY(ceremony_zone(o->zone, &name, e));
     if (o->version != NULL)
         TRY(read_number(o->version, "--version", 1, 255, &name.version, e));
     *out_name = name;

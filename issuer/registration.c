@@ -122,9 +122,12 @@ enum err_code registration_make(const struct issue_order *order, const struct is
         registration = ISSUE_UPDATED;
         code = update_card(order, parts, result, &device, e);
     }
+    const Device *now = device != NULL ? device : old;
+    if (code == ERR_OK && now == NULL)
+        code = err_set(e, ERR_INTERNAL, "the registry answered without a device");
     if (code == ERR_OK) {
         result->registration = registration;
-        result->revision = device != NULL ? device->revision : old->revision;
+        result->revision = now->revision;
     }
     device_free(old);
     device_free(device);

@@ -145,15 +145,17 @@ struct tok_cached *tok_cache_put(struct tok *tok, const uint8_t *blob, size_t le
 static void empty(struct tok *tok, struct tok_cache *c, bool destroy)
 {
     pthread_mutex_lock(&c->lock);
-    while (c->oldest != NULL) {
-        struct tok_cached *entry = c->oldest;
-        unlink_entry(c, entry);
+    for (struct tok_cached *entry = c->oldest, *next; entry != NULL; entry = next) {
+        next = entry->newer;
         if (destroy)
             destroy_keys(tok, &entry->keys);
         entry->forgotten = true;
         if (entry->in_use == 0)
             free(entry);
     }
+    memset(c->buckets, 0, sizeof c->buckets);
+    c->newest = c->oldest = NULL;
+    c->count = 0;
     pthread_mutex_unlock(&c->lock);
 }
 

@@ -93,15 +93,27 @@ enum tok_mac {
     TOK_MAC_CMAC          /* AES-CMAC, 16 bytes */
 };
 #define TOK_MAC_BYTES 16
-/* Role for a zone: TOK_ZONE_MAC; usage for a blob: MAK. 1 to TOK_DATA_BYTES of data. */
-enum err_code tok_mac_make(struct tok_session *s, enum tok_mac algorithm, const struct tok_key_ref *key,
-                           const uint8_t *data, size_t len, uint8_t out_mac[TOK_MAC_BYTES], size_t *out_len,
-                           enum tok_grade *out_grade, struct err *e) MUST_CHECK;
-/* `mac` may be the leftmost part, at least 4 bytes (UnionPay: all 8). Compared in constant time:
- * *out_matches, and ERR_OK either way. */
-enum err_code tok_mac_check(struct tok_session *s, enum tok_mac algorithm, const struct tok_key_ref *key,
-                            const uint8_t *data, size_t len, const uint8_t *mac, size_t mac_len,
-                            bool *out_matches, enum tok_grade *out_grade, struct err *e) MUST_CHECK;
+/* Role for a zone: TOK_ZONE_MAC; usage for a blob: MAK. */
+struct tok_mac_request {
+    enum tok_mac algorithm;
+    struct tok_key_ref key;
+    const uint8_t *data; /* 1 to TOK_DATA_BYTES */
+    size_t len;
+    /* To be checked: the whole MAC or its leftmost part, at least 4 bytes (UnionPay: all 8). Not read when a
+     * MAC is made. */
+    const uint8_t *mac;
+    size_t mac_len;
+};
+struct tok_mac_value {
+    uint8_t bytes[TOK_MAC_BYTES];
+    size_t len;
+    enum tok_grade grade;
+};
+enum err_code tok_mac_make(struct tok_session *s, const struct tok_mac_request *request,
+                           struct tok_mac_value *out_mac, struct err *e) MUST_CHECK;
+/* Compared in constant time: *out_matches, and ERR_OK either way. */
+enum err_code tok_mac_check(struct tok_session *s, const struct tok_mac_request *request, bool *out_matches,
+                            enum tok_grade *out_grade, struct err *e) MUST_CHECK;
 
 /* ---- PIN ---- */
 
@@ -126,13 +138,19 @@ enum err_code tok_pin_translate(struct tok_session *s, const struct tok_pin_requ
 /* ---- Data: tracks ---- */
 
 enum tok_cipher { TOK_ECB = 1, TOK_CBC = 2 };
-/* Whole blocks, no padding; `iv` one block for CBC, NULL for ECB. Role for a zone: TOK_ZONE_DATA; usage: TDK.
- */
-enum err_code tok_data_encrypt(struct tok_session *s, enum tok_cipher mode, const struct tok_key_ref *key,
-                               const uint8_t *iv, const uint8_t *data, size_t len, uint8_t *out_data,
-                               enum tok_grade *out_grade, struct err *e) MUST_CHECK;
-enum err_code tok_data_decrypt(struct tok_session *s, enum tok_cipher mode, const struct tok_key_ref *key,
-                               const uint8_t *iv, const uint8_t *data, size_t len, uint8_t *out_data,
-                               enum tok_grade *out_grade, struct err *e) MUST_CHECK;
+/* Role for a zone: TOK_ZONE_DATA; usage for a blob: TDK. */
+struct tok_data_request {
+    enum tok_cipher mode;
+    struct tok_key_ref key;
+    const uint8_t *iv;   /* CBC: one block of the key's cipher; ECB: none */
+    size_t iv_bytes;     /* not iv_len: pkcs11.h of p11-kit has a macro of that name */
+    const uint8_t *data; /* whole blocks, up to TOK_DATA_BYTES; nothing is padded */
+    size_t len;
+};
+/* out_data: as long as the data, which it may be. */
+enum err_code tok_data_encrypt(struct tok_session *s, const struct tok_data_request *request,
+                               uint8_t *out_data, enum tok_grade *out_grade, struct err *e) MUST_CHECK;
+enum err_code tok_data_decrypt(struct tok_session *s, const struct tok_data_request *request,
+                               uint8_t *out_data, enum tok_grade *out_grade, struct err *e) MUST_CHECK;
 
 #endif

@@ -12,6 +12,7 @@ struct make {
     struct tok_session *s;
     const struct tok_key_name *name;
     char label[TOK_LABEL_BYTES + sizeof TOK_LEFT_SUFFIX];
+    const struct tok_key_record *left; /* of the half that was made before it; NULL: it has none */
     bool hardened; /* with CKA_ALLOWED_MECHANISMS and CKA_UNWRAP_TEMPLATE: not every token takes them */
 };
 
@@ -95,11 +96,13 @@ static enum err_code keep(const struct make *m, const struct tok_object *made,
                           struct tok_key_record *out_record, struct err *e)
 {
     const struct tok_key_name *name = m->name;
-    struct tok_key_record record;
+    struct tok_key_record record = {.has_left = m->left != NULL};
     TRY(tok_object_kcv(m->s, made->handle, name->suite, record.kcv, TOK_KCV_BYTES, e));
     TRY(tok_role_check(m->s, made->handle, name->role, name->suite, record.check, e));
 
-    char id[TOK_RECORD_BYTES + sizeof TOK_LEFT_SUFFIX];
+    if (m->left != NULL)
+        memcpy(record.left, m->left->check, sizeof record.left);
+    char id[TOK_RECORD_BYTES];
     tok_record_text(&record, m->label, id);
     struct tok_template t = {0};
     tok_template_bool(&t, CKA_TOKEN, true);
@@ -181,9 +184,10 @@ static enum err_code keep_pair(struct tok_session *s, const struct tok_key_name 
                                const struct source sources[2], struct tok_key_record *out_record,
                                struct err *e)
 {
-    struct tok_key_record ignored;
+    struct tok_key_record half;
     struct make left = make_of(s, name, true), key = make_of(s, name, false);
-    TRY(make_and_keep(&left, &sources[1], &ignored, e));
+    TRY(make_and_keep(&left, &sources[1], &half, e));
+    key.left = &half;
     return make_and_keep(&key, &sources[0], out_record, e);
 }
 
@@ -240,6 +244,7 @@ static enum err_code generate_audit(struct tok_session *s, const char *label, st
     tok_template_bool(&private_t, CKA_SIGN, true);
     tok_template_bool(&private_t, CKA_SENSITIVE, true);
     tok_template_bool(&private_t, CKA_EXTRACTABLE, false);
+    tok_template_bool(&private_t, CKA_DERIVE, false);
     return tok_rv(s->fn->C_GenerateKeyPair(s->handle, &generate, public_t.rows, public_t.count,
                                            private_t.rows, private_t.count, &public_key, &private_key),
                   "C_GenerateKeyPair", e);

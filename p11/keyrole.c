@@ -103,25 +103,101 @@ enum err_code tok_role_check(struct tok_session *s, CK_OBJECT_HANDLE key, enum t
     return tok_object_kcv(s, key, suite, out_check, TOK_KCV_BYTES, e);
 }
 
+/* ---- Attributes ---- */
+
+struct guard_row {
+    CK_ATTRIBUTE_TYPE type;
+    const char *name;
+    bool must_be;
+};
+static const struct guard_row storage_rows[] = {
+    {CKA_PRIVATE, "CKA_PRIVATE", true},
+    {CKA_SENSITIVE, "CKA_SENSITIVE", true},
+    {CKA_EXTRACTABLE, "CKA_EXTRACTABLE", false},
+};
+static const struct guard_row usage_rows[] = {
+    {CKA_ENCRYPT, "CKA_ENCRYPT", false}, {CKA_DECRYPT, "CKA_DECRYPT", false},
+    {CKA_SIGN, "CKA_SIGN", false},       {CKA_VERIFY, "CKA_VERIFY", false},
+    {CKA_WRAP, "CKA_WRAP", false},       {CKA_UNWRAP, "CKA_UNWRAP", false},
+    {CKA_DERIVE, "CKA_DERIVE", false},
+};
+
+static bool is_in(const CK_ATTRIBUTE_TYPE *uses, CK_ATTRIBUTE_TYPE type)
+{
+    while (*uses != END && *uses != type)
+        uses++;
+    return *uses == type;
+}
+
+static enum err_code guard(struct tok_session *s, CK_OBJECT_HANDLE key, const struct guard_row *row,
+                           const char *label, struct err *e)
+{
+    CK_BBOOL value = row->must_be ? CK_FALSE : CK_TRUE;
+    CK_ATTRIBUTE attribute = {row->type, &value, sizeof value};
+    const CK_RV rv = s->fn->C_GetAttributeValue(s->handle, key, &attribute, 1);
+    if (rv == CKR_OK && attribute.ulValueLen == sizeof value && (value != CK_FALSE) == row->must_be)
+        return ERR_OK;
+    return err_native(e, ERR_CHECK, (long)rv,
+                      "%s was planted or changed: its %s is not %s; remove it, and make or load the key anew",
+                      label, row->name, row->must_be ? "true" : "false");
+}
+
+enum err_code tok_role_guard(struct tok_session *s, CK_OBJECT_HANDLE key, const CK_ATTRIBUTE_TYPE *uses,
+                             const char *label, struct err *e)
+{
+    for (size_t i = 0; i < sizeof storage_rows / sizeof storage_rows[0]; i++)
+        TRY(guard(s, key, &storage_rows[i], label, e));
+    for (size_t i = 0; i < sizeof usage_rows / sizeof usage_rows[0]; i++) {
+        if (!is_in(uses, usage_rows[i].type))
+            TRY(guard(s, key, &usage_rows[i], label, e));
+    }
+    return ERR_OK;
+}
+
+enum err_code tok_audit_guard(struct tok_session *s, CK_OBJECT_HANDLE key, const char *label, struct err *e)
+{
+    for (size_t i = 0; i < sizeof storage_rows / sizeof storage_rows[0]; i++)
+        TRY(guard(s, key, &storage_rows[i], label, e));
+    return ERR_OK;
+}
+
+/* ---- Record ---- */
+
 void tok_record_text(const struct tok_key_record *record, const char *label, char out_text[TOK_RECORD_BYTES])
 {
-    char kcv[2 * TOK_KCV_BYTES + 1], check[2 * TOK_KCV_BYTES + 1];
+    char kcv[2 * TOK_KCV_BYTES + 1], check[2 * TOK_KCV_BYTES + 1], left[2 * TOK_KCV_BYTES + 1] = "";
     hex_encode(record->kcv, TOK_KCV_BYTES, kcv);
     hex_encode(record->check, TOK_KCV_BYTES, check);
-    snprintf(out_text, TOK_RECORD_BYTES, "%s/%s/%s", kcv, check, label);
+    if (record->has_left)
+        hex_encode(record->left, TOK_KCV_BYTES, left);
+    snprintf(out_text, TOK_RECORD_BYTES, "%s/%s/%s%s%s", kcv, check, left, record->has_left ? "/" : "",
+             label);
+}
+
+#define FIELD_CHARACTERS (2 * TOK_KCV_BYTES + 1) /* of a check value and its slash */
+
+static bool read_field(const char *text, unsigned field, uint8_t out_check[TOK_KCV_BYTES])
+{
+    struct err ignored = {0};
+    return hex_decode(text + (size_t)field * FIELD_CHARACTERS, 2 * TOK_KCV_BYTES, out_check, &ignored) ==
+           ERR_OK;
 }
 
 enum err_code tok_record_parse(const uint8_t *id, size_t len, const char *label,
                                struct tok_key_record *out_record, struct err *e)
 {
-    struct tok_key_record record;
+    struct tok_key_record record = {0};
     char text[TOK_RECORD_BYTES], again[TOK_RECORD_BYTES];
-    if (len < 14 || len >= sizeof text)
+    const size_t label_len = strlen(label);
+    const unsigned fields = len == label_len + 3UL * FIELD_CHARACTERS ? 3 : 2;
+    if (len != label_len + fields * FIELD_CHARACTERS || len >= sizeof text)
         return err_set(e, ERR_CHECK, "%s has no check value in CKA_ID; make or import it with posward",
                        label);
     memcpy(text, id, len);
     text[len] = '\0';
-    if (hex_decode(text, 6, record.kcv, e) == ERR_OK && hex_decode(text + 7, 6, record.check, e) == ERR_OK) {
+    record.has_left = fields == 3;
+    if (read_field(text, 0, record.kcv) && read_field(text, 1, record.check) &&
+        (!record.has_left || read_field(text, 2, record.left))) {
         tok_record_text(&record, label, again);
         if (strcmp(text, again) == 0) {
             *out_record = record;

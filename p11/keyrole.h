@@ -21,12 +21,23 @@ enum err_code tok_role_check(struct tok_session *s, CK_OBJECT_HANDLE key, enum t
                              struct err *e) MUST_CHECK;
 
 /* What CKA_ID holds: "A1B2C3/D4E5F6/posward/...": KCV, role check, label. NSS overwrites keys of equal
- * CKA_ID, so the label is part of it. */
+ * CKA_ID, so the label is part of it. A key with a half at its side names it:
+ * "A1B2C3/D4E5F6/778899/posward/..." has the half's role check in third place. */
 struct tok_key_record {
-    uint8_t kcv[TOK_KCV_BYTES], check[TOK_KCV_BYTES];
+    uint8_t kcv[TOK_KCV_BYTES], check[TOK_KCV_BYTES], left[TOK_KCV_BYTES];
+    bool has_left;
 };
-#define TOK_RECORD_BYTES (14 + TOK_LABEL_BYTES)
+#define TOK_RECORD_BYTES (21 + TOK_LABEL_BYTES + sizeof TOK_LEFT_SUFFIX)
 void tok_record_text(const struct tok_key_record *record, const char *label, char out_text[TOK_RECORD_BYTES]);
+/* The object is private and sensitive, does not leave the token, and may do nothing beyond `uses`: ERR_CHECK
+ * names the first attribute that says otherwise. Whoever writes to a token's directory can plant a key of
+ * known value only as a public object, and flip what a key may do. */
+enum err_code tok_role_guard(struct tok_session *s, CK_OBJECT_HANDLE key, const CK_ATTRIBUTE_TYPE *uses,
+                             const char *label, struct err *e) MUST_CHECK;
+/* The same for the audit key, which signs. */
+enum err_code tok_audit_guard(struct tok_session *s, CK_OBJECT_HANDLE key, const char *label,
+                              struct err *e) MUST_CHECK;
+
 /* ERR_CHECK: `id` was not written by posward for this label. */
 enum err_code tok_record_parse(const uint8_t *id, size_t len, const char *label,
                                struct tok_key_record *out_record, struct err *e) MUST_CHECK;

@@ -10,6 +10,7 @@
 
 struct entry {
     struct tok_key_info info;
+    struct tok_key_record record;
     CK_OBJECT_HANDLE handle, left;
     CK_OBJECT_HANDLE copy, left_copy; /* session objects of the holder, 0 where the token refuses to copy */
 };
@@ -66,6 +67,7 @@ static bool read_text(struct tok_session *s, CK_OBJECT_HANDLE object, CK_ATTRIBU
 struct load {
     struct tok_session *s;
     struct tok_keys *keys;
+    CK_OBJECT_CLASS class; /* of the objects that are listed */
 };
 
 /* A session object is many times faster than a token object; a token that refuses the copy is used as it is.
@@ -83,24 +85,36 @@ static CK_OBJECT_HANDLE copy_of(struct tok_session *s, CK_OBJECT_HANDLE handle)
                                                                                     : CK_INVALID_HANDLE;
 }
 
-static enum err_code check_entry(struct tok_session *s, struct entry *entry, struct err *e)
+/* The object is the one that was made under `label` as a key of this name, or as its half. */
+static enum err_code check_object(struct tok_session *s, CK_OBJECT_HANDLE handle,
+                                  const struct tok_key_name *name, const char *label,
+                                  struct tok_key_record *out_record, struct err *e)
 {
     struct tok_key_record record;
     uint8_t check[TOK_KCV_BYTES];
     char id[TOK_RECORD_BYTES];
     size_t len = 0;
-    const struct tok_key_name *name = &entry->info.name;
-    if (!read_text(s, entry->handle, CKA_ID, id, sizeof id, &len))
+    if (!read_text(s, handle, CKA_ID, id, sizeof id, &len))
         len = 0;
-    TRY(tok_record_parse((const uint8_t *)id, len, entry->info.label, &record, e));
-    if (tok_role_check(s, entry->handle, name->role, name->suite, check, e) != ERR_OK)
-        return err_context(e, "cannot check %s", entry->info.label);
+    TRY(tok_record_parse((const uint8_t *)id, len, label, &record, e));
+    TRY(tok_role_guard(s, handle, tok_role_uses(name->role, name->suite), label, e));
+    if (tok_role_check(s, handle, name->role, name->suite, check, e) != ERR_OK)
+        return err_context(e, "cannot check %s", label);
     if (!secret_equal(check, record.check, sizeof check))
         return err_set(e, ERR_CHECK,
-                       "%s is not the key that was made under this name; its check value differs",
-                       entry->info.label);
-    memcpy(entry->info.kcv, record.kcv, sizeof record.kcv);
-    entry->info.has_kcv = true;
+                       "%s is not the key that was made under this name; its check value differs", label);
+    *out_record = record;
+    return ERR_OK;
+}
+
+static enum err_code check_entry(struct tok_session *s, struct entry *entry, struct err *e)
+{
+    struct tok_key_info *info = &entry->info;
+    if (info->name.role == TOK_AUDIT)
+        return tok_audit_guard(s, entry->handle, info->label, e);
+    TRY(check_object(s, entry->handle, &info->name, info->label, &entry->record, e));
+    memcpy(info->kcv, entry->record.kcv, sizeof info->kcv);
+    info->has_kcv = true;
     return ERR_OK;
 }
 
@@ -129,8 +143,9 @@ static enum err_code add_key(const struct load *load, CK_OBJECT_HANDLE handle, c
     if (entry_labelled(load->keys, label) != NULL)
         return err_set(e, ERR_STATE,
                        "two objects of the token are called %s; remove the one that is not meant", label);
-    if (entry.info.name.role != TOK_AUDIT)
-        TRY(check_entry(load->s, &entry, e));
+    if ((load->class == CKO_PRIVATE_KEY) != (entry.info.name.role == TOK_AUDIT))
+        return err_set(e, ERR_CHECK, "%s is an object of another class than this key's", label);
+    TRY(check_entry(load->s, &entry, e));
     entry.copy = copy_of(load->s, handle);
     load->keys->entries[load->keys->count++] = entry;
     return ERR_OK;
@@ -141,12 +156,19 @@ static enum err_code add_key(const struct load *load, CK_OBJECT_HANDLE handle, c
 static enum err_code add_left(const struct load *load, CK_OBJECT_HANDLE handle, char *label, size_t len,
                               struct err *e)
 {
-    label[len - (sizeof TOK_LEFT_SUFFIX - 1)] = '\0';
+    const size_t key_len = len - (sizeof TOK_LEFT_SUFFIX - 1);
+    struct tok_key_record half;
+    label[key_len] = '\0';
     struct entry *entry = entry_labelled(load->keys, label);
     if (entry == NULL)
         return ERR_OK;
+    label[key_len] = TOK_LEFT_SUFFIX[0];
     if (entry->left != CK_INVALID_HANDLE)
-        return err_set(e, ERR_STATE, "two objects of the token are called %s" TOK_LEFT_SUFFIX, label);
+        return err_set(e, ERR_STATE, "two objects of the token are called %s", label);
+    TRY(check_object(load->s, handle, &entry->info.name, label, &half, e));
+    if (!entry->record.has_left || !secret_equal(half.check, entry->record.left, sizeof half.check))
+        return err_set(e, ERR_CHECK, "%s is not the half of %s but of another key; remove it", label,
+                       entry->info.label);
     entry->left = handle;
     entry->left_copy = copy_of(load->s, handle);
     return ERR_OK;
@@ -161,6 +183,8 @@ static enum err_code add_objects(const struct load *load, const CK_OBJECT_HANDLE
         if (!read_text(load->s, found[i], CKA_LABEL, label, sizeof label, &len) ||
             strncmp(label, PREFIX, sizeof PREFIX - 1) != 0 || is_left(label, len) != lefts)
             continue; /* another application's key, or the other round's */
+        if (strlen(label) != len)
+            return err_set(e, ERR_CHECK, "an object of the token has a NUL in its label, after %s", label);
         if (lefts)
             TRY(add_left(load, found[i], label, len, e));
         else
@@ -169,12 +193,12 @@ static enum err_code add_objects(const struct load *load, const CK_OBJECT_HANDLE
     return ERR_OK;
 }
 
-static enum err_code load_class(const struct load *load, CK_OBJECT_CLASS class, struct err *e)
+static enum err_code load_class(const struct load *load, struct err *e)
 {
     struct tok_template t = {0};
     size_t count = 0;
     tok_template_bool(&t, CKA_TOKEN, true);
-    tok_template_number(&t, CKA_CLASS, class);
+    tok_template_number(&t, CKA_CLASS, load->class);
     CK_OBJECT_HANDLE *found = calloc(KEYS_MOST + 1, sizeof *found);
     if (found == NULL)
         return err_set(e, ERR_LIMIT, "no memory to list the token's keys");
@@ -206,10 +230,11 @@ static enum err_code load_all(struct tok *tok, bool destroy, struct err *e)
     struct tok_keys *keys = calloc(1, sizeof *keys + KEYS_MOST * sizeof keys->entries[0]);
     if (keys == NULL)
         return err_set(e, ERR_LIMIT, "no memory for the token's keys");
-    const struct load load = {.s = &tok->holder, .keys = keys};
-    enum err_code code = load_class(&load, CKO_SECRET_KEY, e);
+    struct load load = {.s = &tok->holder, .keys = keys, .class = CKO_SECRET_KEY};
+    enum err_code code = load_class(&load, e);
+    load.class = CKO_PRIVATE_KEY;
     if (code == ERR_OK)
-        code = load_class(&load, CKO_PRIVATE_KEY, e);
+        code = load_class(&load, e);
     if (code != ERR_OK) {
         drop_keys(&tok->holder, keys, true);
         return code;

@@ -10,8 +10,9 @@
 #include "base/secret.h"
 #include "p11/token.h"
 
-/* How a key enciphers. For a card: how its TMK does; working keys of both AES suites are AES-128. */
-enum tok_suite { TOK_TDES = 1, TOK_AES_128 = 2, TOK_AES_256 = 3 };
+/* How a key enciphers. For a card: how its TMK does; working keys of both AES suites are AES-128. EC_P256 is
+ * the audit key's only: it signs. */
+enum tok_suite { TOK_TDES = 1, TOK_AES_128 = 2, TOK_AES_256 = 3, TOK_EC_P256 = 4 };
 
 enum tok_role {
     TOK_PSAM_MASTER =
@@ -49,7 +50,7 @@ enum err_code tok_key_parse(const char *label, struct tok_key_name *out_name, st
 /* Role, suite, version and zone fit together: ERR_INPUT says what does not. */
 enum err_code tok_key_check_name(const struct tok_key_name *name, struct err *e) MUST_CHECK;
 const char *tok_role_name(enum tok_role role);    /* "psam-master" */
-const char *tok_suite_name(enum tok_suite suite); /* "tdes", "aes-128", "aes-256" */
+const char *tok_suite_name(enum tok_suite suite); /* "tdes", "aes-128", "aes-256", "ec-p256" */
 
 /* Find every posward/ key once, check its check value, copy it to a session object where that is possible.
  * ERR_STATE two objects of one label (names it); ERR_CHECK a value that is not the recorded one. Keys added

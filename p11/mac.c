@@ -131,14 +131,14 @@ enum err_code tok_mac_run(struct tok_session *s, enum tok_mac algorithm, const s
 
 /* ---- flows ---- */
 
-static enum err_code check_call(enum tok_mac algorithm, const uint8_t *data, size_t len, struct err *e)
+static enum err_code check_request(const struct tok_mac_request *request, struct err *e)
 {
-    if ((unsigned)algorithm >= MAC_ROWS || mac_rows[algorithm].name == NULL)
-        return err_set(e, ERR_INPUT, "MAC algorithm %u is not known", (unsigned)algorithm);
-    if (len == 0 || data == NULL)
+    if ((unsigned)request->algorithm >= MAC_ROWS || mac_rows[request->algorithm].name == NULL)
+        return err_set(e, ERR_INPUT, "MAC algorithm %u is not known", (unsigned)request->algorithm);
+    if (request->len == 0 || request->data == NULL)
         return err_set(e, ERR_INPUT, "a MAC needs at least one byte of data");
-    if (len > TOK_DATA_BYTES)
-        return err_set(e, ERR_LIMIT, "%zu bytes to authenticate; at most %d", len, TOK_DATA_BYTES);
+    if (request->len > TOK_DATA_BYTES)
+        return err_set(e, ERR_LIMIT, "%zu bytes to authenticate; at most %d", request->len, TOK_DATA_BYTES);
     return ERR_OK;
 }
 
@@ -166,43 +166,41 @@ static bool wants_left(const struct mac_row *row, const struct tok_opened *key)
     return row->core == CORE_RETAIL && key->suite == TOK_TDES && key->key_bytes != DES_BLOCK;
 }
 
-enum err_code tok_mac_make(struct tok_session *s, enum tok_mac algorithm, const struct tok_key_ref *key,
-                           const uint8_t *data, size_t len, uint8_t out_mac[TOK_MAC_BYTES], size_t *out_len,
-                           enum tok_grade *out_grade, struct err *e)
+enum err_code tok_mac_make(struct tok_session *s, const struct tok_mac_request *request,
+                           struct tok_mac_value *out_mac, struct err *e)
 {
-    TRY(check_call(algorithm, data, len, e));
-    const struct mac_row *row = &mac_rows[algorithm];
+    TRY(check_request(request, e));
+    const struct mac_row *row = &mac_rows[request->algorithm];
     AUTO(tok_opened) opened = {0};
-    TRY(tok_open_ref(s, key, TOK_MAK, TOK_ZONE_MAC, &opened, e));
+    TRY(tok_open_ref(s, &request->key, TOK_MAK, TOK_ZONE_MAC, &opened, e));
 
     const char *way;
-    enum tok_grade grade;
-    TRY(tok_way_chosen(s, row->flow, &way, &grade, e));
+    struct tok_mac_value mac = {0};
+    TRY(tok_way_chosen(s, row->flow, &way, &mac.grade, e));
     AUTO(tok_left) left = {0};
     if (wants_left(row, &opened))
         TRY(open_left(s, &opened, &left, e));
 
     const struct tok_mac_key mac_key = {opened.handle, opened.suite, opened.key_bytes, &left};
-    const struct tok_mac_input input = {.data = data, .len = len};
-    TRY(tok_mac_run(s, algorithm, &mac_key, &input, out_mac, out_len, e));
-    *out_grade = grade;
+    const struct tok_mac_input input = {.data = request->data, .len = request->len};
+    TRY(tok_mac_run(s, request->algorithm, &mac_key, &input, mac.bytes, &mac.len, e));
+    *out_mac = mac;
     return ERR_OK;
 }
 
-enum err_code tok_mac_check(struct tok_session *s, enum tok_mac algorithm, const struct tok_key_ref *key,
-                            const uint8_t *data, size_t len, const uint8_t *mac, size_t mac_len,
-                            bool *out_matches, enum tok_grade *out_grade, struct err *e)
+enum err_code tok_mac_check(struct tok_session *s, const struct tok_mac_request *request, bool *out_matches,
+                            enum tok_grade *out_grade, struct err *e)
 {
-    TRY(check_call(algorithm, data, len, e));
-    const size_t shortest = mac_rows[algorithm].shortest;
-    const size_t longest = mac_rows[algorithm].core == CORE_CMAC ? TOK_MAC_BYTES : DES_BLOCK;
-    if (mac == NULL || mac_len < shortest || mac_len > longest)
-        return err_set(e, ERR_INPUT, "a MAC to check has %zu bytes; %s has %zu to %zu", mac_len,
-                       mac_rows[algorithm].name, shortest, longest);
-    uint8_t right[TOK_MAC_BYTES];
-    size_t right_len;
-    TRY(tok_mac_make(s, algorithm, key, data, len, right, &right_len, out_grade, e));
-    *out_matches = mac_len <= right_len && secret_equal(right, mac, mac_len);
-    secret_wipe(right, sizeof right); /* the right MAC of a forged message is worth stealing */
+    TRY(check_request(request, e));
+    const struct mac_row *row = &mac_rows[request->algorithm];
+    const size_t longest = row->core == CORE_CMAC ? TOK_MAC_BYTES : DES_BLOCK;
+    if (request->mac == NULL || request->mac_len < row->shortest || request->mac_len > longest)
+        return err_set(e, ERR_INPUT, "a MAC to check has %zu bytes; %s has %u to %zu", request->mac_len,
+                       row->name, row->shortest, longest);
+    struct tok_mac_value right;
+    TRY(tok_mac_make(s, request, &right, e));
+    *out_matches = request->mac_len <= right.len && secret_equal(right.bytes, request->mac, request->mac_len);
+    *out_grade = right.grade;
+    secret_wipe(&right, sizeof right); /* the right MAC of a forged message is worth stealing */
     return ERR_OK;
 }

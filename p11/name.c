@@ -20,9 +20,9 @@ static const struct {
 };
 
 static const char *const suites[] = {
-    [TOK_TDES] = "tdes", [TOK_AES_128] = "aes-128", [TOK_AES_256] = "aes-256"};
+    [TOK_TDES] = "tdes", [TOK_AES_128] = "aes-128", [TOK_AES_256] = "aes-256", [TOK_EC_P256] = "ec-p256"};
 
-/* Suites that a role's keys may have: bit n for suite n. The audit key's suite is a formality, aes-256. */
+/* Suites that a role's keys may have: bit n for suite n. */
 static const unsigned suites_of_role[TOK_ROLE_COUNT] = {
     [TOK_PSAM_MASTER] = 1U << TOK_TDES | 1U << TOK_AES_256,
     [TOK_CARD_CONTROL] = 1U << TOK_TDES | 1U << TOK_AES_256,
@@ -31,7 +31,7 @@ static const unsigned suites_of_role[TOK_ROLE_COUNT] = {
     [TOK_ZONE_PIN] = 1U << TOK_TDES | 1U << TOK_AES_128,
     [TOK_ZONE_MAC] = 1U << TOK_TDES | 1U << TOK_AES_128,
     [TOK_ZONE_DATA] = 1U << TOK_TDES | 1U << TOK_AES_128,
-    [TOK_AUDIT] = 1U << TOK_AES_256,
+    [TOK_AUDIT] = 1U << TOK_EC_P256,
 };
 
 const char *tok_role_name(enum tok_role role)
@@ -41,7 +41,7 @@ const char *tok_role_name(enum tok_role role)
 
 const char *tok_suite_name(enum tok_suite suite)
 {
-    return suite >= TOK_TDES && suite <= TOK_AES_256 ? suites[suite] : "unknown";
+    return suite >= TOK_TDES && suite <= TOK_EC_P256 ? suites[suite] : "unknown";
 }
 
 size_t tok_key_bytes(enum tok_role role, enum tok_suite suite)
@@ -67,7 +67,7 @@ enum err_code tok_key_check_name(const struct tok_key_name *name, struct err *e)
 {
     if (name->role <= 0 || name->role >= TOK_ROLE_COUNT)
         return err_set(e, ERR_INPUT, "key role %d does not exist", (int)name->role);
-    if (name->suite < TOK_TDES || name->suite > TOK_AES_256 ||
+    if (name->suite < TOK_TDES || name->suite > TOK_EC_P256 ||
         (suites_of_role[name->role] >> name->suite & 1) == 0)
         return err_set(e, ERR_INPUT, "a %s key cannot be of suite %s", tok_role_name(name->role),
                        tok_suite_name(name->suite));
@@ -103,7 +103,7 @@ static enum tok_role role_by_name(const char *name)
 
 static enum tok_suite suite_by_name(const char *name)
 {
-    for (int suite = TOK_TDES; suite <= TOK_AES_256; suite++) {
+    for (int suite = TOK_TDES; suite <= TOK_EC_P256; suite++) {
         if (strcmp(suites[suite], name) == 0)
             return (enum tok_suite)suite;
     }
@@ -131,7 +131,7 @@ enum err_code tok_key_parse(const char *label, struct tok_key_name *out_name, st
     if (roles[name.role].has_zone && !next_part(&at, name.zone, sizeof name.zone))
         return err_set(e, ERR_INPUT, "\"%.80s\" names no zone after its role", label);
     if (!next_part(&at, part, sizeof part) || (name.suite = suite_by_name(part)) == 0)
-        return err_set(e, ERR_INPUT, "\"%.80s\" names no suite: tdes, aes-128 or aes-256", label);
+        return err_set(e, ERR_INPUT, "\"%.80s\" names no suite: tdes, aes-128, aes-256 or ec-p256", label);
     if (!version_parse(at, &name.version))
         return err_set(e, ERR_INPUT, "\"%.80s\" does not end with a version, 1 to %d", label, VERSION_MOST);
     TRY(tok_key_check_name(&name, e));

@@ -73,9 +73,10 @@ void pin_pan_field(unsigned format, const char *pan, uint8_t out_field[PIN_BLOCK
     memset(out_field, 0, PIN_BLOCK_LARGEST);
     const size_t len = format == 4 || formats[format].with_pan ? strnlen(pan, PAN_LONGEST) : 0;
     if (format == 4) {
-        put_nibble(out_field, 0, (unsigned)(len - PAN_SHORTEST));
+        const size_t lead = len < PAN_SHORTEST ? PAN_SHORTEST - len : 0;
+        put_nibble(out_field, 0, (unsigned)(len + lead - PAN_SHORTEST));
         for (size_t i = 0; i < len; i++)
-            put_nibble(out_field, 1 + i, (unsigned)(pan[i] - '0'));
+            put_nibble(out_field, 1 + lead + i, (unsigned)(pan[i] - '0'));
     } else if (len > 0) {
         const size_t kept = len - 1 < 12 ? len - 1 : 12;
         for (size_t i = 0; i < kept; i++)

@@ -23,7 +23,8 @@ enum err_code pin_pan_check(const char *pan, struct err *e) MUST_CHECK;
 enum err_code pin_rule_check(unsigned from, unsigned to, struct err *e) MUST_CHECK;
 
 /* What is added to the PIN field: formats 0 and 3 the 12 rightmost digits but the check digit, format 4 the
- * whole PAN with its length; zeros for 1 and 2. Checked PAN. */
+ * whole PAN with its length; zeros for 1 and 2. 1 to 19 digits; a PAN of fewer than 12 gets zeros on its left
+ * (ISO 9564-1:2017 9.4.2.3). */
 void pin_pan_field(unsigned format, const char *pan, uint8_t out_field[PIN_BLOCK_LARGEST]);
 /* A clear block (of format 4: the clear PIN field) to a PIN, one digit 0-9 a byte. ERR_CHECK: it is none. */
 enum err_code pin_block_decode(unsigned format, const char *pan, const struct secret *block,

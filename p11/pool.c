@@ -37,7 +37,7 @@ void tok_session_drop(struct tok_session *session)
 enum err_code tok_pool_open(struct tok *tok, size_t count, struct err *e)
 {
     tok->sessions = calloc(count, sizeof *tok->sessions);
-    tok->idle = calloc(count, sizeof *tok->idle);
+    tok->idle = calloc(count, sizeof(struct tok_session *));
     if (tok->sessions == NULL || tok->idle == NULL)
         return err_set(e, ERR_LIMIT, "no memory for %zu sessions", count);
     for (; tok->session_count < count; tok->session_count++) {
@@ -112,6 +112,12 @@ enum err_code tok_session_take(struct tok *tok, struct tok_session **out_session
     }
     *out_session = s;
     return ERR_OK;
+}
+
+void tok_session_discard(struct tok_session *session)
+{
+    close_session(session);
+    tok_session_give(session);
 }
 
 void tok_session_give(struct tok_session *session)

@@ -93,7 +93,7 @@ enum err_code tok_ways_probe(struct tok *tok, enum tok_exposure exposure, struct
 {
     struct tok_session *s = NULL;
     const size_t count = count_rows();
-    struct tok_way *ways = calloc(count, sizeof *ways);
+    struct tok_way *ways = calloc(count + 1, sizeof *ways);
     if (ways == NULL)
         return err_set(e, ERR_LIMIT, "no memory for the report of ways");
     enum err_code code = tok_session_take(tok, &s, e);

@@ -60,7 +60,7 @@ static enum err_code wrap_under(struct tok_session *s, CK_MECHANISM_TYPE type, C
 static enum err_code unwrap_twice(struct tok_session *s, CK_OBJECT_HANDLE tmk, const uint8_t *cryptogram,
                                   struct tok_object *out_key, struct err *e)
 {
-    uint8_t twice[2 * DES_BLOCK_BYTES];
+    uint8_t twice[2UL * DES_BLOCK_BYTES];
     CK_MECHANISM ecb = {.mechanism = CKM_DES3_ECB};
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
     struct tok_template t;
@@ -85,7 +85,7 @@ enum err_code tok_working_wrap(struct tok_session *s, CK_OBJECT_HANDLE tmk, unsi
         TRY(unwrap_twice(s, tmk, made.cryptogram, &made.key, e));
     } else {
         TRY(generate(s, CKK_DES2, &made.key, e));
-        TRY(wrap_under(s, CKM_DES3_ECB, tmk, &made, 2 * DES_BLOCK_BYTES, e));
+        TRY(wrap_under(s, CKM_DES3_ECB, tmk, &made, 2UL * DES_BLOCK_BYTES, e));
         if (with_left)
             TRY(unwrap_twice(s, tmk, made.cryptogram, &made.left, e));
     }
@@ -122,7 +122,7 @@ static enum err_code chain_cryptogram(struct tok_session *s, CK_OBJECT_HANDLE tm
                                       size_t key_bytes, uint8_t *out_cryptogram, struct err *e)
 {
     CK_MECHANISM cmac = {.mechanism = CKM_DES3_CMAC};
-    uint8_t message[2 * DES_BLOCK_BYTES];
+    uint8_t message[2UL * DES_BLOCK_BYTES];
     enum err_code code = cmac_subkey(s, tmk, message + DES_BLOCK_BYTES, e);
     for (size_t at = 0; code == ERR_OK && at < key_bytes; at += DES_BLOCK_BYTES) {
         size_t len = 0;
@@ -140,7 +140,7 @@ static enum err_code chain_cryptogram(struct tok_session *s, CK_OBJECT_HANDLE tm
 static enum err_code chain(struct tok_session *s, CK_OBJECT_HANDLE tmk, const uint8_t random[16],
                            bool with_left, struct tok_made *made, struct err *e)
 {
-    uint8_t twice[2 * DES_BLOCK_BYTES];
+    uint8_t twice[2UL * DES_BLOCK_BYTES];
     TRY(derive_working(s, tmk, random, &made->key, e));
     if (with_left) {
         memcpy(twice, random, DES_BLOCK_BYTES);
@@ -156,7 +156,7 @@ enum err_code tok_working_chain(struct tok_session *s, CK_OBJECT_HANDLE tmk, uns
                                 bool with_left, struct tok_made *out_made, struct err *e)
 {
     AUTO(tok_made) made = {.cryptogram_len = key_bytes};
-    uint8_t random[2 * DES_BLOCK_BYTES];
+    uint8_t random[2UL * DES_BLOCK_BYTES];
     TRY(tok_random(s, random, sizeof random, e));
     if (key_bytes == DES_BLOCK_BYTES) /* K||K */
         memcpy(random + DES_BLOCK_BYTES, random, DES_BLOCK_BYTES);

@@ -4,6 +4,7 @@
 #include "base/secret.h"
 #include "iso8583/processing.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define PAN_DIGITS_LEAST 12
@@ -95,10 +96,11 @@ static enum err_code read_all(const struct iso_message *m, const struct suite_ru
         return err_set(e, ERR_INPUT, "neither field 2 nor field 35: no card");
     if (iso_has(m, 2)) {
         TRY(check_pan(iso_text(m, 2), e));
-        strcpy(card->pan, iso_text(m, 2));
+        snprintf(card->pan, sizeof card->pan, "%s", iso_text(m, 2));
     }
     if (iso_has(m, 14))
-        strcpy(card->expiry, iso_text(m, 14)); /* four digits by the dictionary */
+        snprintf(card->expiry, sizeof card->expiry, "%s",
+                 iso_text(m, 14)); /* four digits by the dictionary */
     TRY(read_f53(m, rules, &f53, e));
     TRY(read_pin(m, rules, &f53, card, e));
     TRY(read_track(m, rules, &f53, card, e));
@@ -119,7 +121,7 @@ static enum err_code check_track(struct card_data *card, struct err *e)
     char pan[PAN_BYTES];
     TRY(iso_track2_pan(card->track, pan, e));
     const bool same = card->pan[0] == '\0' || strcmp(card->pan, pan) == 0;
-    strcpy(card->pan, pan);
+    snprintf(card->pan, sizeof card->pan, "%s", pan);
     secret_wipe(pan, sizeof pan);
     if (!same)
         return err_set(e, ERR_INPUT, "field 2 and field 35 are of different cards");

@@ -2,11 +2,13 @@
 
 #include "base/hex.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define UNITS_MAX  64
 #define ROUTES_MAX 1024
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): the members of offsetof cannot stand in parentheses */
 /* Rows of one peer at `prefix` ("hsm"), whose struct peer_config is `member` of `owner`. */
 #define PEER_ROWS(owner, member, prefix, default_target, must)                                               \
     {.key = prefix "target",                                                                                 \
@@ -36,6 +38,7 @@
         .key = prefix "tls.server_name", .type = CONF_STRING, .offset = offsetof(owner, member.server_name), \
         .help = "Name to check in the peer's certificate, when it is not the target's."                      \
     }
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static const struct conf_row unit_rows[] = {
     {.key = "name",
@@ -197,6 +200,35 @@ static bool one_of(const char *text, const char *const *words)
     return false;
 }
 
+/* What both channels refuse at start, said before. */
+static enum err_code check_peer(const struct peer_config *peer, const char *name, struct err *e)
+{
+    const struct rpc_tls tls = {.ca_path = peer->ca,
+                                .cert_path = peer->cert,
+                                .key_path = peer->key,
+                                .server_name = peer->server_name,
+                                .insecure = peer->insecure};
+    enum err_code code = rpc_tls_check(&tls, peer->target, e);
+    if (code == ERR_OK && !peer->insecure && peer->ca == NULL)
+        code = err_set(e, ERR_INPUT, "set tls.ca to know the peer by");
+    return code == ERR_OK ? ERR_OK : err_context(e, "%s", name);
+}
+
+static enum err_code check_unit(const struct posp_config *config, size_t at, struct err *e)
+{
+    const struct unit_config *units = config->units.items, *u = &units[at];
+    const size_t len = strlen(u->name);
+    char place[32];
+    if (len < 1 || len > 31 || strspn(u->name, "abcdefghijklmnopqrstuvwxyz0123456789-") != len)
+        return err_set(e, ERR_INPUT, "units[%zu].name must be 1 to 31 characters a-z 0-9 -", at);
+    for (size_t i = 0; i < at; i++)
+        if (strcmp(units[i].name, u->name) == 0)
+            return err_set(e, ERR_INPUT, "units[%zu].name '%s' is the name of units[%zu] already", at,
+                           u->name, i);
+    snprintf(place, sizeof place, "units[%zu]", at);
+    return check_peer(&u->peer, place, e);
+}
+
 static bool unit_exists(const struct posp_config *config, const char *name)
 {
     const struct unit_config *units = config->units.items;
@@ -206,9 +238,9 @@ static bool unit_exists(const struct posp_config *config, const char *name)
     return false;
 }
 
-static enum err_code check_route(const struct posp_config *config, const struct route_config *r, size_t at,
-                                 struct err *e)
+static enum err_code check_route(const struct posp_config *config, size_t at, struct err *e)
 {
+    const struct route_config *routes = config->routes.items, *r = &routes[at];
     if (!digits_only(r->prefix, strlen(r->prefix)) || strlen(r->prefix) > 19)
         return err_set(e, ERR_INPUT, "routes[%zu].prefix must be up to 19 digits", at);
     if (!one_of(r->type, (const char *const[]){"purchase", NULL}))
@@ -219,23 +251,27 @@ static enum err_code check_route(const struct posp_config *config, const struct 
         return err_set(e, ERR_INPUT, "routes[%zu].pin_format must be iso0, iso4 or same", at);
     if (!one_of(r->zone_suite, (const char *const[]){"aes128", "aes256", NULL}))
         return err_set(e, ERR_INPUT, "routes[%zu].zone_suite must be aes128 or aes256", at);
+    for (size_t i = 0; i < at; i++)
+        if (strcmp(routes[i].prefix, r->prefix) == 0 && strcmp(routes[i].type, r->type) == 0)
+            return err_set(e, ERR_INPUT, "routes[%zu] is for the cards of routes[%zu]: prefix '%s'", at, i,
+                           r->prefix);
     return ERR_OK;
 }
 
-enum err_code posp_config_check(const struct posp_config *config, struct err *e)
+enum err_code posp_config_check(const void *context, struct err *e)
 {
+    const struct posp_config *config = context;
     const size_t digits = strlen(config->acquirer_id);
     if (digits < 1 || digits > 11 || !digits_only(config->acquirer_id, digits))
         return err_set(e, ERR_INPUT, "acquirer.id must be 1 to 11 digits");
     if (posp_config_dialect(config->dialect_name) == NULL)
         return err_set(e, ERR_INPUT, "terminals.dialect '%.31s' is not known", config->dialect_name);
-    const struct unit_config *units = config->units.items;
+    TRY(check_peer(&config->hsm, "hsm", e));
+    TRY(check_peer(&config->posv, "posv", e));
     for (size_t i = 0; i < config->units.count; i++)
-        if (strlen(units[i].name) < 1 || strlen(units[i].name) > 31)
-            return err_set(e, ERR_INPUT, "units[%zu].name must be 1 to 31 characters", i);
-    const struct route_config *routes = config->routes.items;
+        TRY(check_unit(config, i, e));
     for (size_t i = 0; i < config->routes.count; i++)
-        TRY(check_route(config, &routes[i], i, e));
+        TRY(check_route(config, i, e));
     return ERR_OK;
 }
 

@@ -45,9 +45,9 @@ struct posp_config {
 
 extern const struct conf_row posp_config_rows[];
 
-/* What rows alone cannot say: routes name units, formats are known, numbers are digits. ERR_INPUT names the
- * key. */
-enum err_code posp_config_check(const struct posp_config *config, struct err *e) MUST_CHECK;
+/* What rows alone cannot say: routes name units, names and prefixes stand once, peers are reached with TLS
+ * or on loopback. Opens nothing. ERR_INPUT names the key. `config`: a struct posp_config. */
+enum err_code posp_config_check(const void *config, struct err *e) MUST_CHECK;
 /* The dialect of `name`; NULL when there is none. */
 const struct iso_dialect *posp_config_dialect(const char *name);
 /* A channel to a peer. */

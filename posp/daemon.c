@@ -15,10 +15,15 @@ struct daemon_state {
     struct operations operations;
 };
 
+static enum err_code check(const void *config, struct err *e)
+{
+    TRY(posp_config_check(config, e));
+    return listener_check(((const struct posp_config *)config)->terminals_listen, e);
+}
+
 static enum err_code open_parts(struct posp *posp, struct err *e)
 {
     const struct posp_config *config = posp->config;
-    TRY(posp_config_check(config, e));
     posp->dialect = posp_config_dialect(config->dialect_name);
     TRY(store_open(config->store_path, &posp->store, e));
     if (peer_connect(&config->hsm, &posp->hsm_channel, e) != ERR_OK)
@@ -102,6 +107,7 @@ const struct service_spec posp_service = {
                "issuing.",
     .rows = posp_config_rows,
     .config_bytes = sizeof(struct posp_config),
+    .check = check,
     .start = start,
     .serve = serve,
     .drain = drain,

@@ -144,7 +144,7 @@ static const char *code_of_unit(enum err_code error)
 
 static void clear_track(const struct card_data *card, char out_track[ISO_TRACK2_DIGITS_MAX + 1])
 {
-    strcpy(out_track, card->track);
+    snprintf(out_track, ISO_TRACK2_DIGITS_MAX + 1, "%s", card->track);
     char *separator = strchr(out_track, 'D');
     if (separator != NULL)
         *separator = '=';

@@ -3,6 +3,7 @@
 #include "base/secret.h"
 #include "posp/hsm_batch.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,7 +109,7 @@ enum err_code hsm_working_keys(struct hsm *hsm, const struct store_device *devic
         pointers[i] = &messages[i];
     }
     char psam_number[STORE_PSAM_BYTES];
-    strcpy(psam_number, device->psam_number);
+    snprintf(psam_number, sizeof psam_number, "%s", device->psam_number);
     Posward__Hsm__V1__GenerateWorkingKeysRequest request =
         POSWARD__HSM__V1__GENERATE_WORKING_KEYS_REQUEST__INIT;
     request.psam_number = psam_number;

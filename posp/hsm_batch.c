@@ -122,7 +122,7 @@ enum err_code hsm_batch_call(struct hsm_batch *batch, Posward__Hsm__V1__BatchIte
     struct waiting own = {.item = item};
     pthread_mutex_lock(&batch->lock);
     *batch->last = &own;
-    batch->last = &own.next;
+    batch->last = &own.next; /* cppcheck-suppress autoVariables ; it is taken off before we return */
     while (!own.done) {
         if (batch->first != NULL && batch->flying < FLYING_MAX)
             send_waiting(batch);

@@ -3,6 +3,7 @@
 #include "posp/reference.h"
 #include "posp/store_sql.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char *const state_names[] = {
@@ -122,7 +123,10 @@ static enum err_code apply_settle(struct store_db *db, void *context, struct err
     db_bind_text(s, 3, entry->authorization);
     db_bind_blob(s, 4, entry->answer, entry->answer_len);
     sqlite3_bind_int(s, 5, (int)entry->state);
-    return db_run(db, s, e);
+    TRY(db_run(db, s, e));
+    return sqlite3_changes(db->db) == 1
+               ? ERR_OK
+               : err_set(e, ERR_STATE, "the transaction is being reversed; it is approved no more");
 }
 
 enum err_code journal_settle(struct store *store, const struct journal_entry *entry, struct err *e)
@@ -143,9 +147,9 @@ enum err_code journal_get(struct store *store, const char *terminal_id, const ch
     if (strlen(terminal_id) >= sizeof work.terminal_id || strlen(batch) >= sizeof work.batch ||
         strlen(trace) >= sizeof work.trace)
         return err_set(e, ERR_NOT_FOUND, "no such transaction");
-    strcpy(work.terminal_id, terminal_id);
-    strcpy(work.batch, batch);
-    strcpy(work.trace, trace);
+    snprintf(work.terminal_id, sizeof work.terminal_id, "%s", terminal_id);
+    snprintf(work.batch, sizeof work.batch, "%s", batch);
+    snprintf(work.trace, sizeof work.trace, "%s", trace);
     TRY(store_read(store, apply_get, &work, e));
     *out_entry = work;
     return ERR_OK;

@@ -34,7 +34,9 @@ struct journal_entry {
 /* Before a transaction is forwarded: gives `entry` its id and reference number, state forwarded.
  * ERR_EXISTS: the key is taken; *entry is the one on record then. */
 enum err_code journal_begin(struct store *store, struct journal_entry *entry, struct err *e) MUST_CHECK;
-/* Before an answer is sent: response_code, authorization, answer and state of `entry`, by its id. */
+/* Before an answer is sent: response_code, authorization, answer and state of `entry`, by its id; a state
+ * never goes back. ERR_STATE: an approval of what journal_recover has taken, as when the wall clock jumped.
+ */
 enum err_code journal_settle(struct store *store, const struct journal_entry *entry,
                              struct err *e) MUST_CHECK;
 /* ERR_NOT_FOUND: no such transaction. */

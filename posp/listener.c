@@ -33,6 +33,12 @@ static enum err_code parse_address(const char *text, struct sockaddr_storage *ou
     return err_set(e, ERR_INPUT, "terminals.listen: '%.63s' is not an IP address", host);
 }
 
+enum err_code listener_check(const char *address, struct err *e)
+{
+    struct sockaddr_storage parsed = {0};
+    return parse_address(address, &parsed, e);
+}
+
 static void on_connection(uv_stream_t *server, int status)
 {
     struct listener *listener = server->data;

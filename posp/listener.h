@@ -14,6 +14,8 @@
 
 struct listener;
 
+/* The form of terminals.listen: ERR_INPUT unless it is an IP address and a port. */
+enum err_code listener_check(const char *address, struct err *e) MUST_CHECK;
 /* `posp` is borrowed until listener_free. ERR_IO the address is taken; ERR_INPUT it is none. */
 enum err_code listener_start(struct posp *posp, struct listener **out_listener, struct err *e) MUST_CHECK;
 /* The port that is listened on. */

@@ -86,6 +86,9 @@ static enum err_code list(struct posp *posp, const Posward__Posp__V1__ListTransa
 {
     if (input->limit > LIST_MAX)
         return err_set(e, ERR_INPUT, "limit is at most %d", LIST_MAX);
+    const size_t id_len = strlen(input->terminal_id);
+    if (id_len != 0 && id_len != STORE_TERMINAL_BYTES - 1)
+        return err_set(e, ERR_INPUT, "terminal_id must be 8 characters, got %zu; empty: all", id_len);
     const size_t most = input->limit == 0 ? LIST_DEFAULT : input->limit;
     TRY(journal_list(posp->store, input->terminal_id, 0, most, listing->entries, out_count, e));
     for (size_t i = 0; i < *out_count; i++) {

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,7 +45,7 @@ static enum err_code reverse_one(struct posp *posp, struct journal_entry *entry,
     request.key = &key;
     request.amount = entry->amount;
     if (entry->response_code[0] == '\0') /* we died before there was an answer */
-        strcpy(entry->response_code, F39_NO_ANSWER);
+        snprintf(entry->response_code, sizeof entry->response_code, "%s", F39_NO_ANSWER);
     request.reason = entry->response_code;
     TRY(units_reverse(posp->units, entry->unit, &request, out_undone, e));
     return journal_reversed(posp->store, entry->id, e);
@@ -64,7 +65,7 @@ static void try_one(struct posp *posp, struct journal_entry *entry, struct round
     log_failure(LOG_WARN, "reversal waits", &e, LOG_STR("unit", entry->unit),
                 LOG_STR("terminal", entry->terminal_id), LOG_STR("trace", entry->trace));
     if (round->away_count < AWAY_UNITS_MAX)
-        strcpy(round->away[round->away_count++], entry->unit);
+        snprintf(round->away[round->away_count++], sizeof round->away[0], "%s", entry->unit);
 }
 
 static bool stopping(struct reversals *r)

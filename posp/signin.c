@@ -94,7 +94,7 @@ static enum err_code make_f62(struct posp *posp, const struct request *request,
     TRY(hsm_working_keys(posp->hsm, &request->device, specs, count, keys, e));
     place_keys(keys, count, &f62, &set);
     TRY(iso_f62_build(&f62, len, out_f62, e));
-    strcpy(set.psam_number, request->device.psam_number);
+    snprintf(set.psam_number, sizeof set.psam_number, "%s", request->device.psam_number);
     TRY(store_keys_put(posp->store, request->device.terminal_id, &set, e));
     *out_len = len;
     return ERR_OK;

@@ -16,7 +16,7 @@
 struct store;
 
 /* Creates the file, mode 0600, when it is not there. ERR_UNSUPPORTED: it was written by a newer version.
- * ERR_STATE: another process has it open. */
+ * ERR_STATE: another process has it open, or it is another program's. ERR_IO: it is damaged. */
 enum err_code store_open(const char *path, struct store **out_store, struct err *e) MUST_CHECK;
 /* Waits for writes under way. Accepts NULL. */
 void store_free(struct store *store);

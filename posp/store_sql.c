@@ -43,8 +43,8 @@ static const char *const texts[SQL_COUNT_] = {
         "INSERT INTO journal (" JOURNAL_COLUMNS
         ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, '', ?14, '', x'', 1, ?15)",
     [SQL_JOURNAL_SETTLE] =
-        "UPDATE journal SET response_code = ?2, authorization = ?3, answer = ?4, state = ?5 "
-        "WHERE id = ?1",
+        "UPDATE journal SET response_code = ?2, authorization = ?3, answer = ?4, state = max(state, ?5) "
+        "WHERE id = ?1 AND (state = 1 OR ?5 <> 2 OR ?2 <> '00')",
     [SQL_JOURNAL_GET] =
         "SELECT " JOURNAL_COLUMNS " FROM journal WHERE terminal_id = ?1 AND batch = ?2 AND trace = ?3",
     [SQL_JOURNAL_RECOVER] = "UPDATE journal SET state = 3 WHERE state = 1 AND created_ms < ?1",

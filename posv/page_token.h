@@ -7,7 +7,7 @@
 
 #define PAGE_TOKEN_BYTES                                                                                     \
     (1 + TERMINAL_ID_CHARS + 4) /* form, terminal_id, checksum over filters and terminal_id */
-#define PAGE_TOKEN_CHARS (2 * PAGE_TOKEN_BYTES)
+#define PAGE_TOKEN_CHARS (2UL * PAGE_TOKEN_BYTES)
 
 void page_token_make(const struct store_filter *filter, const char *last_terminal_id,
                      char out_token[PAGE_TOKEN_CHARS + 1]);

@@ -180,7 +180,7 @@ static enum err_code answer_list(const struct store_filter *filter, const struct
 {
     Posward__Posv__V1__ListDevicesResponse response = POSWARD__POSV__V1__LIST_DEVICES_RESPONSE__INIT;
     DeviceMessage *messages = calloc(count + 1, sizeof *messages);
-    DeviceMessage **pointers = calloc(count + 1, sizeof *pointers);
+    DeviceMessage **pointers = calloc(count + 1, sizeof(DeviceMessage *));
     char token[PAGE_TOKEN_CHARS + 1] = "";
     enum err_code code = ERR_OK;
     if (messages == NULL || pointers == NULL) {

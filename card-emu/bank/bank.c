@@ -40,10 +40,10 @@ static enum err_code read_key(const Posward__Business__V1__TransactionKey *from,
         return err_set(e, ERR_INPUT, "key.terminal_id must be 8 characters");
     if (!digits_between(from->batch_number, 6, 6) || !digits_between(from->trace_number, 6, 6))
         return err_set(e, ERR_INPUT, "key.batch_number and key.trace_number must be 6 digits");
-    strcpy(key.acquirer, from->acquirer);
-    strcpy(key.terminal_id, from->terminal_id);
-    strcpy(key.batch, from->batch_number);
-    strcpy(key.trace, from->trace_number);
+    snprintf(key.acquirer, sizeof key.acquirer, "%s", from->acquirer);
+    snprintf(key.terminal_id, sizeof key.terminal_id, "%s", from->terminal_id);
+    snprintf(key.batch, sizeof key.batch, "%s", from->batch_number);
+    snprintf(key.trace, sizeof key.trace, "%s", from->trace_number);
     *out_key = key;
     return ERR_OK;
 }
@@ -85,8 +85,8 @@ static enum err_code read_purchase(const struct bank *bank, const authorize_requ
         return err_set(e, ERR_INPUT, "expiry must be YYMM or empty");
     if (strcmp(input->currency, "156") != 0)
         return err_set(e, ERR_INPUT, "currency must be 156");
-    strcpy(p.pan, input->pan);
-    strcpy(p.expiry, input->expiry);
+    snprintf(p.pan, sizeof p.pan, "%s", input->pan);
+    snprintf(p.expiry, sizeof p.expiry, "%s", input->expiry);
     today(p.today);
     p.amount = strtoll(input->amount, NULL, 10);
     TRY(read_pin(bank, input, &p));
@@ -181,18 +181,19 @@ static enum err_code open_account(struct bank *bank, const struct account_config
 {
     struct ledger_account account = {.balance = config->balance};
     TRY(pins_check_value(bank->pins, config->pan, config->pin, account.pin_check, e));
-    strcpy(account.pan, config->pan);
+    snprintf(account.pan, sizeof account.pan, "%s", config->pan);
     if (config->expiry != NULL)
-        strcpy(account.expiry, config->expiry);
+        snprintf(account.expiry, sizeof account.expiry, "%s", config->expiry);
     return ledger_open_account(bank->ledger, &account, e);
 }
 
 static enum err_code open_parts(struct bank *bank, struct rpc_server *server, struct err *e)
 {
     const struct account_config *accounts = bank->config->accounts.items;
-    TRY(bank_config_check(bank->config, e));
-    TRY(pins_open(bank->config, &bank->pins, e));
+    struct ledger_counts counts;
     TRY(ledger_open(bank->config->store_path, &bank->ledger, e));
+    TRY(ledger_count(bank->ledger, &counts, e));
+    TRY(pins_open(bank->config, counts.accounts == 0, &bank->pins, e));
     for (size_t i = 0; i < bank->config->accounts.count; i++)
         TRY(open_account(bank, &accounts[i], e));
     return rpc_server_add(server, &bank->service.base, e);
@@ -230,6 +231,7 @@ const struct service_spec bank_service = {
     .summary = "A business unit with its own card accounts: authorises, verifies PINs under its zone key.",
     .rows = bank_config_rows,
     .config_bytes = sizeof(struct bank_config),
+    .check = bank_config_check,
     .start = start,
     .stop = stop,
 };

@@ -3,6 +3,7 @@
 #include "base/hex.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define AT(type, member) .offset = offsetof(struct type, member)
 
@@ -114,6 +115,23 @@ static bool digits_between(const char *text, size_t least, size_t most)
     return len >= least && len <= most && digits_only(text, len);
 }
 
+static enum err_code check_zone_key(const struct zone_key_config *keys, size_t at, struct err *e)
+{
+    const struct zone_key_config *k = &keys[at];
+    const struct component_config *components = k->components.items;
+    if (strcmp(k->suite, "tdes") != 0 && strcmp(k->suite, "aes128") != 0 && strcmp(k->suite, "aes256") != 0)
+        return err_set(e, ERR_INPUT, "zone_keys[%zu].suite must be tdes, aes128 or aes256", at);
+    if (k->components.count == 0)
+        return err_set(e, ERR_INPUT, "zone_keys[%zu].components is empty", at);
+    for (size_t i = 0; i < k->components.count; i++)
+        if (access(components[i].file, R_OK) != 0)
+            return err_errno(e, "zone_keys[%zu].components[%zu].file %.80s", at, i, components[i].file);
+    for (size_t i = 0; i < at; i++)
+        if (strcmp(keys[i].suite, k->suite) == 0 && keys[i].version == k->version)
+            return err_set(e, ERR_INPUT, "zone_keys[%zu] has suite and version of zone_keys[%zu]", at, i);
+    return ERR_OK;
+}
+
 static enum err_code check_account(const struct account_config *a, size_t at, struct err *e)
 {
     if (!digits_between(a->pan, 13, 19))
@@ -125,15 +143,13 @@ static enum err_code check_account(const struct account_config *a, size_t at, st
     return ERR_OK;
 }
 
-enum err_code bank_config_check(const struct bank_config *config, struct err *e)
+enum err_code bank_config_check(const void *context, struct err *e)
 {
+    const struct bank_config *config = context;
     if (strlen(config->issuer_id) > 25)
         return err_set(e, ERR_INPUT, "issuer_id is at most 25 characters");
-    const struct zone_key_config *keys = config->zone_keys.items;
     for (size_t i = 0; i < config->zone_keys.count; i++)
-        if (strcmp(keys[i].suite, "tdes") != 0 && strcmp(keys[i].suite, "aes128") != 0 &&
-            strcmp(keys[i].suite, "aes256") != 0)
-            return err_set(e, ERR_INPUT, "zone_keys[%zu].suite must be tdes, aes128 or aes256", i);
+        TRY(check_zone_key(config->zone_keys.items, i, e));
     const struct account_config *accounts = config->accounts.items;
     for (size_t i = 0; i < config->accounts.count; i++)
         TRY(check_account(&accounts[i], i, e));

@@ -32,7 +32,8 @@ struct bank_config {
 
 extern const struct conf_row bank_config_rows[];
 
-/* Suites, card numbers, PINs. ERR_INPUT names the key. */
-enum err_code bank_config_check(const struct bank_config *config, struct err *e) MUST_CHECK;
+/* Suites, versions, files that are missing, card numbers, PINs. ERR_INPUT and ERR_IO name the key. `config`:
+ * a struct bank_config. */
+enum err_code bank_config_check(const void *config, struct err *e) MUST_CHECK;
 
 #endif

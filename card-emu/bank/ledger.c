@@ -234,7 +234,7 @@ static enum err_code book_purchase(struct ledger *l, void *context, struct err *
     set_code(&entry.answer, code);
     entry.amount = p->amount;
     entry.state = ENTRY_BOOKED;
-    strcpy(entry.pan, p->pan);
+    snprintf(entry.pan, sizeof entry.pan, "%s", p->pan);
     TRY(put_entry(l, &p->key, &entry, &entry.id, e));
     TRY(number_entry(l, entry.id, &entry.answer, e));
     c->answer = entry.answer;
@@ -295,7 +295,7 @@ static enum err_code book_counts(struct ledger *l, void *context, struct err *e)
     TRY(ledger_step(l, s, &row, e));
     *counts =
         (struct ledger_counts){(uint64_t)sqlite3_column_int64(s, 0), (uint64_t)sqlite3_column_int64(s, 1),
-                               (uint64_t)sqlite3_column_int64(s, 2)};
+                               (uint64_t)sqlite3_column_int64(s, 2), (uint64_t)sqlite3_column_int64(s, 3)};
     sqlite3_reset(s);
     return ERR_OK;
 }

@@ -10,6 +10,7 @@
 
 struct ledger;
 
+/* ERR_STATE: another process has it open, or it is another program's file. */
 enum err_code ledger_open(const char *path, struct ledger **out_ledger, struct err *e) MUST_CHECK;
 /* Accepts NULL. */
 void ledger_free(struct ledger *ledger);
@@ -53,7 +54,7 @@ enum err_code ledger_reverse(struct ledger *ledger, const struct ledger_key *key
                              struct err *e) MUST_CHECK;
 
 struct ledger_counts {
-    uint64_t authorized, declined, reversed;
+    uint64_t authorized, declined, reversed, accounts;
 };
 enum err_code ledger_count(struct ledger *ledger, struct ledger_counts *out_counts, struct err *e) MUST_CHECK;
 

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 static const char *const texts[STATEMENT_COUNT] = {
@@ -24,12 +25,14 @@ static const char *const texts[STATEMENT_COUNT] = {
     [ENTRY_FINISH] = "UPDATE entries SET authorization = ?2, reference = ?3 WHERE id = ?1",
     [ENTRY_REVERSED] = "UPDATE entries SET state = 2 WHERE id = ?1",
     [COUNTS] = "SELECT count(*) FILTER (WHERE response_code = '00'), "
-               "count(*) FILTER (WHERE response_code NOT IN ('00', '')), count(*) FILTER (WHERE state = 2) "
-               "FROM entries",
+               "count(*) FILTER (WHERE response_code NOT IN ('00', '')), count(*) FILTER (WHERE state = 2), "
+               "(SELECT count(*) FROM accounts) FROM entries",
 };
 
+#define APPLICATION_ID 0x42414E4B /* "BANK" */
+
 static const char schema[] =
-    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA application_id = 0x42414E4B;"
     "CREATE TABLE IF NOT EXISTS accounts (pan TEXT PRIMARY KEY, pin_check BLOB NOT NULL, expiry TEXT NOT "
     "NULL,"
     " balance INTEGER NOT NULL CHECK (balance >= 0), wrong_tries INTEGER NOT NULL) WITHOUT ROWID;"
@@ -44,6 +47,7 @@ struct ledger {
     pthread_mutex_t lock;
     sqlite3 *db;
     sqlite3_stmt *statements[STATEMENT_COUNT];
+    int lock_fd; /* of PATH.lock */
 };
 
 enum err_code ledger_take(struct ledger *l, enum ledger_sql which, sqlite3_stmt **out_statement,
@@ -101,16 +105,54 @@ int64_t ledger_last_id(const struct ledger *l)
     return sqlite3_last_insert_rowid(l->db);
 }
 
+/* Two banks on one set of books would not see each other's wrong PINs in time. The lock dies with the
+ * process. */
+static enum err_code lock_file(struct ledger *l, const char *path, struct err *e)
+{
+    char name[4096];
+    if ((size_t)snprintf(name, sizeof name, "%s.lock", path) >= sizeof name)
+        return err_set(e, ERR_INPUT, "store.path is too long");
+    l->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (l->lock_fd < 0)
+        return err_errno(e, "cannot open %.100s; its folder must exist and belong to the service's user",
+                         name);
+    if (flock(l->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return err_set(e, ERR_STATE, "another process uses the ledger %.100s; stop it first", path);
+    return ERR_OK;
+}
+
+/* The first statements that read the file: what is no database is found out here too. */
+static enum err_code check_owner(struct ledger *l, struct err *e)
+{
+    sqlite3_stmt *s = NULL;
+    static const char sql[] =
+        "SELECT (SELECT count(*) FROM sqlite_schema), (SELECT application_id FROM pragma_application_id)";
+    int rc = sqlite3_prepare_v2(l->db, sql, -1, &s, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(s);
+    const bool foreign =
+        rc == SQLITE_ROW && sqlite3_column_int64(s, 0) != 0 && sqlite3_column_int64(s, 1) != APPLICATION_ID;
+    sqlite3_finalize(s);
+    if (rc != SQLITE_ROW)
+        return err_native(e, ERR_IO, rc, "%s", sqlite3_errmsg(l->db));
+    if (foreign)
+        return err_set(e, ERR_STATE,
+                       "the file is a database of another program: name another file in store.path");
+    return ERR_OK;
+}
+
 static enum err_code open_db(struct ledger *l, const char *path, struct err *e)
 {
     const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
-        return err_errno(e, "cannot open %.100s", path);
+        return err_errno(e, "cannot open");
     close(fd);
     if (sqlite3_open_v2(path, &l->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
-        sqlite3_busy_timeout(l->db, 5000) != SQLITE_OK ||
-        sqlite3_exec(l->db, schema, NULL, NULL, NULL) != SQLITE_OK)
-        return err_set(e, ERR_IO, "ledger %.100s: %s", path, sqlite3_errmsg(l->db));
+        sqlite3_busy_timeout(l->db, 5000) != SQLITE_OK)
+        return err_set(e, ERR_IO, "%s", sqlite3_errmsg(l->db));
+    TRY(check_owner(l, e));
+    if (sqlite3_exec(l->db, schema, NULL, NULL, NULL) != SQLITE_OK)
+        return err_set(e, ERR_IO, "%s", sqlite3_errmsg(l->db));
     return ERR_OK;
 }
 
@@ -119,8 +161,11 @@ enum err_code ledger_open(const char *path, struct ledger **out_ledger, struct e
     struct ledger *l = calloc(1, sizeof *l);
     if (l == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
+    l->lock_fd = -1;
     pthread_mutex_init(&l->lock, NULL);
-    const enum err_code code = open_db(l, path, e);
+    enum err_code code = lock_file(l, path, e);
+    if (code == ERR_OK && (code = open_db(l, path, e)) != ERR_OK)
+        err_context(e, "ledger %.100s", path);
     if (code != ERR_OK) {
         ledger_free(l);
         return code;
@@ -136,6 +181,8 @@ void ledger_free(struct ledger *l)
     for (size_t i = 0; i < STATEMENT_COUNT; i++)
         sqlite3_finalize(l->statements[i]);
     sqlite3_close(l->db);
+    if (l->lock_fd >= 0)
+        close(l->lock_fd);
     pthread_mutex_destroy(&l->lock);
     free(l);
 }

@@ -2,6 +2,7 @@
 
 #include "base/hex.h"
 #include "base/secret.h"
+#include "card-emu/crypto/component.h"
 #include "card-emu/crypto/mac.h"
 #include "card-emu/crypto/pin_block.h"
 
@@ -38,32 +39,6 @@ static enum emu_algorithm algorithm_of(const char *suite)
     return EMU_TDES; /* bank_config_check has seen to it */
 }
 
-/* Hex digits, with spaces between groups, XORed onto `key`. */
-static enum err_code xor_component(const struct secret *text, uint8_t *key, size_t key_bytes, struct err *e)
-{
-    size_t digits = 0;
-    for (size_t i = 0; i < text->len; i++) {
-        if (text->bytes[i] == ' ')
-            continue;
-        const int value = hex_digit((char)text->bytes[i]);
-        if (value < 0 || digits >= 2 * key_bytes)
-            return err_set(e, ERR_INPUT, "it is not %zu hexadecimal digits", 2 * key_bytes);
-        key[digits / 2] ^= (uint8_t)(digits % 2 == 0 ? value << 4 : value);
-        digits++;
-    }
-    return digits == 2 * key_bytes ? ERR_OK
-                                   : err_set(e, ERR_INPUT, "it is not %zu hexadecimal digits", 2 * key_bytes);
-}
-
-static enum err_code add_component(const char *path, uint8_t *key, size_t key_bytes, struct err *e)
-{
-    AUTO(secret) text = {0};
-    TRY(secret_init_file(&text, path, e));
-    if (xor_component(&text, key, key_bytes, e) != ERR_OK)
-        return err_context(e, "component %.80s", path);
-    return ERR_OK;
-}
-
 static enum err_code load_zone(const struct zone_key_config *config, struct zone_key *zone, struct err *e)
 {
     const enum emu_algorithm algorithm = algorithm_of(config->suite);
@@ -73,7 +48,7 @@ static enum err_code load_zone(const struct zone_key_config *config, struct zone
     enum err_code code =
         config->components.count > 0 ? ERR_OK : err_set(e, ERR_INPUT, "a zone key without components");
     for (size_t i = 0; i < config->components.count && code == ERR_OK; i++)
-        code = add_component(components[i].file, bytes, key_bytes, e);
+        code = emu_component_add(components[i].file, bytes, key_bytes, e);
     if (code == ERR_OK)
         code = emu_key_init(&zone->key, algorithm, bytes, key_bytes, e);
     zone->version = (uint32_t)config->version;
@@ -84,21 +59,22 @@ static enum err_code load_zone(const struct zone_key_config *config, struct zone
 static enum err_code make_pin_key(const char *path, struct err *e)
 {
     uint8_t bytes[PIN_KEY_BYTES];
-    char text[2 * PIN_KEY_BYTES + 2];
+    char text[2UL * PIN_KEY_BYTES + 2];
     const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return errno == EEXIST ? ERR_OK : err_errno(e, "cannot make %.100s", path);
     random_bytes(bytes, sizeof bytes);
     hex_encode(bytes, sizeof bytes, text);
-    text[2 * PIN_KEY_BYTES] = '\n';
-    const bool good = write(fd, text, 2 * PIN_KEY_BYTES + 1) == 2 * PIN_KEY_BYTES + 1 && fsync(fd) == 0;
+    text[sizeof text - 2] = '\n';
+    const bool good = write(fd, text, sizeof text - 1) == (ssize_t)sizeof text - 1 && fsync(fd) == 0;
     secret_wipe(bytes, sizeof bytes);
     secret_wipe(text, sizeof text);
     close(fd);
     return good ? ERR_OK : err_errno(e, "cannot write %.100s", path);
 }
 
-static enum err_code load_pin_key(const struct bank_config *config, struct emu_key *key, struct err *e)
+static enum err_code load_pin_key(const struct bank_config *config, bool may_make, struct emu_key *key,
+                                  struct err *e)
 {
     char path[4096];
     uint8_t bytes[PIN_KEY_BYTES] = {0};
@@ -106,31 +82,36 @@ static enum err_code load_pin_key(const struct bank_config *config, struct emu_k
         snprintf(path, sizeof path, "%s", config->pin_key_file);
     else
         snprintf(path, sizeof path, "%s.pvk", config->store_path);
-    TRY(make_pin_key(path, e));
-    enum err_code code = add_component(path, bytes, sizeof bytes, e);
+    if (may_make)
+        TRY(make_pin_key(path, e));
+    else if (access(path, F_OK) != 0)
+        return err_errno(e, "the accounts' PINs are checked with the key in %.100s: restore that file", path);
+    enum err_code code = emu_component_add(path, bytes, sizeof bytes, e);
     if (code == ERR_OK)
         code = emu_key_init(key, EMU_AES_256, bytes, sizeof bytes, e);
     secret_wipe(bytes, sizeof bytes);
     return code;
 }
 
-static enum err_code load_all(const struct bank_config *config, struct pins *pins, struct err *e)
+static enum err_code load_all(const struct bank_config *config, bool may_make, struct pins *pins,
+                              struct err *e)
 {
     const struct zone_key_config *keys = config->zone_keys.items;
-    TRY(load_pin_key(config, &pins->pin_key, e));
+    TRY(load_pin_key(config, may_make, &pins->pin_key, e));
     for (; pins->zone_count < config->zone_keys.count; pins->zone_count++)
         TRY(load_zone(&keys[pins->zone_count], &pins->zones[pins->zone_count], e));
     return ERR_OK;
 }
 
-enum err_code pins_open(const struct bank_config *config, struct pins **out_pins, struct err *e)
+enum err_code pins_open(const struct bank_config *config, bool may_make, struct pins **out_pins,
+                        struct err *e)
 {
     struct pins *pins = calloc(1, sizeof *pins);
     if (pins == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
     pins->zones = calloc(config->zone_keys.count + 1, sizeof *pins->zones);
     const enum err_code code =
-        pins->zones != NULL ? load_all(config, pins, e) : err_set(e, ERR_LIMIT, "out of memory");
+        pins->zones != NULL ? load_all(config, may_make, pins, e) : err_set(e, ERR_LIMIT, "out of memory");
     if (code != ERR_OK) {
         pins_free(pins);
         return code;

@@ -12,9 +12,11 @@
 
 struct pins;
 
-/* Reads the zone keys' components and the PIN key, which is made when its file is not there. ERR_DENIED a
- * file that others can read; ERR_INPUT a component of the wrong length. */
-enum err_code pins_open(const struct bank_config *config, struct pins **out_pins, struct err *e) MUST_CHECK;
+/* Reads the zone keys' components and the PIN key. `may_make`: nothing is checked with the PIN key yet, and
+ * it is made when its file is not there. ERR_DENIED a file that others can read; ERR_INPUT a component of the
+ * wrong length; ERR_IO a file that is missing. */
+enum err_code pins_open(const struct bank_config *config, bool may_make, struct pins **out_pins,
+                        struct err *e) MUST_CHECK;
 /* Wipes. Accepts NULL. */
 void pins_free(struct pins *pins);
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define PSAM_DIGITS_MIN 16
-#define PSAM_DIGITS_MAX (2 * EMU_PSAM_BCD_BYTES)
+#define PSAM_DIGITS_MAX (2UL * EMU_PSAM_BCD_BYTES)
 
 enum err_code emu_psam_bcd(const char *psam_number, uint8_t out_bcd[EMU_PSAM_BCD_BYTES], struct err *e)
 {
@@ -15,6 +15,7 @@ enum err_code emu_psam_bcd(const char *psam_number, uint8_t out_bcd[EMU_PSAM_BCD
         return err_set(e, ERR_INPUT, "a PSAM number has 16 to 20 digits");
     char padded[PSAM_DIGITS_MAX];
     memset(padded, '0', sizeof padded);
+    /* Digits of a fixed width, no string. NOLINTNEXTLINE(bugprone-not-null-terminated-result) */
     memcpy(padded + sizeof padded - len, psam_number, len);
     return bcd_encode(padded, sizeof padded, out_bcd, e);
 }

@@ -85,7 +85,7 @@ void emu_unionpay_fold(const uint8_t *data, size_t len, uint8_t out_hex[16])
         folded[i % EMU_DES_BLOCK] ^= data[i];
     char text[2 * EMU_DES_BLOCK + 1];
     hex_encode(folded, sizeof folded, text);
-    memcpy(out_hex, text, 2 * EMU_DES_BLOCK);
+    memcpy(out_hex, text, sizeof text - 1);
 }
 
 enum err_code emu_mac_unionpay(const struct emu_key *key, const uint8_t *data, size_t len,

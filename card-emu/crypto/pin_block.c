@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define PIN_DIGITS_MIN      4
-#define PAN_DIGITS_MIN      13
+#define PAN_DIGITS_MIN      12
 #define PAN_DIGITS_MAX      19
 #define PAN_BLOCK_DIGITS    12
 #define FORMAT_4_PIN_DIGITS 14 /* PIN and its fill in the left half */
@@ -104,15 +104,18 @@ static enum err_code get_pin(int format, const uint8_t *block, enum fill fill, s
     return right ? ERR_OK : err_set(e, ERR_CHECK, "not a PIN block of format %d for this account", format);
 }
 
-/* 0000 and the 12 digits left of the check digit, XORed on. */
+/* 0000 and the 12 digits left of the check digit, zeros on their left, XORed on. */
 static enum err_code xor_pan(const char *pan, uint8_t block[EMU_PIN_BLOCK_BYTES], struct err *e)
 {
     const size_t len = strlen(pan);
     if (len < PAN_DIGITS_MIN || len > PAN_DIGITS_MAX || !digits_only(pan, len))
-        return err_set(e, ERR_INPUT, "an account number has 13 to 19 digits");
-    const char *twelve = pan + len - 1 - PAN_BLOCK_DIGITS;
-    for (size_t i = 0; i < PAN_BLOCK_DIGITS; i++)
-        put_nibble(block, 4 + i, get_nibble(block, 4 + i) ^ (unsigned)(twelve[i] - '0'));
+        return err_set(e, ERR_INPUT, "an account number has 12 to 19 digits");
+    const size_t count = len - 1 < PAN_BLOCK_DIGITS ? len - 1 : PAN_BLOCK_DIGITS;
+    const size_t lead = PAN_BLOCK_DIGITS - count; /* of 12 digits: one zero in front */
+    for (size_t i = 0; i < count; i++) {
+        const size_t at = 4 + lead + i;
+        put_nibble(block, at, get_nibble(block, at) ^ (unsigned)(pan[len - 1 - count + i] - '0'));
+    }
     return ERR_OK;
 }
 
@@ -122,7 +125,7 @@ enum err_code emu_pin_block_build(int format, const char *pin, const char *pan,
     if (format < 0 || format >= FORMAT_COUNT)
         return err_set(e, ERR_INPUT, "PIN block format %d is not built here", format);
     uint8_t block[EMU_PIN_BLOCK_BYTES] = {0};
-    TRY(put_pin(format, pin, formats[format].fill, 2 * EMU_PIN_BLOCK_BYTES, block, e));
+    TRY(put_pin(format, pin, formats[format].fill, 2UL * EMU_PIN_BLOCK_BYTES, block, e));
     if (formats[format].uses_pan)
         TRY(xor_pan(pan, block, e));
     memcpy(out_block, block, sizeof block);
@@ -140,7 +143,7 @@ enum err_code emu_pin_block_parse(int format, const uint8_t block[EMU_PIN_BLOCK_
     if (formats[format].uses_pan)
         TRY(xor_pan(pan, clear, e));
     const enum err_code code =
-        get_pin(format, clear, formats[format].fill, 2 * EMU_PIN_BLOCK_BYTES, out_pin, e);
+        get_pin(format, clear, formats[format].fill, 2UL * EMU_PIN_BLOCK_BYTES, out_pin, e);
     secret_wipe(clear, sizeof clear);
     return code;
 }

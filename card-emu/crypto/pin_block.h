@@ -10,7 +10,7 @@
 #define EMU_PIN_DIGITS_MAX    12
 
 /* Format 0, 1, 2 or 3. `pan` is not looked at in formats 1 and 2. ERR_INPUT a PIN that is not 4 to 12 digits,
- * a PAN that is not 13 to 19, another format. */
+ * a PAN that is not 12 to 19, another format. */
 enum err_code emu_pin_block_build(int format, const char *pin, const char *pan,
                                   uint8_t out_block[EMU_PIN_BLOCK_BYTES], struct err *e) MUST_CHECK;
 /* Format 0, 1, 2 or 3, told by `format`. ERR_CHECK when the block is not of that format (a wrong key, a wrong

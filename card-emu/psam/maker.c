@@ -1,26 +1,10 @@
 #include "card-emu/psam/maker.h"
 
 #include "base/hex.h"
-#include "base/secret.h"
+#include "card-emu/crypto/component.h"
 #include "card-emu/crypto/diversify.h"
 
 #include <string.h>
-
-static enum err_code add_component(const char *path, struct emu_key *master, struct err *e)
-{
-    AUTO(secret) text = {0};
-    uint8_t bytes[EMU_KEY_BYTES_MAX];
-    TRY(secret_init_file(&text, path, e));
-    if (text.len != 2 * master->len)
-        return err_set(e, ERR_INPUT, "%.100s: a component has %zu hex digits, not %zu", path, 2 * master->len,
-                       text.len);
-    if (hex_decode((const char *)text.bytes, text.len, bytes, e) != ERR_OK)
-        return err_context(e, "%.100s", path);
-    for (size_t i = 0; i < master->len; i++)
-        master->bytes[i] ^= bytes[i];
-    secret_wipe(bytes, sizeof bytes);
-    return ERR_OK;
-}
 
 static enum err_code load_master(const struct option_list *files, enum emu_algorithm algorithm,
                                  struct emu_key *master, struct err *e)
@@ -28,7 +12,7 @@ static enum err_code load_master(const struct option_list *files, enum emu_algor
     static const uint8_t zeros[EMU_KEY_BYTES_MAX];
     TRY(emu_key_init(master, algorithm, zeros, emu_key_len(algorithm), e));
     for (size_t i = 0; i < files->count; i++)
-        TRY(add_component(files->items[i], master, e));
+        TRY(emu_component_add(files->items[i], master->bytes, master->len, e));
     return ERR_OK;
 }
 

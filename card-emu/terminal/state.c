@@ -12,6 +12,29 @@
 
 static const char line_format[] = "posward-terminal 1 batch %u trace %u keys %u tdk %u end\n";
 
+static void print(const struct terminal_state *state, char out_line[LINE_MAX_BYTES])
+{
+    snprintf(out_line, LINE_MAX_BYTES, line_format, state->batch, state->trace, state->key_version,
+             state->has_tdk ? 1U : 0U);
+}
+
+/* False: not a line that print made. */
+static bool parse(const char *line, struct terminal_state *out_state)
+{
+    struct terminal_state s = {0};
+    unsigned tdk = 0;
+    char again[LINE_MAX_BYTES];
+    /* NOLINTNEXTLINE(cert-err34-c): a number that is too large, or signed, does not print as it was read */
+    if (sscanf(line, line_format, &s.batch, &s.trace, &s.key_version, &tdk) != 4)
+        return false;
+    s.has_tdk = tdk == 1;
+    print(&s, again);
+    if (strcmp(line, again) != 0)
+        return false;
+    *out_state = s;
+    return true;
+}
+
 enum err_code state_load(const char *path, struct terminal_state *out_state, struct err *e)
 {
     FILE *file = fopen(path, "re");
@@ -25,13 +48,8 @@ enum err_code state_load(const char *path, struct terminal_state *out_state, str
     (void)!fread(line, 1, sizeof line - 1, file);
     fclose(file);
     struct terminal_state s = {0};
-    unsigned tdk = 0;
-    int read = 0;
-    const int got = sscanf(line, "posward-terminal 1 batch %6u trace %6u keys %3u tdk %1u end%n", &s.batch,
-                           &s.trace, &s.key_version, &tdk, &read);
-    if (got != 4 || read == 0 || s.batch == 0)
+    if (!parse(line, &s) || s.batch == 0 || s.batch > COUNTER_MAX || s.trace > COUNTER_MAX)
         return err_set(e, ERR_CHECK, "%s is damaged, or no terminal's state file", path);
-    s.has_tdk = tdk == 1;
     *out_state = s;
     return ERR_OK;
 }
@@ -51,8 +69,7 @@ enum err_code state_save(const char *path, const struct terminal_state *state, s
     char beside[PATH_MAX], line[LINE_MAX_BYTES];
     if (snprintf(beside, sizeof beside, "%s.new", path) >= (int)sizeof beside)
         return err_set(e, ERR_INPUT, "the path of the state file is too long");
-    snprintf(line, sizeof line, line_format, state->batch, state->trace, state->key_version,
-             state->has_tdk ? 1U : 0U);
+    print(state, line);
     const int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_errno(e, "cannot write %s", beside);

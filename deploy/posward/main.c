@@ -23,6 +23,6 @@ static const struct cli_service services[] = {
 int main(int argc, char **argv)
 {
     static const struct cli_command *const tables[] = {hsm_commands, posp_commands, posv_commands,
-                                                        issuer_commands};
+                                                       issuer_commands};
     return cli_main(tables, sizeof tables / sizeof tables[0], services, argc, argv);
 }

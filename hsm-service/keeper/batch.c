@@ -13,29 +13,29 @@ typedef Posward__Hsm__V1__BatchResult HsmBatchResult;
 static const struct batch_row {
     Posward__Hsm__V1__BatchItem__OperationCase operation;
     Posward__Hsm__V1__BatchResult__ResultCase result;
-    const ProtobufCMessageDescriptor *response;
-    keeper_case run;
+    struct keeper_use use;
 } rows[] = {
     {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_GENERATE_MAC,
      POSWARD__HSM__V1__BATCH_RESULT__RESULT_GENERATE_MAC,
-     &posward__hsm__v1__generate_mac_response__descriptor, case_generate_mac},
-    {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_VERIFY_MAC, POSWARD__HSM__V1__BATCH_RESULT__RESULT_VERIFY_MAC,
-     &posward__hsm__v1__verify_mac_response__descriptor, case_verify_mac},
+     {case_generate_mac, &posward__hsm__v1__generate_mac_response__descriptor, true}},
+    {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_VERIFY_MAC,
+     POSWARD__HSM__V1__BATCH_RESULT__RESULT_VERIFY_MAC,
+     {case_verify_mac, &posward__hsm__v1__verify_mac_response__descriptor, true}},
     {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_TRANSLATE_PIN,
      POSWARD__HSM__V1__BATCH_RESULT__RESULT_TRANSLATE_PIN,
-     &posward__hsm__v1__translate_pin_response__descriptor, case_translate_pin},
+     {case_translate_pin, &posward__hsm__v1__translate_pin_response__descriptor, true}},
     {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_ENCRYPT_DATA,
      POSWARD__HSM__V1__BATCH_RESULT__RESULT_ENCRYPT_DATA,
-     &posward__hsm__v1__encrypt_data_response__descriptor, case_encrypt},
+     {case_encrypt, &posward__hsm__v1__encrypt_data_response__descriptor, true}},
     {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_DECRYPT_DATA,
      POSWARD__HSM__V1__BATCH_RESULT__RESULT_DECRYPT_DATA,
-     &posward__hsm__v1__decrypt_data_response__descriptor, case_decrypt},
+     {case_decrypt, &posward__hsm__v1__decrypt_data_response__descriptor, true}},
     {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_PROCESS_TRANSACTION,
      POSWARD__HSM__V1__BATCH_RESULT__RESULT_PROCESS_TRANSACTION,
-     &posward__hsm__v1__process_transaction_response__descriptor, case_transaction},
+     {case_transaction, &posward__hsm__v1__process_transaction_response__descriptor, true}},
     {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_GENERATE_WORKING_KEYS,
      POSWARD__HSM__V1__BATCH_RESULT__RESULT_GENERATE_WORKING_KEYS,
-     &posward__hsm__v1__generate_working_keys_response__descriptor, case_working_keys},
+     {case_working_keys, &posward__hsm__v1__generate_working_keys_response__descriptor, true}},
 };
 
 static const struct batch_row *find_row(const HsmBatchItem *item)
@@ -50,13 +50,12 @@ static enum err_code run_item(struct keeper_call *call, const HsmBatchItem *item
                               struct err *e)
 {
     const struct batch_row *const row = find_row(item);
-    ProtobufCMessage *response = NULL;
+    ProtobufCMessage *answer = NULL;
     if (row == NULL)
         return err_set(e, ERR_INPUT, "the item names no operation");
-    TRY(case_message(call, row->response, &response, e));
-    TRY(row->run(call, &item->generate_mac->base, response, e));
+    TRY(case_run(call, &row->use, &item->generate_mac->base, &answer, e));
     out->result_case = row->result;
-    out->generate_mac = (HsmMacResponse *)response;
+    out->generate_mac = (HsmMacResponse *)answer;
     return ERR_OK;
 }
 

@@ -32,9 +32,10 @@ typedef Posward__Hsm__V1__ProcessBatchResponse HsmBatchResponse;
 /* One request at work. */
 struct keeper_call {
     struct tok *tok;
-    struct tok_session *session; /* NULL for methods that need none */
+    struct tok_session *session; /* NULL: none is borrowed yet */
     struct arena *arena;
     bool in_token_only;  /* policy.exposure */
+    bool token_away;     /* it failed on a session that was opened anew: no further part of the call tries */
     uint32_t operations; /* what it cost so far */
 };
 
@@ -65,6 +66,18 @@ enum err_code case_token_report(struct keeper_call *call, const ProtobufCMessage
                                 ProtobufCMessage *response, struct err *e) MUST_CHECK;
 enum err_code case_list_keys(struct keeper_call *call, const ProtobufCMessage *request,
                              ProtobufCMessage *response, struct err *e) MUST_CHECK;
+
+/* A use case and what it answers. */
+struct keeper_use {
+    keeper_case run;
+    const ProtobufCMessageDescriptor *answer;
+    bool needs_session;
+};
+/* Run a use case into a fresh answer. A session that dies under it (ERR_UNAVAILABLE) is discarded and the
+ * case run once more on a new one: all of them may be repeated. The session stays borrowed in `call`. */
+enum err_code case_run(struct keeper_call *call, const struct keeper_use *use,
+                       const ProtobufCMessage *request, ProtobufCMessage **out_answer,
+                       struct err *e) MUST_CHECK;
 
 /* A zeroed message of `descriptor`, initialised, in the arena. */
 enum err_code case_message(struct keeper_call *call, const ProtobufCMessageDescriptor *descriptor,

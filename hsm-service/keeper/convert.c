@@ -211,11 +211,3 @@ Posward__Types__V1__KeyUsage convert_usage_back(enum tok_usage usage)
             return (Posward__Types__V1__KeyUsage)i;
     return POSWARD__TYPES__V1__KEY_USAGE__KEY_USAGE_UNSPECIFIED;
 }
-
-Posward__Types__V1__Suite convert_suite_back(enum tok_suite suite)
-{
-    for (size_t i = 1; i < COUNT(suites); i++)
-        if (suites[i] == suite)
-            return (Posward__Types__V1__Suite)i;
-    return POSWARD__TYPES__V1__SUITE__SUITE_UNSPECIFIED;
-}

@@ -37,7 +37,6 @@ enum err_code convert_length(size_t len, const char *field, size_t least, size_t
 
 Posward__Types__V1__Grade convert_grade(enum tok_grade grade);
 Posward__Types__V1__KeyUsage convert_usage_back(enum tok_usage usage);
-Posward__Types__V1__Suite convert_suite_back(enum tok_suite suite);
 /* The one that promises less. */
 Posward__Types__V1__Grade convert_weaker(Posward__Types__V1__Grade a, Posward__Types__V1__Grade b);
 

@@ -4,9 +4,8 @@
 #define BLOCK_LEAST 8  /* DES */
 #define BLOCK_MOST  16 /* AES; p11 holds the length against the key's own block */
 
-typedef enum err_code (*data_flow)(struct tok_session *s, enum tok_cipher mode, const struct tok_key_ref *key,
-                                   const uint8_t *iv, const uint8_t *data, size_t len, uint8_t *out_data,
-                                   enum tok_grade *out_grade, struct err *e);
+typedef enum err_code (*data_flow)(struct tok_session *s, const struct tok_data_request *request,
+                                   uint8_t *out_data, enum tok_grade *out_grade, struct err *e);
 
 static enum err_code check_iv(enum tok_cipher mode, const ProtobufCBinaryData *iv, struct err *e)
 {
@@ -29,56 +28,23 @@ static enum err_code check_data(enum tok_cipher mode, const ProtobufCBinaryData 
     return ERR_OK;
 }
 
-/* The key's suite. A zone's that is not given is the only one there is; where there are two, the flow
- * refuses. */
-static enum err_code suite_of(struct keeper_call *call, const struct tok_key_ref *key,
-                              enum tok_suite *out_suite, struct err *e)
-{
-    struct tok_blob_info info;
-    if (key->zone == NULL) {
-        TRY(tok_blob_info(call->session, key->blob, key->blob_len, &info, e));
-        *out_suite = info.suite;
-    } else if (key->zone_suite != 0) {
-        *out_suite = key->zone_suite;
-    } else {
-        const bool tdes = tok_keys_newest(call->tok, TOK_ZONE_DATA, TOK_TDES, key->zone) > 0;
-        *out_suite = tdes ? TOK_TDES : TOK_AES_128;
-    }
-    return ERR_OK;
-}
-
-/* p11 takes one block of the key's cipher as iv, without a length: it must be that long. */
-static enum err_code check_iv_of_key(struct keeper_call *call, const struct tok_key_ref *key,
-                                     const ProtobufCBinaryData *iv, struct err *e)
-{
-    enum tok_suite suite;
-    TRY(suite_of(call, key, &suite, e));
-    const size_t block = suite == TOK_TDES ? BLOCK_LEAST : BLOCK_MOST;
-    if (iv->len != block)
-        return err_set(e, ERR_INPUT, "iv has %zu bytes; the block of this key has %zu", iv->len, block);
-    return ERR_OK;
-}
-
 /* Both requests have the same fields: DecryptDataRequest is EncryptDataRequest the other way round. */
 static enum err_code process(struct keeper_call *call, data_flow flow, const HsmEncryptRequest *in,
                              ProtobufCBinaryData *out_data, Posward__Types__V1__Grade *out_grade,
                              struct err *e)
 {
-    struct tok_key_ref key;
-    enum tok_cipher mode;
-    TRY(convert_key_ref(in->key, "key", &key, e));
-    TRY(convert_cipher(in->mode, &mode, e));
-    TRY(check_iv(mode, &in->iv, e));
-    TRY(check_data(mode, &in->iv, &in->data, e));
-    if (mode == TOK_CBC)
-        TRY(check_iv_of_key(call, &key, &in->iv, e));
+    struct tok_data_request request = {
+        .iv = in->iv.data, .iv_bytes = in->iv.len, .data = in->data.data, .len = in->data.len};
+    TRY(convert_key_ref(in->key, "key", &request.key, e));
+    TRY(convert_cipher(in->mode, &request.mode, e));
+    TRY(check_iv(request.mode, &in->iv, e));
+    TRY(check_data(request.mode, &in->iv, &in->data, e));
     ProtobufCBinaryData result = {.len = in->data.len, .data = arena_take(call->arena, in->data.len)};
     if (result.data == NULL)
         return err_set(e, ERR_LIMIT, "the answer needs more memory than a request may use");
     enum tok_grade grade;
     call->operations++;
-    TRY(flow(call->session, mode, &key, mode == TOK_CBC ? in->iv.data : NULL, in->data.data, in->data.len,
-             result.data, &grade, e));
+    TRY(flow(call->session, &request, result.data, &grade, e));
     *out_data = result;
     *out_grade = convert_grade(grade);
     return ERR_OK;

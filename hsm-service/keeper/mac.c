@@ -5,25 +5,30 @@
 #define MAC_LEAST          4
 #define MAC_LEAST_UNIONPAY 8
 
+/* What both requests have. */
+static enum err_code convert_request(const HsmMacRequest *in, struct tok_mac_request *out_request,
+                                     size_t *out_mac_bytes, struct err *e)
+{
+    struct tok_mac_request request = {.data = in->data.data, .len = in->data.len};
+    TRY(convert_key_ref(in->key, "key", &request.key, e));
+    TRY(convert_mac_algorithm(in->algorithm, &request.algorithm, out_mac_bytes, e));
+    TRY(convert_length(in->data.len, "data", 1, TOK_DATA_BYTES, e));
+    *out_request = request;
+    return ERR_OK;
+}
+
 enum err_code case_generate_mac(struct keeper_call *call, const ProtobufCMessage *request,
                                 ProtobufCMessage *response, struct err *e)
 {
-    const HsmMacRequest *const in = (const HsmMacRequest *)request;
     HsmMacResponse *const out = (HsmMacResponse *)response;
-    struct tok_key_ref key;
-    enum tok_mac algorithm;
+    struct tok_mac_request make;
+    struct tok_mac_value mac;
     size_t mac_bytes;
-    TRY(convert_key_ref(in->key, "key", &key, e));
-    TRY(convert_mac_algorithm(in->algorithm, &algorithm, &mac_bytes, e));
-    TRY(convert_length(in->data.len, "data", 1, TOK_DATA_BYTES, e));
-
-    uint8_t mac[TOK_MAC_BYTES];
-    size_t len = 0;
-    enum tok_grade grade;
+    TRY(convert_request((const HsmMacRequest *)request, &make, &mac_bytes, e));
     call->operations++;
-    TRY(tok_mac_make(call->session, algorithm, &key, in->data.data, in->data.len, mac, &len, &grade, e));
-    out->grade = convert_grade(grade);
-    return arena_copy(call->arena, mac, len, &out->mac, e);
+    TRY(tok_mac_make(call->session, &make, &mac, e));
+    out->grade = convert_grade(mac.grade);
+    return arena_copy(call->arena, mac.bytes, mac.len, &out->mac, e);
 }
 
 enum err_code case_verify_mac(struct keeper_call *call, const ProtobufCMessage *request,
@@ -31,20 +36,22 @@ enum err_code case_verify_mac(struct keeper_call *call, const ProtobufCMessage *
 {
     const HsmVerifyRequest *const in = (const HsmVerifyRequest *)request;
     HsmVerifyResponse *const out = (HsmVerifyResponse *)response;
-    struct tok_key_ref key;
-    enum tok_mac algorithm;
+    HsmMacRequest fields = POSWARD__HSM__V1__GENERATE_MAC_REQUEST__INIT;
+    struct tok_mac_request check;
     size_t mac_bytes;
-    TRY(convert_key_ref(in->key, "key", &key, e));
-    TRY(convert_mac_algorithm(in->algorithm, &algorithm, &mac_bytes, e));
-    TRY(convert_length(in->data.len, "data", 1, TOK_DATA_BYTES, e));
-    const size_t least = algorithm == TOK_MAC_UNIONPAY ? MAC_LEAST_UNIONPAY : MAC_LEAST;
+    fields.key = in->key;
+    fields.algorithm = in->algorithm;
+    fields.data = in->data;
+    TRY(convert_request(&fields, &check, &mac_bytes, e));
+    const size_t least = check.algorithm == TOK_MAC_UNIONPAY ? MAC_LEAST_UNIONPAY : MAC_LEAST;
     TRY(convert_length(in->mac.len, "mac", least, mac_bytes, e));
+    check.mac = in->mac.data;
+    check.mac_len = in->mac.len;
 
     bool matches = false;
     enum tok_grade grade;
     call->operations++;
-    TRY(tok_mac_check(call->session, algorithm, &key, in->data.data, in->data.len, in->mac.data, in->mac.len,
-                      &matches, &grade, e));
+    TRY(tok_mac_check(call->session, &check, &matches, &grade, e));
     out->matches = matches;
     out->grade = convert_grade(grade);
     return ERR_OK;

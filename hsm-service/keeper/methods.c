@@ -98,15 +98,30 @@ static enum err_code pack(struct keeper_call *call, const ProtobufCMessage *mess
     return ERR_OK;
 }
 
-static enum err_code run(struct keeper_call *call, const struct method_row *row,
-                         const ProtobufCMessage *request, ProtobufCMessage *response, struct err *e)
+static enum err_code run_once(struct keeper_call *call, const struct keeper_use *use,
+                              const ProtobufCMessage *request, ProtobufCMessage **out_answer, struct err *e)
 {
-    if (row->needs == NEEDS_NOTHING)
-        return row->run(call, request, response, e);
-    TRY(tok_session_take(call->tok, &call->session, e));
-    const enum err_code code = row->run(call, request, response, e);
-    tok_session_give(call->session);
-    call->session = NULL;
+    ProtobufCMessage *answer = NULL;
+    if (use->needs_session && call->session == NULL)
+        TRY(tok_session_take(call->tok, &call->session, e));
+    TRY(case_message(call, use->answer, &answer, e));
+    TRY(use->run(call, request, answer, e));
+    *out_answer = answer;
+    return ERR_OK;
+}
+
+enum err_code case_run(struct keeper_call *call, const struct keeper_use *use,
+                       const ProtobufCMessage *request, ProtobufCMessage **out_answer, struct err *e)
+{
+    if (call->token_away)
+        return err_set(e, ERR_UNAVAILABLE, "the token went away during this call");
+    enum err_code code = run_once(call, use, request, out_answer, e);
+    if (code == ERR_UNAVAILABLE && call->session != NULL) {
+        tok_session_discard(call->session);
+        call->session = NULL;
+        code = run_once(call, use, request, out_answer, e);
+    }
+    call->token_away |= code == ERR_UNAVAILABLE; /* a batch succeeds though its items did not */
     return code;
 }
 
@@ -114,11 +129,16 @@ enum err_code methods_serve(struct keeper_call *call, uint16_t method, const uin
                             ProtobufCBinaryData *out_answer, struct err *e)
 {
     struct found_method found;
-    ProtobufCMessage *request = NULL, *response = NULL;
+    ProtobufCMessage *request = NULL, *answer = NULL;
     if (!find_method(method, &found))
         return err_set(e, ERR_UNSUPPORTED, "a keeper does not serve method %04x", method);
     TRY(unpack(call, found.descriptor->input, body, len, &request, e));
-    TRY(case_message(call, found.descriptor->output, &response, e));
-    TRY(run(call, found.row, request, response, e));
-    return pack(call, response, out_answer, e);
+    const struct keeper_use use = {found.row->run, found.descriptor->output,
+                                   found.row->needs == NEEDS_SESSION};
+    const enum err_code code = case_run(call, &use, request, &answer, e);
+    if (call->session != NULL)
+        tok_session_give(call->session);
+    call->session = NULL;
+    TRY(code);
+    return pack(call, answer, out_answer, e);
 }

@@ -5,7 +5,7 @@
 #include "hsm-service/keeper/cases.h"
 
 /* Serve method `method` (IPC_METHOD). `call` has all but the session, which is borrowed here where the method
- * needs one. The answer lies in the arena. */
+ * needs one, and knows afterwards whether the token was away. The answer lies in the arena. */
 enum err_code methods_serve(struct keeper_call *call, uint16_t method, const uint8_t *body, size_t len,
                             ProtobufCBinaryData *out_answer, struct err *e) MUST_CHECK;
 

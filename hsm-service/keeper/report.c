@@ -85,9 +85,9 @@ enum err_code case_token_report(struct keeper_call *call, const ProtobufCMessage
 static enum err_code fill_key(struct keeper_call *call, const struct tok_key_info *info, HsmKey *out,
                               struct err *e)
 {
-    out->suite = convert_suite_back(info->name.suite);
     out->version = info->name.version;
     TRY(copy_text(call, tok_role_name(info->name.role), &out->role, e));
+    TRY(copy_text(call, tok_suite_name(info->name.suite), &out->suite, e));
     TRY(copy_text(call, info->name.zone, &out->zone, e));
     return info->has_kcv ? arena_copy(call->arena, info->kcv, sizeof info->kcv, &out->kcv, e) : ERR_OK;
 }

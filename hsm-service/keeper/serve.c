@@ -56,9 +56,9 @@ static enum err_code worker_init(struct worker *w, struct server *server, struct
 
 /* A token that is away for every call does not come back to this process: PKCS#11 wants a new C_Initialize.
  */
-static void watch_token(struct server *s, const struct err *e)
+static void watch_token(struct server *s, bool away)
 {
-    if (e->code != ERR_UNAVAILABLE) {
+    if (!away) {
         atomic_store(&s->away, 0);
     } else if (atomic_fetch_add(&s->away, 1) + 1 >= LOST_AFTER && !atomic_exchange(&s->lost, true)) {
         (void)shutdown(s->fd, SHUT_RD); /* wakes the other threads; answers still go out */
@@ -73,7 +73,7 @@ static enum err_code serve_frame(struct worker *w, const struct ipc_frame *in, s
     if (clock_monotonic_ms() >= in->deadline_ms)
         return err_set(e, ERR_TIMEOUT, "the deadline passed while the call waited for a keeper");
     const enum err_code code = methods_serve(call, in->method, in->body, in->body_len, out_answer, e);
-    watch_token(w->server, e);
+    watch_token(w->server, call->token_away);
     return code;
 }
 

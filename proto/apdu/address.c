@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -80,10 +81,7 @@ static enum err_code listen_on(int fd, const struct addrinfo *a, const char *add
     if (getsockname(fd, (struct sockaddr *)&bound, &bound_len) != 0 ||
         getnameinfo((struct sockaddr *)&bound, bound_len, NULL, 0, port, sizeof port, NI_NUMERICSERV) != 0)
         return err_errno(e, "getsockname");
-    int number = 0;
-    if (sscanf(port, "%d", &number) != 1)
-        return err_set(e, ERR_INTERNAL, "port \"%s\" is no number", port);
-    *out_port = number;
+    *out_port = (int)strtol(port, NULL, 10); /* getnameinfo's own digits */
     return ERR_OK;
 }
 

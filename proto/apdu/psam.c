@@ -98,7 +98,7 @@ enum err_code psam_number_parse(const struct apdu_response *response,
     if (response->data_len < PSAM_SERIAL_BYTES)
         return err_set(e, ERR_INPUT, "EF 0015 has %zu bytes, needs 14", response->data_len);
     hex_encode(response->data, PSAM_SERIAL_BYTES, text);
-    if (!digits_only(text, 2 * PSAM_SERIAL_BYTES))
+    if (!digits_only(text, sizeof text - 1))
         return err_set(e, ERR_INPUT, "the PSAM number in EF 0015 is not BCD");
     memcpy(out_number, text, sizeof text);
     return ERR_OK;

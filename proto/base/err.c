@@ -28,7 +28,8 @@ const char *err_name(enum err_code code)
     return code >= 0 && code < ERR_CODE_COUNT ? code_names[code] : "UNKNOWN";
 }
 
-enum err_code err_fill(struct err *e, enum err_code code, long native, const char *where, const char *format, ...)
+enum err_code err_fill(struct err *e, enum err_code code, long native, const char *where, const char *format,
+                       ...)
 {
     if (e == NULL)
         return code;
@@ -42,10 +43,10 @@ enum err_code err_fill(struct err *e, enum err_code code, long native, const cha
     return code;
 }
 
-enum err_code err_context(struct err *e, const char *format, ...)
+void err_prefix(struct err *e, const char *format, ...)
 {
     if (e == NULL)
-        return ERR_INTERNAL;
+        return;
     char old[sizeof e->note];
     memcpy(old, e->note, sizeof old);
     va_list args;
@@ -54,14 +55,13 @@ enum err_code err_context(struct err *e, const char *format, ...)
     va_end(args);
     if (used >= 0 && (size_t)used < sizeof e->note)
         snprintf(e->note + used, sizeof e->note - (size_t)used, ": %s", old);
-    return e->code;
 }
 
-enum err_code err_errno(struct err *e, const char *format, ...)
+void err_fill_errno(struct err *e, const char *format, ...)
 {
     const int number = errno;
     if (e == NULL)
-        return ERR_IO;
+        return;
     e->code = ERR_IO;
     e->native = number;
     e->where = "errno";
@@ -71,5 +71,4 @@ enum err_code err_errno(struct err *e, const char *format, ...)
     va_end(args);
     if (used >= 0 && (size_t)used < sizeof e->note)
         snprintf(e->note + used, sizeof e->note - (size_t)used, ": %s", strerror(number));
-    return ERR_IO;
 }

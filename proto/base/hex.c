@@ -29,7 +29,8 @@ enum err_code hex_decode(const char *text, size_t text_len, uint8_t *out_bytes, 
         if (hex_digit(text[i]) < 0)
             return err_set(e, ERR_INPUT, "character %zu is not a hex digit", i + 1);
     for (size_t i = 0; i < text_len / 2; i++)
-        out_bytes[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
+        out_bytes[i] =
+            (uint8_t)((unsigned)hex_digit(text[2 * i]) << 4 | (unsigned)hex_digit(text[2 * i + 1]));
     return ERR_OK;
 }
 

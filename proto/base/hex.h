@@ -16,6 +16,7 @@ int hex_digit(char c);
 /* True when all `len` characters are 0-9 (true for none). */
 bool digits_only(const char *text, size_t len);
 /* Pack an even number of decimal digits, two a byte. ERR_INPUT odd length or a character that is no digit. */
-enum err_code bcd_encode(const char *digits, size_t digit_count, uint8_t *out_bytes, struct err *e) MUST_CHECK;
+enum err_code bcd_encode(const char *digits, size_t digit_count, uint8_t *out_bytes,
+                         struct err *e) MUST_CHECK;
 
 #endif

@@ -18,7 +18,7 @@ static struct {
 
 #define LINE_BYTES 2048 /* a longer record is cut: a peer must not be able to fill a disk with one line */
 
-#define TAIL_BYTES 32   /* kept free by values, so that a cut record can still be closed as valid JSON */
+#define TAIL_BYTES 32 /* kept free by values, so that a cut record can still be closed as valid JSON */
 
 struct line {
     char text[LINE_BYTES];

@@ -1,8 +1,8 @@
 /* One line a record, text or JSON, to standard error.
  *
  * log_event(LOG_INFO, "device registered", LOG_STR("terminal", id), LOG_INT("revision", rev));
- * The event is a fixed phrase; what varies goes into fields. Values are escaped. Never log a key, PIN, blob or PIN
- * block; mask a PAN first (iso8583/mask.h). Any thread. */
+ * The event is a fixed phrase; what varies goes into fields. Values are escaped. Never log a key, PIN, blob
+ * or PIN block; mask a PAN first (iso8583/mask.h). Any thread. */
 #ifndef POSWARD_BASE_LOG_H
 #define POSWARD_BASE_LOG_H
 
@@ -29,13 +29,15 @@ static inline const char *log_text(const char *value)
 #define LOG_INT(field_name, value) ((struct log_field){.name = (field_name), .number = (int64_t)(value)})
 
 #define log_event(level, event, ...)                                                                         \
-    log_write((level), (event), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) {0}})
+    log_write((level), (event), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
 /* The event with class, native number, place and note of `e` as fields. */
 #define log_failure(level, event, e, ...)                                                                    \
     log_write((level), (event),                                                                              \
-              (const struct log_field[]){LOG_STR("error", err_name((e)->code)), LOG_STR("note", (e)->note), \
+              (const struct log_field[]){LOG_STR("error", err_name((e)->code)),                              \
+                                         LOG_STR("note", (e)->note),                                         \
                                          LOG_INT("native", (e)->native),                                     \
-                                         LOG_STR("where", (e)->where)__VA_OPT__(, ) __VA_ARGS__, {0}})
+                                         LOG_STR("where", (e)->where) __VA_OPT__(, ) __VA_ARGS__,            \
+                                         {0}})
 
 /* `fields` ends with a field without a name. */
 void log_write(enum log_level level, const char *event, const struct log_field *fields);

@@ -1,5 +1,7 @@
 #include "base/secret.h"
 
+#include "base/hex.h"
+
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
@@ -63,6 +65,41 @@ enum err_code secret_init_copy(struct secret *s, const void *bytes, size_t len, 
     TRY(secret_init(s, e));
     memcpy(s->bytes, bytes, len);
     s->len = len;
+    return ERR_OK;
+}
+
+static enum err_code decode(const struct secret *text, struct secret *s, size_t len, struct err *e)
+{
+    size_t digits = 0;
+    for (size_t i = 0; i < text->len; i++) {
+        const char c = (char)text->bytes[i];
+        if (c == ' ')
+            continue;
+        const int value = hex_digit(c);
+        if (value < 0)
+            return err_set(e, ERR_INPUT, "character %zu is no hexadecimal digit", i + 1);
+        if (digits / 2 >= len)
+            return err_set(e, ERR_INPUT, "it is longer than %zu hexadecimal digits", 2 * len);
+        const uint8_t high = (uint8_t)(digits % 2 == 0 ? 0 : s->bytes[digits / 2] << 4);
+        s->bytes[digits / 2] = (uint8_t)(high | value);
+        digits++;
+    }
+    if (digits != 2 * len)
+        return err_set(e, ERR_INPUT, "it has %zu hexadecimal digits; this key's components have %zu", digits,
+                       2 * len);
+    s->len = len;
+    return ERR_OK;
+}
+
+enum err_code secret_init_hex(struct secret *s, const struct secret *text, size_t len, struct err *e)
+{
+    AUTO(secret) made = {0};
+    if (len > SECRET_CAPACITY)
+        return err_set(e, ERR_INTERNAL, "no key has %zu bytes", len);
+    TRY(secret_init(&made, e));
+    TRY(decode(text, &made, len, e));
+    *s = made;
+    made = (struct secret){0};
     return ERR_OK;
 }
 

@@ -42,8 +42,9 @@ void iso_mask_track(const char *track, char out_text[ISO_MASKED_BYTES])
 {
     const size_t pan_digits = strcspn(track, "D=d");
     mask_digits(track, pan_digits, out_text);
+    const size_t len = strlen(out_text);
     if (track[pan_digits] != '\0')
-        strcat(out_text, "=*"); /* at most 19 digits stand before it */
+        snprintf(out_text + len, ISO_MASKED_BYTES - len, "=*");
 }
 
 void iso_mask_field(const struct iso_message *m, unsigned field, char out_text[ISO_MASKED_BYTES])

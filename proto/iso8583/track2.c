@@ -29,12 +29,14 @@ enum err_code iso_track2_slice(enum iso_track2_rule rule, const char *track,
 {
     struct iso_track2_span span;
     TRY(iso_track2_span(rule, strlen(track), &span, e));
-    uint8_t bytes[ISO_TRACK2_CLEAR_MAX];
+    uint8_t bytes[ISO_TRACK2_CLEAR_MAX] = {0};
     for (size_t i = 0; i < span.digit_count; i++) {
         const char c = track[span.first_digit + i];
         const int nibble = c == '=' ? 0xD : hex_digit(c);
-        if (nibble < 0)
+        if (nibble < 0) {
+            secret_wipe(bytes, sizeof bytes);
             return err_set(e, ERR_INPUT, "track 2: character %zu is not a digit", span.first_digit + i + 1);
+        }
         bytes[i / 2] = (uint8_t)(i % 2 == 0 ? nibble << 4 : bytes[i / 2] | nibble);
     }
     memcpy(out_bytes, bytes, span.digit_count / 2);

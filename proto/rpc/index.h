@@ -1,5 +1,5 @@
-/* What descriptor sets say: stream markers of methods, files by name and by symbol. For rpc and the command line.
- * Read-only after init, so any thread may ask. */
+/* What descriptor sets say: stream markers of methods, files by name and by symbol. For rpc and the command
+ * line. Read-only after init, so any thread may ask. */
 #ifndef POSWARD_RPC_INDEX_H
 #define POSWARD_RPC_INDEX_H
 

@@ -6,22 +6,26 @@
 
 #include <stdbool.h>
 
-/* Paths live as long as the object made from them. All NULL and `insecure` true: plain HTTP/2, loopback only. */
+/* Paths live as long as the object made from them. All NULL and `insecure` true: plain HTTP/2, loopback only.
+ */
 struct rpc_tls {
     const char *ca_path;   /* peers must chain to this; NULL on a server: TLS without client certificates */
     const char *cert_path; /* own leaf, then intermediates */
     const char *key_path;  /* own private key */
-    const char *server_name; /* client: the name to check in the server's certificate; NULL: from the target */
-    bool insecure;         /* explicit consent to plain text; refused off loopback */
+    const char
+        *server_name; /* client: the name to check in the server's certificate; NULL: from the target */
+    bool insecure;    /* explicit consent to plain text; refused off loopback */
 };
 
 /* Who called, as proven by the transport. Strings are the call's own; NULL when absent. */
 struct rpc_peer {
-    const char *address;   /* "ipv4:127.0.0.1:40000" */
-    const char *identity;  /* SPIFFE URI SAN, else the common name; NULL without a verified client certificate */
+    const char *address; /* "ipv4:127.0.0.1:40000" */
+    const char
+        *identity; /* SPIFFE URI SAN, else the common name; NULL without a verified client certificate */
 };
 
-/* ERR_INPUT when `tls` and `address` do not go together: insecure off loopback, half a key pair, a missing file. */
+/* ERR_INPUT when `tls` and `address` do not go together: insecure off loopback, half a key pair, a missing
+ * file. */
 enum err_code rpc_tls_check(const struct rpc_tls *tls, const char *address, struct err *e) MUST_CHECK;
 
 #endif

@@ -158,11 +158,17 @@ static void table_drop(struct table *t)
     free(t->cells);
 }
 
+static const char *cell(const struct table *t, size_t row, size_t column)
+{
+    const char *const text = t->cells[row * t->column_count + column];
+    return text != NULL ? text : "";
+}
+
 static size_t column_width(const struct table *t, size_t column)
 {
     size_t width = 0;
     for (size_t row = 0; row < t->row_count; row++) {
-        const size_t len = strlen(t->cells[row * t->column_count + column]);
+        const size_t len = strlen(cell(t, row, column));
         width = len > width ? len : width;
     }
     return width;
@@ -190,34 +196,42 @@ static void print_table(const struct table *t, const char *indent, FILE *out)
         for (size_t c = 0; c < t->column_count; c++) {
             if (widths[c] == 0)
                 continue;
-            const char *const text =
-                row == 0 ? t->rows_type->fields[c].name : t->cells[(row - 1) * t->column_count + c];
+            const char *const text = row == 0 ? t->rows_type->fields[c].name : cell(t, row - 1, c);
             print_padded(text, widths[c], c == last, row == 0, out);
         }
         fputc('\n', out);
     }
 }
 
+static enum err_code fill_table(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field,
+                                struct table *t, struct err *e)
+{
+    const size_t count = t->row_count * t->column_count;
+    t->cells = calloc(count + 1, sizeof(char *));
+    if (t->cells == NULL)
+        return err_set(e, ERR_INTERNAL, "no memory for a table");
+    for (size_t i = 0; i < count; i++) {
+        const ProtobufCMessage *const row =
+            *(ProtobufCMessage *const *)rpc_field_at(message, field, i / t->column_count);
+        t->cells[i] = text_of(row, &t->rows_type->fields[i % t->column_count]);
+        if (t->cells[i] == NULL)
+            return err_set(e, ERR_INTERNAL, "no memory for a table");
+    }
+    return ERR_OK;
+}
+
 static enum err_code print_rows(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field,
                                 const char *indent, FILE *out, struct err *e)
 {
     const ProtobufCMessageDescriptor *const type = field->descriptor;
-    AUTO(table)
-    t = {.rows_type = type,
-         .row_count = rpc_field_count(message, field),
-         .column_count = type->n_fields < MAX_COLUMNS ? type->n_fields : MAX_COLUMNS};
-    t.cells = calloc(t.row_count * t.column_count + 1, sizeof *t.cells);
-    if (t.cells == NULL)
-        return err_set(e, ERR_INTERNAL, "no memory for a table");
-    for (size_t i = 0; i < t.row_count * t.column_count; i++) {
-        const ProtobufCMessage *const row =
-            *(ProtobufCMessage *const *)rpc_field_at(message, field, i / t.column_count);
-        t.cells[i] = text_of(row, &type->fields[i % t.column_count]);
-        if (t.cells[i] == NULL)
-            return err_set(e, ERR_INTERNAL, "no memory for a table");
-    }
-    print_table(&t, indent, out);
-    return ERR_OK;
+    struct table t = {.rows_type = type,
+                      .row_count = rpc_field_count(message, field),
+                      .column_count = type->n_fields < MAX_COLUMNS ? type->n_fields : MAX_COLUMNS};
+    const enum err_code code = fill_table(message, field, &t, e);
+    if (code == ERR_OK)
+        print_table(&t, indent, out);
+    table_drop(&t);
+    return code;
 }
 
 static bool is_table(const ProtobufCFieldDescriptor *field)

@@ -146,8 +146,7 @@ static const ProtobufCFieldDescriptor *field_of(const ProtobufCMessageDescriptor
     return protobuf_c_message_descriptor_get_field_by_name(descriptor, name);
 }
 
-static enum err_code refuse_option(const ProtobufCMessageDescriptor *descriptor, const char *option,
-                                   struct err *e)
+static void say_unknown(const ProtobufCMessageDescriptor *descriptor, const char *option, struct err *e)
 {
     struct nearest near = {.word = option};
     for (unsigned i = 0; i < descriptor->n_fields; i++) {
@@ -159,8 +158,9 @@ static enum err_code refuse_option(const ProtobufCMessageDescriptor *descriptor,
     }
     const char *const meant = nearest_found(&near);
     if (meant == NULL)
-        return err_set(e, ERR_INPUT, "unknown option --%.60s; see --help", option);
-    return err_set(e, ERR_INPUT, "unknown option --%.60s; did you mean --%s?", option, meant);
+        (void)err_set(e, ERR_INPUT, "unknown option --%.60s; see --help", option);
+    else
+        (void)err_set(e, ERR_INPUT, "unknown option --%.60s; did you mean --%s?", option, meant);
 }
 
 /* Walk "device.terminal-id" down to the object that gets the value and the field that it is. */
@@ -170,8 +170,10 @@ static enum err_code find_place(const ProtobufCMessageDescriptor *descriptor, co
     const char *const dot = strchr(option, '.');
     const size_t len = dot != NULL ? (size_t)(dot - option) : strlen(option);
     const ProtobufCFieldDescriptor *const field = field_of(descriptor, option, len);
-    if (field == NULL)
-        return refuse_option(descriptor, option, e);
+    if (field == NULL) {
+        say_unknown(descriptor, option, e);
+        return ERR_INPUT;
+    }
     if (dot == NULL) {
         *out_field = field;
         return ERR_OK;

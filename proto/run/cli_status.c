@@ -1,5 +1,5 @@
-/* `posward status`: the standard health check at each endpoint, GetStatus where a service has it, and the report that
- * a service's row names. */
+/* `posward status`: the standard health check at each endpoint, GetStatus where a service has it, and the
+ * report that a service's row names. */
 #include "base/clock.h"
 #include "rpc/json.h"
 #include "rpc/status.h"
@@ -48,8 +48,8 @@ static enum err_code check_health(struct rpc_channel *channel, const struct rpc_
 }
 
 static enum err_code ask(struct rpc_channel *channel, const struct rpc_call_options *options,
-                         const ProtobufCServiceDescriptor *service, const char *method, const char *request_json,
-                         ProtobufCMessage **out_answer, struct err *e)
+                         const ProtobufCServiceDescriptor *service, const char *method,
+                         const char *request_json, ProtobufCMessage **out_answer, struct err *e)
 {
     json_t *const json = json_loads(request_json, 0, NULL);
     ProtobufCMessage *request = NULL;

@@ -90,7 +90,7 @@ static enum err_code start(struct metrics *m, const char *address, const struct 
     m->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, m, MHD_OPTION_SOCK_ADDR, at->ai_addr,
                                  MHD_OPTION_CONNECTION_LIMIT, MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
                                  IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MAX_HEADER_BYTES,
-                                 MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+                                 MHD_OPTION_END); /* address reuse would let two daemons share a port */
     if (m->daemon == NULL)
         return err_errno(e, "metrics.listen %s", address);
     const union MHD_DaemonInfo *const info = MHD_get_daemon_info(m->daemon, MHD_DAEMON_INFO_BIND_PORT);

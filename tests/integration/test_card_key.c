@@ -47,7 +47,8 @@ static void write_component(const char *path, const uint8_t *value, size_t len)
 static void make_card(void)
 {
     static struct chip_image image;
-    char dir[] = "/tmp/posward-card-XXXXXX", tdes[64], aes[64];
+    char dir[64], tdes[80], aes[80];
+    suite_scratch_name("card", dir, sizeof dir);
     ck_assert_ptr_nonnull(mkdtemp(dir));
     snprintf(tdes, sizeof tdes, "%s/tdes", dir);
     snprintf(aes, sizeof aes, "%s/aes", dir);
@@ -149,11 +150,10 @@ START_TEST(card_enciphers_what_the_token_deciphers)
     issue(&kinds[_i]);
     sign_in(&kinds[_i], TOK_TDK, &tdk);
     const struct apdu_response answer = card_crypt(PSAM_TDK, PSAM_ENCRYPT_LAST, track, sizeof track);
-    const struct tok_key_ref key = pay_blob(&tdk);
+    const struct tok_data_request request = {
+        .mode = TOK_ECB, .key = pay_blob(&tdk), .data = answer.data, .len = sizeof track};
     ck_assert_uint_eq(answer.data_len, sizeof track);
-    ck_assert_ok(tok_data_decrypt(pay_session, TOK_ECB, &key, NULL, answer.data, sizeof track, clear, &grade,
-                                  &pay_err),
-                 pay_err);
+    ck_assert_ok(tok_data_decrypt(pay_session, &request, clear, &grade, &pay_err), pay_err);
     ck_assert_mem_eq(clear, track, sizeof track);
 }
 END_TEST
@@ -177,13 +177,15 @@ START_TEST(card_makes_the_mac_that_the_token_checks)
     ck_assert_uint_eq(answer.data_len, 8);
     hex_encode(answer.data, 8, text);
     memcpy(field64, aes ? (const void *)answer.data : text, 8);
-    const struct tok_key_ref key = pay_blob(&mak);
-    const enum tok_mac algorithm = aes ? TOK_MAC_CMAC : TOK_MAC_UNIONPAY;
+    const struct tok_mac_request request = {.algorithm = aes ? TOK_MAC_CMAC : TOK_MAC_UNIONPAY,
+                                            .key = pay_blob(&mak),
+                                            .data = message,
+                                            .len = sizeof message,
+                                            .mac = field64,
+                                            .mac_len = sizeof field64};
     bool matches = false;
     enum tok_grade grade;
-    ck_assert_ok(tok_mac_check(pay_session, algorithm, &key, message, sizeof message, field64, 8, &matches,
-                               &grade, &pay_err),
-                 pay_err);
+    ck_assert_ok(tok_mac_check(pay_session, &request, &matches, &grade, &pay_err), pay_err);
     ck_assert(matches);
 }
 END_TEST

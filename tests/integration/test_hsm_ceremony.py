@@ -64,7 +64,7 @@ class Ceremony(unittest.TestCase):
         self.assertRegex(init.stdout, rf"psam-master/tdes/1 +{kcv3(KEY)} +already there")
         self.estate.start()
         (key,) = [key for key in self.estate.control.ListKeys(hsm.ListKeysRequest()).keys
-                  if (key.role, key.suite) == ("psam-master", 1)]
+                  if (key.role, key.suite) == ("psam-master", "tdes")]
         self.assertEqual(key.kcv.hex().upper(), kcv3(KEY))
         config = self.estate.secret("client.yaml", f"endpoints:\n  hsm: 127.0.0.1:{self.estate.port}\n"
                                                    "tls:\n  insecure: true")

@@ -251,12 +251,14 @@ class Methods:
         self.assertEqual(len([way for way in report.ways if way.chosen]), 16)
         keys = self.control.ListKeys(hsm.ListKeysRequest()).keys
         self.assertEqual(len(keys), 13)
-        self.assertEqual(list(keys), sorted(keys, key=lambda k: (k.role, k.zone, k.suite, k.version)))
+        order = ["tdes", "aes-128", "aes-256", "ec-p256"]
+        self.assertEqual(list(keys), sorted(keys, key=lambda k: (k.role, k.zone, order.index(k.suite),
+                                                                  k.version)))
         for key in keys:
-            suite = {v: k for k, v in SUITES.items()}[key.suite]
-            loaded = self.estate.keys.get(f"{key.role}-{suite}")
+            self.assertEqual(key.suite == "ec-p256", key.role == "audit")
+            loaded = self.estate.keys.get(f"{key.role}-{key.suite}")
             if loaded:
-                self.assertEqual(key.kcv, ref.kcv("tdes" if suite == "tdes" else "aes", loaded)[:3])
+                self.assertEqual(key.kcv, ref.kcv("tdes" if key.suite == "tdes" else "aes", loaded)[:3])
         status = self.estate.status()
         self.assertEqual((status.keepers_wanted, status.keeper_restarts), (2, 0))
         self.assertNotEqual(status.version, "")

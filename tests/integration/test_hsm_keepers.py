@@ -149,7 +149,7 @@ class Keepers(unittest.TestCase):
         self.assertEqual(load.failures, [])
         estate.wait_keepers(2)
         versions = [key.version for key in estate.control.ListKeys(hsm.ListKeysRequest()).keys
-                    if (key.role, key.suite) == ("psam-master", types.SUITE_TDES)]
+                    if (key.role, key.suite) == ("psam-master", "tdes")]
         self.assertEqual(versions, [1, len(estate.keys) + 1])
 
     def test_a_wrong_pin_halts_until_reload(self):

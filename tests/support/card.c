@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/hex.h"
 #include "card-emu/crypto/mac.h"
+#include "tests/support/suite.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -71,8 +72,9 @@ static size_t read_file(const char *path, void *out, size_t capacity)
 
 int test_run(const char *program, const char *const *argv, char *out_text, size_t capacity)
 {
-    char output[] = "/tmp/posward-run-XXXXXX";
+    char output[64];
     int status = 0;
+    suite_scratch_name("run", output, sizeof output);
     const int fd = mkstemp(output);
     ck_assert_int_ge(fd, 0);
     close(fd);
@@ -105,7 +107,7 @@ void test_card_make(struct test_card *c)
 {
     *c = (struct test_card){0};
     char one[128], two[128], three[128];
-    snprintf(c->folder, sizeof c->folder, "/tmp/posward-card-XXXXXX");
+    suite_scratch_name("card", c->folder, sizeof c->folder);
     ck_assert_ptr_nonnull(mkdtemp(c->folder));
     write_private(c, "tdes.1", component_a, one);
     write_private(c, "tdes.2", component_b, two);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "rpc/json.h"
+#include "tests/support/suite.h"
 
 #include <arpa/inet.h>
 #include <check.h>
@@ -25,7 +26,7 @@ void daemon_init(struct daemon *d, const char *program)
 {
     *d = (struct daemon){0};
     snprintf(d->program, sizeof d->program, "%s", program);
-    snprintf(d->folder, sizeof d->folder, "/tmp/posward-test-XXXXXX");
+    suite_scratch_name("daemon", d->folder, sizeof d->folder);
     ck_assert_ptr_nonnull(mkdtemp(d->folder));
 }
 

@@ -1,5 +1,7 @@
 #include "tests/support/token.h"
 
+#include "tests/support/suite.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -105,7 +107,7 @@ static void make_database(const struct token_fixture *f)
 static void make_directory(struct token_fixture *f, enum token_kind kind)
 {
     *f = (struct token_fixture){.kind = kind};
-    snprintf(f->dir, sizeof f->dir, "/tmp/posward-token-XXXXXX");
+    suite_scratch_name("token", f->dir, sizeof f->dir);
     must(mkdtemp(f->dir) != NULL, f->dir);
     /* A key database of NSS hardens its PIN for seconds otherwise. */
     setenv("NSS_MAX_MP_PBE_ITERATION_COUNT", "1000", 1);

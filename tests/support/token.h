@@ -20,7 +20,7 @@ enum token_kind { TOKEN_SOFTHSM, TOKEN_NSS, TOKEN_KIND_COUNT };
 struct token_fixture {
     enum token_kind kind;
     char dir[64];
-    char pin_path[96], lock_path[96], init_string[160];
+    char pin_path[96], lock_path[96], init_string[192];
     struct tok_options options;
 };
 

@@ -2,15 +2,12 @@
 #include "apdu/secure.h"
 #include "apdu/status.h"
 #include "base/hex.h"
-#include "card-emu/crypto/mac.h"
 #include "tests/support/suite.h"
-#include "tests/support/vectors.h"
 
 #include <stdio.h>
 #include <string.h>
 
 static struct err e;
-static struct vectors secure;
 
 static const struct {
     const char *hex; /* cases 1 to 4 */
@@ -76,78 +73,6 @@ START_TEST(status_words_have_names)
     ck_assert_str_eq(apdu_sw_text(0x63C2), "refused, a few tries are left");
     ck_assert_str_eq(apdu_sw_text(0x9303), "control key locked after three wrong MACs");
     ck_assert_str_eq(apdu_sw_text(0x1234), "unknown status");
-}
-END_TEST
-
-static struct apdu_command command_of(const char *hex)
-{
-    uint8_t bytes[APDU_COMMAND_MAX];
-    struct apdu_command command = {0};
-    const size_t digits = strlen(hex);
-    ck_assert_ok(hex_decode(hex, digits, bytes, &e), e);
-    command.cla = bytes[0];
-    command.ins = bytes[1];
-    command.p1 = bytes[2];
-    command.p2 = bytes[3];
-    command.lc = (uint8_t)(digits / 2 - 5);
-    memcpy(command.data, bytes + 5, command.lc);
-    return command;
-}
-
-static void check_mac(int i, const struct emu_key *key, const uint8_t iv[8], const uint8_t *input, size_t len,
-                      uint8_t mac[8])
-{
-    uint8_t expected[8];
-    ck_assert_ok(emu_mac_pboc(key, iv, input, len, mac, &e), e);
-    const size_t expected_len = vectors_hex(&secure, i, "expected", "mac", expected, sizeof expected);
-    for (size_t k = 0; k < expected_len; k++)
-        ck_assert_msg(mac[k] == expected[k], "%s: byte %zu of the MAC", vectors_id(&secure, i), k);
-}
-
-/* header || cipher || MAC, the way WRITE KEY is built. */
-static void check_command(int i, const struct emu_key *key, const uint8_t iv[8])
-{
-    uint8_t plain[256], cipher[256], expected[256], input[APDU_SM_PADDED_MAX], apdu[APDU_COMMAND_MAX], mac[8];
-    char header[64];
-    const size_t plain_len = vectors_hex(&secure, i, "inputs", "plain", plain, sizeof plain);
-    const size_t cipher_len = vectors_hex(&secure, i, "expected", "cipher", expected, sizeof expected);
-    ck_assert_ok(emu_encrypt_ecb(key, plain, plain_len, cipher, &e), e);
-    if (cipher_len > 0)
-        ck_assert_mem_eq(cipher, expected, cipher_len);
-    snprintf(header, sizeof header, "%.10s", vectors_text(&secure, i, "inputs", "header"));
-    struct apdu_command command = command_of(header);
-    memcpy(command.data, cipher, plain_len);
-    const size_t len = apdu_sm_mac_input(&command, plain_len, APDU_PBOC_MAC_BYTES, input);
-    char head[11];
-    hex_encode(input, 5, head);
-    ck_assert_str_eq(head, header);
-    check_mac(i, key, iv, input, len, mac);
-    const size_t apdu_len = vectors_hex(&secure, i, "expected", "apdu", apdu, sizeof apdu);
-    if (apdu_len == 0)
-        return;
-    ck_assert_uint_eq(apdu_len, len + APDU_PBOC_MAC_BYTES);
-    ck_assert_mem_eq(apdu, input, len);
-    ck_assert_mem_eq(apdu + len, mac, APDU_PBOC_MAC_BYTES);
-}
-
-START_TEST(secure_messaging_matches)
-{
-    static const char *const known[] = {"cipher", "mac", "apdu", NULL};
-    uint8_t key_bytes[24], challenge[8], iv[8], data[512], mac[8];
-    struct emu_key key = {0};
-    vectors_expect_only(&secure, _i, known);
-    const size_t key_len = vectors_hex(&secure, _i, "inputs", "key", key_bytes, sizeof key_bytes);
-    ck_assert_ok(emu_key_init_des(&key, key_bytes, key_len, &e), e);
-    if (vectors_hex(&secure, _i, "inputs", "challenge", challenge, sizeof challenge) >= 4)
-        apdu_sm_iv(challenge, iv);
-    else
-        ck_assert_uint_eq(vectors_hex(&secure, _i, "inputs", "iv", iv, sizeof iv), 8);
-    if (vectors_text(&secure, _i, "inputs", "plain") != NULL) {
-        check_command(_i, &key, iv);
-    } else {
-        const size_t len = vectors_hex(&secure, _i, "inputs", "data", data, sizeof data);
-        check_mac(_i, &key, iv, data, len, mac);
-    }
 }
 END_TEST
 
@@ -219,8 +144,6 @@ static Suite *suite(void)
     tcase_add_test(tc, command_cut_at_every_byte_is_another_or_none);
     tcase_add_test(tc, response_needs_a_status_word);
     tcase_add_test(tc, status_words_have_names);
-    if (vectors_open(&secure, "secure_messaging"))
-        tcase_add_loop_test(tc, secure_messaging_matches, 0, (int)secure.count);
     tcase_add_test(tc, plain_opens_again_and_damage_shows);
     tcase_add_test(tc, psam_commands_are_as_agreed);
     suite_add_tcase(s, tc);

@@ -207,7 +207,8 @@ START_TEST(conf_load_names_a_missing_file_and_reads_one)
     struct err e = {0};
     ck_assert_int_eq(conf_load("/nowhere/x.yaml", rows, &c, &e), ERR_IO);
     ck_assert_str_eq(e.note, "/nowhere/x.yaml: No such file or directory");
-    char path[] = "/tmp/posward-conf-XXXXXX";
+    char path[64];
+    suite_scratch_name("conf", path, sizeof path);
     const int fd = mkstemp(path);
     ck_assert_int_eq(write(fd, whole, sizeof whole - 1), sizeof whole - 1);
     close(fd);

@@ -35,7 +35,8 @@ END_TEST
 
 START_TEST(secret_file_must_be_private)
 {
-    char path[] = "/tmp/posward-secret-XXXXXX";
+    char path[64];
+    suite_scratch_name("secret", path, sizeof path);
     const int fd = mkstemp(path);
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(write(fd, "1234\nrest", 9), 9);
@@ -69,6 +70,30 @@ START_TEST(secret_slots_outlast_a_page)
 }
 END_TEST
 
+static enum err_code from_hex(const char *digits, struct secret *out_secret, struct err *e)
+{
+    AUTO(secret) text = {0};
+    TRY(secret_init_copy(&text, digits, strlen(digits), e));
+    return secret_init_hex(out_secret, &text, 4, e);
+}
+
+START_TEST(secret_reads_hex_in_groups)
+{
+    static const char *const wrong[] = {"", "0123 45", "01234567 8", "0123456G", "0123456", "01234567 89"};
+    AUTO(secret) s = {0};
+    struct err e = {0};
+    ck_assert_ok(from_hex("0123 45aB", &s, &e), e);
+    ck_assert_uint_eq(s.len, 4);
+    ck_assert_mem_eq(s.bytes, "\x01\x23\x45\xab", 4);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        AUTO(secret) none = {0};
+        ck_assert_int_eq(from_hex(wrong[i], &none, &e), ERR_INPUT);
+        ck_assert_ptr_null(none.bytes);
+        ck_assert_ptr_null(strstr(e.note, "0123"));
+    }
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("secret");
@@ -77,6 +102,7 @@ static Suite *suite(void)
     tcase_add_test(tc, secret_equal_sees_each_bit);
     tcase_add_test(tc, secret_file_must_be_private);
     tcase_add_test(tc, secret_slots_outlast_a_page);
+    tcase_add_test(tc, secret_reads_hex_in_groups);
     suite_add_tcase(s, tc);
     return s;
 }

@@ -3,6 +3,7 @@
 #include "card-emu/crypto/pin_block.h"
 #include "tests/support/suite.h"
 
+#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,8 +11,8 @@
 
 #define PAN "6225758326736419"
 
-static char directory[] = "/tmp/posward-bank-XXXXXX";
-static char db_path[64], pvk_path[64], part_paths[4][64];
+static char directory[64];
+static char db_path[80], pvk_path[96], part_paths[4][64];
 static struct ledger *ledger;
 static struct pins *pins;
 static struct err e;
@@ -48,12 +49,12 @@ static void setup_config(void)
 
 static void setup(void)
 {
-    strcpy(directory + sizeof directory - 7, "XXXXXX");
+    suite_scratch_name("bank", directory, sizeof directory);
     ck_assert_ptr_nonnull(mkdtemp(directory));
     snprintf(db_path, sizeof db_path, "%s/bank.db", directory);
     snprintf(pvk_path, sizeof pvk_path, "%s.pvk", db_path);
     setup_config();
-    ck_assert_ok(pins_open(&config, &pins, &e), e);
+    ck_assert_ok(pins_open(&config, true, &pins, &e), e);
     ck_assert_ok(ledger_open(db_path, &ledger, &e), e);
     struct ledger_account account = {.pan = PAN, .expiry = "3012", .balance = 1000};
     ck_assert_ok(pins_check_value(pins, PAN, "123456", account.pin_check, &e), e);
@@ -64,15 +65,16 @@ static void setup(void)
 
 static void teardown(void)
 {
-    static const char *const tails[] = {"", "-wal", "-shm", ".pvk"};
+    static const char *const tails[] = {"", "-wal", "-shm", ".pvk", ".lock"};
     ledger_free(ledger);
     pins_free(pins);
-    for (size_t i = 0; i < 4; i++) {
-        char name[80];
+    for (size_t i = 0; i < sizeof tails / sizeof tails[0]; i++) {
+        char name[96];
         snprintf(name, sizeof name, "%s%s", db_path, tails[i]);
         unlink(name);
-        unlink(part_paths[i]);
     }
+    for (size_t i = 0; i < 4; i++)
+        unlink(part_paths[i]);
     ck_assert_int_eq(rmdir(directory), 0);
 }
 
@@ -258,9 +260,46 @@ START_TEST(pin_key_is_made_once_and_for_the_owner)
     ck_assert_ok(pins_check_value(pins, PAN, "1234", before, &e), e);
     pins_free(pins);
     pins = NULL;
-    ck_assert_ok(pins_open(&config, &pins, &e), e);
+    ck_assert_ok(pins_open(&config, true, &pins, &e), e);
     ck_assert_ok(pins_check_value(pins, PAN, "1234", after, &e), e);
     ck_assert_mem_eq(before, after, sizeof before);
+}
+END_TEST
+
+START_TEST(lost_pin_key_is_not_made_anew)
+{
+    struct pins *other = NULL;
+    ck_assert_int_eq(unlink(pvk_path), 0);
+    ck_assert_int_eq(pins_open(&config, false, &other, &e), ERR_IO);
+    ck_assert_ptr_nonnull(strstr(e.note, "restore that file"));
+    ck_assert_int_ne(access(pvk_path, F_OK), 0);
+}
+END_TEST
+
+START_TEST(ledger_has_one_owner)
+{
+    struct ledger *other = NULL;
+    ck_assert_int_eq(ledger_open(db_path, &other, &e), ERR_STATE);
+    ck_assert_ptr_nonnull(strstr(e.note, "stop it first"));
+    ck_assert_ptr_null(other);
+}
+END_TEST
+
+START_TEST(file_of_another_program_is_refused)
+{
+    static const char *const others[] = {"CREATE TABLE device (id); PRAGMA application_id = 1",
+                                         "CREATE TABLE device (id)"};
+    struct ledger *other = NULL;
+    sqlite3 *db = NULL;
+    ledger_free(ledger);
+    ledger = NULL;
+    unlink(db_path);
+    ck_assert_int_eq(sqlite3_open(db_path, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, others[_i], NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(ledger_open(db_path, &other, &e), ERR_STATE);
+    ck_assert_ptr_nonnull(strstr(e.note, "another program"));
+    ck_assert_int_eq(sqlite3_exec(db, "CREATE TABLE accounts (id)", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
 }
 END_TEST
 
@@ -268,9 +307,9 @@ START_TEST(bad_components_are_refused)
 {
     struct pins *other = NULL;
     write_part(1, "0123", 0600);
-    ck_assert_int_eq(pins_open(&config, &other, &e), ERR_INPUT);
+    ck_assert_int_eq(pins_open(&config, true, &other, &e), ERR_INPUT);
     write_part(1, "0123456789ABCDEFFEDCBA9876543210", 0644);
-    ck_assert_int_eq(pins_open(&config, &other, &e), ERR_DENIED);
+    ck_assert_int_eq(pins_open(&config, true, &other, &e), ERR_DENIED);
     ck_assert_ptr_null(other);
 }
 END_TEST
@@ -291,6 +330,9 @@ static Suite *suite(void)
     tcase_add_test(tc, books_survive);
     tcase_add_test(tc, pin_blocks_of_both_formats_open);
     tcase_add_test(tc, pin_key_is_made_once_and_for_the_owner);
+    tcase_add_test(tc, lost_pin_key_is_not_made_anew);
+    tcase_add_test(tc, ledger_has_one_owner);
+    tcase_add_loop_test(tc, file_of_another_program_is_refused, 0, 2);
     tcase_add_test(tc, bad_components_are_refused);
     suite_add_tcase(s, tc);
     return s;

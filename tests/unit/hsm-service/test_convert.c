@@ -174,7 +174,6 @@ START_TEST(grades_and_usages_go_back)
                                     POSWARD__TYPES__V1__GRADE__GRADE_PROCESS_MEMORY),
                      POSWARD__TYPES__V1__GRADE__GRADE_PROCESS_MEMORY);
     ck_assert_int_eq(convert_usage_back(TOK_TDK), POSWARD__TYPES__V1__KEY_USAGE__KEY_USAGE_TDK);
-    ck_assert_int_eq(convert_suite_back(TOK_AES_256), POSWARD__TYPES__V1__SUITE__SUITE_AES_256);
 }
 END_TEST
 

@@ -7,8 +7,10 @@
 #include "tests/support/suite.h"
 #include "tests/support/vectors.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 static struct vectors messages, signins;
 
@@ -27,8 +29,8 @@ static void check_hex(const char *id, const char *what, const char *expected, co
 {
     char text[2 * ISO_FRAME_BYTES_MAX + 1];
     hex_encode(bytes, len, text);
-    ck_assert_msg(expected == NULL || strcmp(expected, text) == 0, "%s: %s is %s, expected %s", id, what,
-                  text, expected);
+    ck_assert_msg(expected == NULL || strcasecmp(expected, text) == 0,
+                  "%s: %s is " VECTORS_CUT ", expected " VECTORS_CUT, id, what, text, expected);
 }
 
 static bool input_flag(int index, const char *name)
@@ -67,6 +69,22 @@ static void parse(int index, struct parsed *p)
 }
 
 /* Vectors print ISO_BYTES fields in hex, except where the author saw text (field 44). */
+static bool same_value(const struct iso_field *row, const char *text, const char *hex, const char *expected)
+{
+    if (text != NULL && row->format != ISO_TRACK && strcmp(text, expected) == 0)
+        return true;
+    if (row->format == ISO_BYTES)
+        return strcasecmp(hex, expected) == 0;
+    if (row->format != ISO_TRACK || text == NULL || strlen(text) != strlen(expected))
+        return false;
+    for (size_t i = 0; text[i] != '\0'; i++) { /* '=' and a small d are separators too */
+        const char digit = (char)(expected[i] == '=' ? 'D' : toupper((unsigned char)expected[i]));
+        if (digit != text[i])
+            return false;
+    }
+    return true;
+}
+
 static void check_field(const char *id, const struct iso_message *m, unsigned number, const char *expected)
 {
     size_t len = 0;
@@ -74,12 +92,12 @@ static void check_field(const char *id, const struct iso_message *m, unsigned nu
     ck_assert_msg(bytes != NULL, "%s: field %u is missing", id, number);
     const struct iso_field *row = iso_dialect_field(m->dialect, number);
     const char *text = iso_text(m, number);
-    if (text != NULL && strcmp(text, expected) == 0)
-        return;
+    ck_assert_msg(expected != NULL, "%s: field %u is expected as no string", id, number);
     char hex[2 * ISO_MESSAGE_BYTES_MAX + 1];
     hex_encode(bytes, len, hex);
-    ck_assert_msg(row->format == ISO_BYTES && strcmp(hex, expected) == 0, "%s: field %u is %s, expected %s",
-                  id, number, text != NULL ? text : hex, expected);
+    ck_assert_msg(same_value(row, text, hex, expected),
+                  "%s: field %u is " VECTORS_CUT ", expected " VECTORS_CUT, id, number,
+                  text != NULL ? text : hex, expected);
 }
 
 static void check_fields(int index, const struct iso_message *m)
@@ -126,8 +144,7 @@ static void check_repacked(int index, const struct parsed *p)
 
 static void check_mac(int index, const struct parsed *p)
 {
-    const char *expected = vectors_text(&messages, index, "expected", "mac_ascii");
-    if (expected == NULL)
+    if (!vectors_expects(&messages, index, "mac_ascii"))
         return;
     uint8_t mak[24], input[ISO_MESSAGE_BYTES_MAX], mac[EMU_DES_BLOCK];
     size_t len = 0;
@@ -136,10 +153,14 @@ static void check_mac(int index, const struct parsed *p)
     AUTO(emu_key) key = {0};
     ck_assert_ok(emu_key_init_des(&key, mak, mak_len, &e), e);
     ck_assert_ok(iso_mac_input(&p->message, input, sizeof input, &len, &e), e);
-    ck_assert_uint_eq(len, iso_mac_input_len(&p->message, p->body_len));
-    ck_assert_mem_eq(input, p->body, len);
+    if (iso_has(&p->message, ISO_FIELD_LAST)) {
+        ck_assert_uint_eq(len, iso_mac_input_len(&p->message, p->body_len));
+        ck_assert_mem_eq(input, p->body, len);
+    }
     ck_assert_ok(emu_mac_unionpay(&key, input, len, mac, &e), e);
-    check_hex(vectors_id(&messages, index), "mac", expected, mac, 4);
+    char text[9];
+    hex_encode(mac, 4, text);
+    vectors_expect_text(&messages, index, "mac_ascii", text);
 }
 
 START_TEST(message_parses_and_repacks)
@@ -184,20 +205,19 @@ static void check_key(int index, const struct emu_key *tmk, const struct iso_f62
 {
     char cv_name[8];
     snprintf(cv_name, sizeof cv_name, "%s_cv", name);
-    const char *expected = vectors_text(&signins, index, "expected", name);
-    const char *expected_cv = vectors_text(&signins, index, "expected", cv_name);
     uint8_t clear[ISO_F62_CIPHER_MAX], kcv[ISO_F62_CV_BYTES];
     struct err e = {0};
-    ck_assert_int_eq(slot->cipher_len > 0, expected != NULL || expected_cv != NULL);
-    check_hex(vectors_id(&signins, index), cv_name, expected_cv, slot->cv, sizeof slot->cv);
-    if (expected == NULL)
+    if (slot->cipher_len == 0) {
+        ck_assert(!vectors_expects(&signins, index, name) && !vectors_expects(&signins, index, cv_name));
         return;
+    }
     AUTO(emu_key) key = {0};
     ck_assert_ok(emu_decrypt_ecb(tmk, slot->cipher, slot->cipher_len, clear, &e), e);
-    check_hex(vectors_id(&signins, index), name, expected, clear, slot->cipher_len);
+    vectors_expect_hex(&signins, index, name, clear, slot->cipher_len);
     ck_assert_ok(emu_key_init_des(&key, clear, slot->cipher_len, &e), e);
     ck_assert_ok(emu_kcv(&key, kcv, sizeof kcv, &e), e);
-    check_hex(vectors_id(&signins, index), cv_name, expected_cv, kcv, sizeof kcv);
+    vectors_expect_left(&signins, index, cv_name, kcv, sizeof kcv);
+    vectors_expect_left(&signins, index, cv_name, slot->cv, sizeof slot->cv);
 }
 
 START_TEST(signin_f62_parses_and_rebuilds)
@@ -211,8 +231,7 @@ START_TEST(signin_f62_parses_and_rebuilds)
     vectors_expect_only(&signins, _i, known);
     const size_t tmk_len = vectors_hex(&signins, _i, "inputs", "tmk", tmk_bytes, sizeof tmk_bytes);
     const size_t len = vectors_hex(&signins, _i, "inputs", "field62", raw, sizeof raw);
-    if (tmk_len > 0)
-        ck_assert_ok(emu_key_init_des(&tmk, tmk_bytes, tmk_len, &e), e);
+    ck_assert_ok(emu_key_init_des(&tmk, tmk_bytes, tmk_len, &e), e);
     ck_assert_ok(iso_f62_parse(raw, len, ISO_F62_TDES, &f62, &e), e);
     for (int i = 0; i < ISO_F62_SLOT_COUNT; i++)
         check_key(_i, &tmk, &f62.keys[i], names[i]);
@@ -237,4 +256,4 @@ static Suite *suite(void)
     return s;
 }
 
-SUITE_MAIN(suite())
+SUITE_MAIN_EXIT(suite(), vectors_exit)

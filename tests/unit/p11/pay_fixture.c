@@ -142,18 +142,13 @@ static void add_case(Suite *suite, enum token_kind kind, void (*add)(TCase *tcas
 
 int pay_main(const char *name, void (*add)(TCase *tcase))
 {
+    suite_scratch_open();
     Suite *suite = suite_create(name);
     for (int kind = 0; kind < TOKEN_KIND_COUNT; kind++) {
         make_master((enum token_kind)kind);
         add_case(suite, (enum token_kind)kind, add);
     }
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    for (int kind = 0; kind < TOKEN_KIND_COUNT; kind++)
-        token_remove(&masters[kind]);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run(suite);
 }
 
 struct tok_key_ref pay_zone(const char *zone, enum tok_suite suite)

@@ -17,14 +17,14 @@ static enum err_code make(enum tok_mac algorithm, struct tok_key_ref key, size_t
                           uint8_t out_mac[TOK_MAC_BYTES])
 {
     static const uint8_t many[TOK_DATA_BYTES + 1];
-    enum tok_grade grade = 0;
-    size_t mac_len = 0;
-    const uint8_t *data = len <= TEXT_BYTES ? text() : many;
-    const enum err_code code =
-        tok_mac_make(pay_session, algorithm, &key, data, len, out_mac, &mac_len, &grade, &pay_err);
+    struct tok_mac_value mac = {0};
+    const struct tok_mac_request request = {
+        .algorithm = algorithm, .key = key, .data = len <= TEXT_BYTES ? text() : many, .len = len};
+    const enum err_code code = tok_mac_make(pay_session, &request, &mac, &pay_err);
     if (code == ERR_OK) {
-        ck_assert_int_eq(grade, TOK_IN_TOKEN);
-        ck_assert_uint_eq(mac_len, algorithm == TOK_MAC_CMAC ? 16 : 8);
+        ck_assert_int_eq(mac.grade, TOK_IN_TOKEN);
+        ck_assert_uint_eq(mac.len, algorithm == TOK_MAC_CMAC ? 16 : 8);
+        memcpy(out_mac, mac.bytes, sizeof mac.bytes);
     }
     return code;
 }
@@ -41,12 +41,19 @@ START_TEST(mac_of_a_zone_key_is_as_published)
 }
 END_TEST
 
+static enum err_code check_under(enum tok_mac algorithm, struct tok_key_ref key, const uint8_t *mac,
+                                 size_t len, bool *out_matches)
+{
+    const struct tok_mac_request request = {
+        .algorithm = algorithm, .key = key, .data = text(), .len = TEXT_BYTES, .mac = mac, .mac_len = len};
+    enum tok_grade grade;
+    return tok_mac_check(pay_session, &request, out_matches, &grade, &pay_err);
+}
+
 static enum err_code check(enum tok_mac algorithm, const uint8_t *mac, size_t len, bool *out_matches)
 {
-    const struct tok_key_ref key = pay_zone("bank-a", algorithm == TOK_MAC_CMAC ? TOK_AES_128 : TOK_TDES);
-    enum tok_grade grade;
-    return tok_mac_check(pay_session, algorithm, &key, text(), TEXT_BYTES, mac, len, out_matches, &grade,
-                         &pay_err);
+    const enum tok_suite suite = algorithm == TOK_MAC_CMAC ? TOK_AES_128 : TOK_TDES;
+    return check_under(algorithm, pay_zone("bank-a", suite), mac, len, out_matches);
 }
 
 START_TEST(mac_check_takes_the_leftmost_part_and_no_other)
@@ -108,17 +115,12 @@ START_TEST(mac_of_a_working_key_checks)
         const struct tok_key_ref key = pay_blob(single_only ? &single : &pair), foreign = pay_blob(&other);
         uint8_t mac[TOK_MAC_BYTES];
         bool matches = false;
-        enum tok_grade grade = 0;
         ck_assert_ok(make(algorithms[a], key, TEXT_BYTES, mac), pay_err);
-        ck_assert_ok(tok_mac_check(pay_session, algorithms[a], &key, text(), TEXT_BYTES, mac, 8, &matches,
-                                   &grade, &pay_err),
-                     pay_err);
+        ck_assert_ok(check_under(algorithms[a], key, mac, 8, &matches), pay_err);
         ck_assert(matches);
         if (single_only)
             continue;
-        ck_assert_ok(tok_mac_check(pay_session, algorithms[a], &foreign, text(), TEXT_BYTES, mac, 8, &matches,
-                                   &grade, &pay_err),
-                     pay_err);
+        ck_assert_ok(check_under(algorithms[a], foreign, mac, 8, &matches), pay_err);
         ck_assert(!matches);
     }
 }
@@ -130,13 +132,10 @@ START_TEST(mac_of_an_aes_working_key_checks)
     struct tok_working_key mak;
     uint8_t mac[TOK_MAC_BYTES];
     bool matches = false;
-    enum tok_grade grade = 0;
     pay_working(suites[_i], TOK_MAK, 16, &mak);
     const struct tok_key_ref key = pay_blob(&mak);
     ck_assert_ok(make(TOK_MAC_CMAC, key, TEXT_BYTES, mac), pay_err);
-    ck_assert_ok(tok_mac_check(pay_session, TOK_MAC_CMAC, &key, text(), TEXT_BYTES, mac, 8, &matches, &grade,
-                               &pay_err),
-                 pay_err);
+    ck_assert_ok(check_under(TOK_MAC_CMAC, key, mac, 8, &matches), pay_err);
     ck_assert(matches);
     ck_assert_int_eq(make(TOK_MAC_UNIONPAY, key, TEXT_BYTES, mac), ERR_INPUT);
 }
@@ -170,14 +169,15 @@ START_TEST(keys_of_another_usage_are_denied)
                                              .pan = "5555555551234567",
                                              .block = data,
                                              .block_len = 8};
+        const struct tok_data_request ecb = {.mode = TOK_ECB, .key = ref, .data = data, .len = 8};
         struct tok_pin_request to = from;
         to.source = from.destination;
         to.destination = ref;
         ck_assert((make(TOK_MAC_UNIONPAY, ref, 8, mac) == ERR_DENIED) == (usages[u] != TOK_MAK));
-        ck_assert((tok_data_encrypt(pay_session, TOK_ECB, &ref, NULL, data, 8, mac, &grade, &pay_err) ==
-                   ERR_DENIED) == (usages[u] != TOK_TDK));
-        ck_assert((tok_data_decrypt(pay_session, TOK_ECB, &ref, NULL, data, 8, mac, &grade, &pay_err) ==
-                   ERR_DENIED) == (usages[u] != TOK_TDK));
+        ck_assert((tok_data_encrypt(pay_session, &ecb, mac, &grade, &pay_err) == ERR_DENIED) ==
+                  (usages[u] != TOK_TDK));
+        ck_assert((tok_data_decrypt(pay_session, &ecb, mac, &grade, &pay_err) == ERR_DENIED) ==
+                  (usages[u] != TOK_TDK));
         ck_assert((tok_pin_translate(pay_session, &from, block, &len, &grade, &pay_err) == ERR_DENIED) ==
                   (usages[u] != TOK_PIK));
         ck_assert((tok_pin_translate(pay_session, &to, block, &len, &grade, &pay_err) == ERR_DENIED) ==
@@ -247,50 +247,64 @@ static const uint8_t iv[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
 START_TEST(data_goes_there_and_back)
 {
     const struct data_row *row = &data_rows[_i];
-    const struct tok_key_ref key = pay_zone("bank-a", row->suite);
-    const uint8_t *v = row->mode == TOK_CBC ? iv : NULL;
     uint8_t data[16], cipher[16], back[16];
+    struct tok_data_request request = {
+        .mode = row->mode, .key = pay_zone("bank-a", row->suite), .data = data, .len = sizeof data};
+    if (row->mode == TOK_CBC) {
+        request.iv = iv;
+        request.iv_bytes = row->suite == TOK_TDES ? 8 : 16;
+    }
     enum tok_grade grade = 0;
     for (size_t i = 0; i < sizeof data; i++)
         data[i] = (uint8_t)(0x10 + i);
     const size_t before = pay_object_count();
-    ck_assert_ok(tok_data_encrypt(pay_session, row->mode, &key, v, data, 16, cipher, &grade, &pay_err),
-                 pay_err);
+    ck_assert_ok(tok_data_encrypt(pay_session, &request, cipher, &grade, &pay_err), pay_err);
     ck_assert_mem_eq(cipher, row->right, 16);
     ck_assert_int_eq(grade, TOK_IN_TOKEN);
-    ck_assert_ok(tok_data_decrypt(pay_session, row->mode, &key, v, cipher, 16, back, &grade, &pay_err),
-                 pay_err);
+    request.data = cipher;
+    ck_assert_ok(tok_data_decrypt(pay_session, &request, back, &grade, &pay_err), pay_err);
     ck_assert_mem_eq(back, data, 16);
     ck_assert_uint_eq(pay_object_count(), before);
 }
 END_TEST
 
-START_TEST(data_refuses_what_is_not_whole)
+static enum err_code encrypt(enum tok_cipher mode, enum tok_suite suite, size_t iv_bytes, size_t len)
 {
     static const uint8_t data[TOK_DATA_BYTES + 16];
-    uint8_t out[TOK_DATA_BYTES + 16];
+    static uint8_t out[TOK_DATA_BYTES + 16];
+    const struct tok_data_request request = {.mode = mode,
+                                             .key = pay_zone("bank-a", suite),
+                                             .iv = iv_bytes > 0 ? iv : NULL,
+                                             .iv_bytes = iv_bytes,
+                                             .data = data,
+                                             .len = len};
     enum tok_grade grade;
+    const enum err_code code = tok_data_encrypt(pay_session, &request, out, &grade, &pay_err);
+    ck_assert_int_eq(tok_data_decrypt(pay_session, &request, out, &grade, &pay_err), code);
+    return code;
+}
+
+START_TEST(data_refuses_what_is_not_whole)
+{
     for (size_t len = 0; len <= 33; len++) {
-        const struct tok_key_ref des = pay_zone("bank-a", TOK_TDES), aes = pay_zone("bank-a", TOK_AES_128);
-        ck_assert_int_eq(tok_data_encrypt(pay_session, TOK_ECB, &des, NULL, data, len, out, &grade, &pay_err),
-                         len > 0 && len % 8 == 0 ? ERR_OK : ERR_INPUT);
-        ck_assert_int_eq(tok_data_decrypt(pay_session, TOK_CBC, &aes, iv, data, len, out, &grade, &pay_err),
+        ck_assert_int_eq(encrypt(TOK_ECB, TOK_TDES, 0, len), len > 0 && len % 8 == 0 ? ERR_OK : ERR_INPUT);
+        ck_assert_int_eq(encrypt(TOK_CBC, TOK_AES_128, 16, len),
                          len > 0 && len % 16 == 0 ? ERR_OK : ERR_INPUT);
     }
-    const struct tok_key_ref key = pay_zone("bank-a", TOK_AES_128);
-    ck_assert_ok(
-        tok_data_encrypt(pay_session, TOK_ECB, &key, NULL, data, TOK_DATA_BYTES, out, &grade, &pay_err),
-        pay_err);
-    ck_assert_int_eq(
-        tok_data_encrypt(pay_session, TOK_ECB, &key, NULL, data, sizeof data, out, &grade, &pay_err),
-        ERR_LIMIT);
-    ck_assert_int_eq(tok_data_encrypt(pay_session, TOK_CBC, &key, NULL, data, 16, out, &grade, &pay_err),
-                     ERR_INPUT);
-    ck_assert_int_eq(tok_data_encrypt(pay_session, TOK_ECB, &key, iv, data, 16, out, &grade, &pay_err),
-                     ERR_INPUT);
-    ck_assert_int_eq(
-        tok_data_encrypt(pay_session, (enum tok_cipher)3, &key, iv, data, 16, out, &grade, &pay_err),
-        ERR_INPUT);
+    ck_assert_ok(encrypt(TOK_ECB, TOK_AES_128, 0, TOK_DATA_BYTES), pay_err);
+    ck_assert_int_eq(encrypt(TOK_ECB, TOK_AES_128, 0, TOK_DATA_BYTES + 16), ERR_LIMIT);
+    ck_assert_int_eq(encrypt((enum tok_cipher)3, TOK_AES_128, 16, 16), ERR_INPUT);
+}
+END_TEST
+
+/* An iv of the other cipher's block would be read past its end, or cut. */
+START_TEST(data_takes_an_iv_of_the_keys_own_block_only)
+{
+    for (size_t len = 0; len <= 16; len++) {
+        ck_assert_int_eq(encrypt(TOK_CBC, TOK_TDES, len, 16), len == 8 ? ERR_OK : ERR_INPUT);
+        ck_assert_int_eq(encrypt(TOK_CBC, TOK_AES_128, len, 16), len == 16 ? ERR_OK : ERR_INPUT);
+        ck_assert_int_eq(encrypt(TOK_ECB, TOK_TDES, len, 16), len == 0 ? ERR_OK : ERR_INPUT);
+    }
 }
 END_TEST
 
@@ -302,12 +316,11 @@ START_TEST(data_of_a_working_key_goes_there_and_back)
     uint8_t cipher[16], back[16];
     enum tok_grade grade;
     pay_working(suites[_i], TOK_TDK, 16, &tdk);
-    const struct tok_key_ref key = pay_blob(&tdk);
-    ck_assert_ok(tok_data_encrypt(pay_session, TOK_ECB, &key, NULL, data, 16, cipher, &grade, &pay_err),
-                 pay_err);
+    struct tok_data_request request = {.mode = TOK_ECB, .key = pay_blob(&tdk), .data = data, .len = 16};
+    ck_assert_ok(tok_data_encrypt(pay_session, &request, cipher, &grade, &pay_err), pay_err);
     ck_assert_mem_ne(cipher, data, 16);
-    ck_assert_ok(tok_data_decrypt(pay_session, TOK_ECB, &key, NULL, cipher, 16, back, &grade, &pay_err),
-                 pay_err);
+    request.data = cipher;
+    ck_assert_ok(tok_data_decrypt(pay_session, &request, back, &grade, &pay_err), pay_err);
     ck_assert_mem_eq(back, data, 16);
 }
 END_TEST
@@ -324,6 +337,7 @@ static void add_all(TCase *tcase)
     tcase_add_test(tcase, mac_of_a_key_without_its_half_is_cut_or_refused);
     tcase_add_loop_test(tcase, data_goes_there_and_back, 0, (int)(sizeof data_rows / sizeof *data_rows));
     tcase_add_test(tcase, data_refuses_what_is_not_whole);
+    tcase_add_test(tcase, data_takes_an_iv_of_the_keys_own_block_only);
     tcase_add_loop_test(tcase, data_of_a_working_key_goes_there_and_back, 0, 3);
 }
 

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static char directory[] = "/tmp/posward-dispatch-XXXXXX";
-static char path[64];
+static char directory[64];
+static char path[80];
 static struct posp posp;
 static struct posp_config config;
 static struct err e;
@@ -38,7 +38,7 @@ static void add_device(const char *terminal_id, int state)
 static void setup(void)
 {
     static char acquirer[] = "01050000";
-    strcpy(directory + sizeof directory - 7, "XXXXXX");
+    suite_scratch_name("dispatch", directory, sizeof directory);
     ck_assert_ptr_nonnull(mkdtemp(directory));
     snprintf(path, sizeof path, "%s/posp.db", directory);
     config = (struct posp_config){.acquirer_id = acquirer, .forward_timeout_ms = 200, .hsm_timeout_ms = 200};
@@ -61,7 +61,7 @@ static void teardown(void)
     store_free(posp.store);
     pthread_mutex_destroy(&posp.numbers.lock);
     for (size_t i = 0; i < 4; i++) {
-        char name[80];
+        char name[96];
         snprintf(name, sizeof name, "%s%s", path, tails[i]);
         unlink(name);
     }

@@ -7,14 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
-static char directory[] = "/tmp/posward-journal-XXXXXX";
-static char path[64];
+static char directory[64];
+static char path[80];
 static struct store *store;
 static struct err e;
 
 static void setup(void)
 {
-    strcpy(directory + sizeof directory - 7, "XXXXXX");
+    suite_scratch_name("journal", directory, sizeof directory);
     ck_assert_ptr_nonnull(mkdtemp(directory));
     snprintf(path, sizeof path, "%s/posp.db", directory);
     ck_assert_ok(store_open(path, &store, &e), e);
@@ -25,7 +25,7 @@ static void teardown(void)
     static const char *const tails[] = {"", "-wal", "-shm", ".lock"};
     store_free(store);
     for (size_t i = 0; i < 4; i++) {
-        char name[80];
+        char name[96];
         snprintf(name, sizeof name, "%s%s", path, tails[i]);
         unlink(name);
     }
@@ -122,6 +122,23 @@ START_TEST(what_a_dead_process_left_is_reversed_once)
 }
 END_TEST
 
+START_TEST(what_is_being_reversed_is_approved_no_more)
+{
+    struct journal_entry entry = begin("000001"), now;
+    uint64_t count = 0;
+    ck_assert_ok(journal_recover(store, INT64_MAX, &count, &e), e);
+    ck_assert_uint_eq(count, 1);
+    strcpy(entry.response_code, "00");
+    entry.state = JOURNAL_ANSWERED;
+    ck_assert_int_eq(journal_settle(store, &entry, &e), ERR_STATE);
+    ck_assert_ok(journal_reversed(store, entry.id, &e), e);
+    settle(&entry, "96", JOURNAL_REVERSING);
+    ck_assert_ok(journal_get(store, entry.terminal_id, entry.batch, entry.trace, &now, &e), e);
+    ck_assert_int_eq(now.state, JOURNAL_REVERSED);
+    ck_assert_str_eq(now.response_code, "96");
+}
+END_TEST
+
 START_TEST(list_is_newest_first_and_filtered)
 {
     struct journal_entry entries[4];
@@ -167,6 +184,7 @@ static Suite *suite(void)
     tcase_add_test(tc, second_begin_returns_what_is_on_record);
     tcase_add_test(tc, another_batch_is_another_transaction);
     tcase_add_test(tc, what_a_dead_process_left_is_reversed_once);
+    tcase_add_test(tc, what_is_being_reversed_is_approved_no_more);
     tcase_add_test(tc, list_is_newest_first_and_filtered);
     tcase_add_test(tc, counts_follow_states);
     suite_add_tcase(s, tc);

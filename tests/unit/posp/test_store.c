@@ -3,19 +3,20 @@
 #include "tests/support/suite.h"
 
 #include <pthread.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char directory[] = "/tmp/posward-store-XXXXXX";
-static char path[64];
+static char directory[64];
+static char path[80];
 static struct store *store;
 static struct err e;
 
 static void setup(void)
 {
-    strcpy(directory + sizeof directory - 7, "XXXXXX");
+    suite_scratch_name("store", directory, sizeof directory);
     ck_assert_ptr_nonnull(mkdtemp(directory));
     snprintf(path, sizeof path, "%s/posp.db", directory);
     ck_assert_ok(store_open(path, &store, &e), e);
@@ -26,7 +27,7 @@ static void teardown(void)
     static const char *const tails[] = {"", "-wal", "-shm", ".lock"};
     store_free(store);
     for (size_t i = 0; i < 4; i++) {
-        char name[80];
+        char name[96];
         snprintf(name, sizeof name, "%s%s", path, tails[i]);
         unlink(name);
     }
@@ -176,16 +177,55 @@ START_TEST(numbers_are_never_given_twice)
 }
 END_TEST
 
+/* The store closed, and `sql` done to its file by another program. */
+static void change_file(const char *sql)
+{
+    sqlite3 *db = NULL;
+    store_free(store);
+    store = NULL;
+    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
 START_TEST(newer_schema_is_refused)
 {
     struct store *other = NULL;
-    char command[160];
-    snprintf(command, sizeof command, "sqlite3 %s 'PRAGMA user_version = 99' 2>/dev/null", path);
-    if (system(command) != 0)
-        return; /* no sqlite3 program here */
+    change_file("PRAGMA user_version = 99");
+    ck_assert_int_eq(store_open(path, &other, &e), ERR_UNSUPPORTED);
+}
+END_TEST
+
+START_TEST(file_of_another_program_is_refused_and_left_alone)
+{
+    static const char *const others[] = {"CREATE TABLE device (id); PRAGMA application_id = 1",
+                                         "CREATE TABLE device (id); PRAGMA user_version = 1",
+                                         "CREATE TABLE device (id)"};
+    struct store *other = NULL;
     store_free(store);
     store = NULL;
-    ck_assert_int_eq(store_open(path, &other, &e), ERR_UNSUPPORTED);
+    unlink(path);
+    change_file(others[_i]);
+    ck_assert_int_eq(store_open(path, &other, &e), ERR_STATE);
+    ck_assert_ptr_null(other);
+    ck_assert_ptr_nonnull(strstr(e.note, path));
+    ck_assert_ptr_nonnull(strstr(e.note, "another program"));
+    change_file("CREATE TABLE devices (id)"); /* it was not made by us */
+}
+END_TEST
+
+START_TEST(damaged_file_is_refused)
+{
+    struct store *other = NULL;
+    struct stat st;
+    store_free(store);
+    store = NULL;
+    ck_assert_int_eq(stat(path, &st), 0);
+    for (off_t size = st.st_size - 4096; size > 0; size -= 4096) {
+        ck_assert_int_eq(truncate(path, size - 100), 0);
+        ck_assert_int_eq(store_open(path, &other, &e), ERR_IO);
+        ck_assert_ptr_nonnull(strstr(e.note, path));
+    }
 }
 END_TEST
 
@@ -217,6 +257,8 @@ static Suite *suite(void)
     tcase_add_test(tc, cards_are_replaced_by_number);
     tcase_add_test(tc, numbers_are_never_given_twice);
     tcase_add_test(tc, newer_schema_is_refused);
+    tcase_add_loop_test(tc, file_of_another_program_is_refused_and_left_alone, 0, 3);
+    tcase_add_test(tc, damaged_file_is_refused);
     tcase_add_test(tc, second_opener_is_refused);
     tcase_add_test(tc, store_without_a_folder_is_an_error);
     suite_add_tcase(s, tc);

@@ -17,7 +17,7 @@ struct folder {
 
 static inline void folder_make(struct folder *out_folder)
 {
-    snprintf(out_folder->path, sizeof out_folder->path, "/tmp/posward-posv-XXXXXX");
+    suite_scratch_name("posv", out_folder->path, sizeof out_folder->path);
     ck_assert_ptr_nonnull(mkdtemp(out_folder->path));
     snprintf(out_folder->db, sizeof out_folder->db, "%s/posv.db", out_folder->path);
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Made once for all tests: an authority, and leaves under it; a second authority with a leaf of its own. */
-static char dir[] = "/tmp/posward-rpc-tls-XXXXXX";
+static char dir[64];
 
 static const char make_certificates[] =
     "set -e; cd %s; "
@@ -27,6 +27,7 @@ static const char make_certificates[] =
 static void make_once(void)
 {
     char command[2048];
+    suite_scratch_name("tls", dir, sizeof dir);
     ck_assert_ptr_nonnull(mkdtemp(dir));
     snprintf(command, sizeof command, make_certificates, dir);
     ck_assert_int_eq(system(command), 0);

@@ -171,7 +171,8 @@ static void setup(void)
     ck_assert_ok(rpc_server_new(&options, &server, &e), e);
     ck_assert_ok(rpc_server_add(server, (ProtobufCService *)&registry, &e), e);
     ck_assert_ok(rpc_server_start(server, &e), e);
-    char path[] = "/tmp/posward-cli-XXXXXX";
+    char path[64];
+    suite_scratch_name("cli", path, sizeof path);
     const int fd = mkstemp(path);
     dprintf(fd, "tls.insecure: true\nendpoints: {posv: '127.0.0.1:%d', hsm: '', posp: '', bank: ''}\n",
             rpc_server_port(server));
@@ -337,7 +338,8 @@ END_TEST
 
 START_TEST(status_fails_when_one_is_away)
 {
-    char path[] = "/tmp/posward-cli-XXXXXX", line[64];
+    char path[64], line[96];
+    suite_scratch_name("cli", path, sizeof path);
     const int fd = mkstemp(path);
     dprintf(fd,
             "tls.insecure: true\nendpoints: {posv: '127.0.0.1:%d', hsm: '127.0.0.1:1', posp: '', bank: ''}\n",

@@ -103,7 +103,8 @@ END_TEST
 
 START_TEST(request_reads_bytes_from_a_file)
 {
-    char path[] = "/tmp/posward-bytes-XXXXXX", line[64];
+    char path[64], line[96];
+    suite_scratch_name("bytes", path, sizeof path);
     const int fd = mkstemp(path);
     ck_assert_int_eq(write(fd, "\0\xff", 2), 2);
     close(fd);

@@ -233,9 +233,9 @@ static int number_after(const struct child *c, const char *name)
     return atoi(at + strlen(name));
 }
 
-static void write_config(char path[32], const char *text)
+static void write_config(char path[64], const char *text)
 {
-    strcpy(path, "/tmp/posward-unit-XXXXXX");
+    suite_scratch_name("config", path, 64);
     const int fd = mkstemp(path);
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(write(fd, text, strlen(text)), strlen(text));
@@ -244,7 +244,7 @@ static void write_config(char path[32], const char *text)
 
 static int run_with(const char *config, char *option, struct child *c)
 {
-    char path[32];
+    char path[64];
     write_config(path, config);
     char name[] = "posward-unit", config_option[] = "--config";
     char *const argv[] = {name, config_option, path, option, NULL};
@@ -292,7 +292,7 @@ static void call_methods(int port)
 
 static int notify_listen(char path[64])
 {
-    snprintf(path, 64, "/tmp/posward-notify-%d", (int)getpid());
+    suite_scratch_name("notify", path, 64); /* bind takes it as it is: no one else is in the folder */
     unlink(path);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, path, strlen(path) + 1);
@@ -312,7 +312,7 @@ static void expect_notice(int fd, const char *text)
 
 START_TEST(service_serves_and_stops_in_order)
 {
-    char notify[64], path[32];
+    char notify[64], path[64];
     const int notices = notify_listen(notify);
     setenv("NOTIFY_SOCKET", notify, 1);
     write_config(path, "tls: {insecure: true}\ndrain: {lame_duck_ms: 0}\n");
@@ -358,7 +358,7 @@ END_TEST
 
 START_TEST(service_answers_http_strictly)
 {
-    char path[32], page[1024];
+    char path[64], page[1024];
     write_config(path, "tls.insecure: true\n");
     char name[] = "posward-unit", option[] = "--config";
     char *argv[] = {name, option, path, NULL};
@@ -376,6 +376,25 @@ START_TEST(service_answers_http_strictly)
     ck_assert_ptr_null(strstr(page, "posward_build_info"));
     kill(c.pid, SIGINT);
     ck_assert_int_eq(child_end(&c), 0);
+    unlink(path);
+}
+END_TEST
+
+START_TEST(service_shares_its_metrics_port_with_nobody)
+{
+    char path[64], text[80];
+    write_config(path, "tls.insecure: true\n");
+    char name[] = "posward-unit", option[] = "--config";
+    char *argv[] = {name, option, path, NULL};
+    struct child first, second;
+    child_start(&first, argv);
+    child_expect(&first, "version=");
+    snprintf(text, sizeof text, "tls.insecure: true\nmetrics.listen: 127.0.0.1:%d\n",
+             number_after(&first, "metrics_port="));
+    ck_assert_int_eq(run_with(text, NULL, &second), 1);
+    ck_assert_msg(strstr(second.said, "Address already in use") != NULL, "%s", second.said);
+    kill(first.pid, SIGTERM);
+    ck_assert_int_eq(child_end(&first), 0);
     unlink(path);
 }
 END_TEST
@@ -432,6 +451,7 @@ static Suite *suite(void)
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, service_serves_and_stops_in_order);
     tcase_add_test(tc, service_answers_http_strictly);
+    tcase_add_test(tc, service_shares_its_metrics_port_with_nobody);
     tcase_add_loop_test(tc, service_refuses_or_answers, 0, (int)(sizeof runs / sizeof runs[0]));
     tcase_add_test(tc, service_gives_the_other_mode_its_arguments);
     suite_add_tcase(s, tc);
