@@ -194,7 +194,9 @@ class KnownSystem(PospEstate):
 
     def at_terminal(self, card, *words):
         """Run the terminal emulator with a real card in it."""
+        known = self.count
         with self.line_of(card) as posp:
             self.run("posward-terminal", "--posp", posp, "--psam", card.address, "--terminal-id",
                      "R" + card.psam[-7:], "--merchant-id", MERCHANT, "--suite", "tdes" if card.suite == "tdes" else "aes",
                      "--state", card.file + ".state", *words)
+        assert self.count > known or words[0] != "signin", "the keys of a sign-in were not seen"
