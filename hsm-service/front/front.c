@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "hsm-service/front/state.h"
+#include "hsm-service/harden.h"
 #include "posward/hsm/v1/hsm.pb-c.h"
 
 #include <errno.h>
@@ -138,6 +139,7 @@ static struct front *make_front(const struct hsm_config *config, struct rpc_serv
 
 enum err_code front_start(const void *config, struct rpc_server *server, void **out_front, struct err *e)
 {
+    TRY(harden_dumps(e)); /* deciphered tracks pass through */
     struct front *const f = make_front(config, server);
     if (f == NULL)
         return err_set(e, ERR_LIMIT, "no memory for the front");
@@ -221,7 +223,8 @@ void front_metrics(void *front, struct prometheus *page)
     for (size_t i = 0; i < FRONT_KEEPERS; i++)
         with_keepers += f->keepers[i].load;
     const unsigned ready = f->ready;
-    const uint64_t restarts = f->restarts, retirements = f->retirements, retried = f->retried;
+    const uint64_t restarts = f->restarts, retirements = f->retirements, retried = f->retried,
+                   operations = f->operations;
     pthread_mutex_unlock(&f->lock);
     const struct prometheus_row rows[] = {
         {"posward_hsm_keepers_ready", PROMETHEUS_GAUGE, "Keepers that take calls.", ready},
@@ -233,6 +236,8 @@ void front_metrics(void *front, struct prometheus *page)
          "Keepers replaced after keepers.retire_after.", retirements},
         {"posward_hsm_calls_retried_total", PROMETHEUS_COUNTER,
          "Calls handed to another keeper when theirs ended.", retried},
+        {"posward_hsm_operations_total", PROMETHEUS_COUNTER, "Operations that keepers did for calls.",
+         operations},
         {"posward_hsm_calls_waiting", PROMETHEUS_GAUGE, "Calls that wait for a keeper.", waiting},
         {"posward_hsm_calls_with_keepers", PROMETHEUS_GAUGE, "Calls that a keeper has.", with_keepers},
     };

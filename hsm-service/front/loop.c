@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/secret.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -52,6 +53,7 @@ static bool handle(struct front *f, struct front_keeper *k, const struct ipc_fra
             return false;
         *out_call = front_answered(k, frame->request_id);
         k->operations += frame->operations;
+        f->operations += frame->operations;
         if (f->failures > 0)
             f->failures--; /* it works: the next loss is not one in a row */
         return *out_call != NULL;
@@ -84,6 +86,7 @@ static bool read_one(struct front *f, struct front_keeper *k, uint8_t *packet)
     const bool more = k->fd >= 0;
     pthread_mutex_unlock(&f->lock);
     finish(call, &frame);
+    secret_wipe(packet, len); /* may hold track data */
     front_answer_failed(&failed);
     return more;
 }

@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "rpc/server_state.h"
+#include "rpc/text.h"
 
 #include <grpc/support/alloc.h>
 #include <stdlib.h>
@@ -220,6 +221,8 @@ static void run_raw(struct rpc_call *call)
         code = err_set(&e, ERR_LIMIT, "message is over the limit of %zu bytes", most);
     else
         code = payload_view_init(&view, call->payload, &e);
+    if (code == ERR_OK)
+        code = text_check(call->method->input, view.bytes, view.len, &e);
     if (code != ERR_OK)
         rpc_call_fail(call, &e);
     else

@@ -1,5 +1,7 @@
 #include "rpc/payload.h"
 
+#include "rpc/text.h"
+
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/slice.h>
 #include <stdlib.h>
@@ -63,6 +65,11 @@ enum err_code payload_unpack(grpc_byte_buffer *payload, const ProtobufCMessageDe
                        grpc_byte_buffer_length(payload), max_bytes);
     struct payload_view view = {0};
     TRY(payload_view_init(&view, payload, e));
+    const enum err_code code = text_check(descriptor, view.bytes, view.len, e);
+    if (code != ERR_OK) {
+        payload_view_drop(&view);
+        return code;
+    }
     struct budget budget = {.left = max_bytes * RPC_UNPACK_FACTOR};
     ProtobufCAllocator allocator = {budget_alloc, budget_free, &budget};
     ProtobufCMessage *message = protobuf_c_message_unpack(descriptor, &allocator, view.len, view.bytes);

@@ -7,7 +7,8 @@ import sys
 
 sys.path.insert(0, os.path.join(os.environ["POSWARD_SOURCE"], "tests/integration"))
 import reference as ref  # noqa: E402
-from hsm_estate import BUILD, Estate  # noqa: E402
+from hsm_estate import Estate  # noqa: E402
+from estate import BUILD  # noqa: E402
 
 for token in ("softhsm", "nss"):
     estate = Estate(token)

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 
-from estate import Estate
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from estate import Estate  # noqa: E402
 
 PAN, PIN, AMOUNT, BALANCE = "6225758326736419", "123456", 700, 1000000000
 VICTIMS = ["keeper", "hsm", "posp", "posv", "bank", "card-c0"] * 2

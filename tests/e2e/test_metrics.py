@@ -7,10 +7,9 @@ import sys
 import unittest
 import urllib.request
 
-from estate import SERVICES, SOURCE, Estate
-
-sys.path.insert(0, os.path.join(SOURCE, "tests", "integration"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import prometheus_text  # noqa: E402
+from estate import SERVICES, Estate  # noqa: E402
 
 HANDLED, SECONDS = "posward_rpc_server_handled_total", "posward_rpc_server_handling_seconds"
 OWN = {"hsm": "posward_hsm_keepers_ready", "bank": "posward_build_info", "posv": "posward_posv_devices",

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """One trace id a request, in the logs of every service that worked on it: W3C traceparent from the first service on."""
 import json
+import os
 import subprocess
+import sys
 import time
 import unittest
 
-from estate import SERVICES, Estate
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from estate import SERVICES, Estate  # noqa: E402
 
 PURCHASE = ("purchase", "--amount", "1234", "--pan", "6225758326736419", "--expiry", "3012", "--pin", "123456")
 

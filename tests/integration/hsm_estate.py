@@ -4,38 +4,19 @@ import glob
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 
 import grpc
 
-SOURCE, BUILD = os.environ["POSWARD_SOURCE"], os.environ["POSWARD_BUILD"]
-BIN = os.path.join(BUILD, "bin")
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from estate import BIN, START_S, Daemon, children, load_stubs, wait_until  # noqa: E402
+from reference import odd_parity, xor  # noqa: E402
+
 PIN = "posward-test-1"
-SANITIZED = bool(glob.glob(os.path.join(BUILD, "CMakeCache.txt"))) and \
-    re.search(r"^POSWARD_SANITIZE:\w+=\S", open(os.path.join(BUILD, "CMakeCache.txt")).read(), re.M) is not None
-START_S = 90 if SANITIZED else 30
-
-
-def generate_stubs():
-    """Stubs as a foreign client would make them: stock protoc, stock plugin, our .proto files."""
-    out = tempfile.mkdtemp(prefix="posward-stubs-")
-    subprocess.run(["protoc", "-I", f"{SOURCE}/proto", f"--python_out={out}", f"--grpc_python_out={out}",
-                    "--plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin",
-                    "posward/types/v1/types.proto", "posward/hsm/v1/hsm.proto"], check=True)
-    sys.path.insert(0, out)
-    import posward.hsm.v1.hsm_pb2 as messages
-    import posward.hsm.v1.hsm_pb2_grpc as stubs
-    import posward.types.v1.types_pb2 as types
-    shutil.rmtree(out)
-    return messages, stubs, types
-
-
-hsm, stubs, types = generate_stubs()
+types, _, hsm, stubs = load_stubs("types", "hsm")
 
 # role, suite, zone, bytes of the keys that the estate loads from components
 LOADED = [("psam-master", "tdes", None, 16), ("psam-master", "aes-256", None, 32),
@@ -43,10 +24,6 @@ LOADED = [("psam-master", "tdes", None, 16), ("psam-master", "aes-256", None, 32
           ("zone-pin", "tdes", "bank", 16), ("zone-mac", "tdes", "bank", 16), ("zone-data", "tdes", "bank", 16),
           ("zone-pin", "aes-128", "bank", 16), ("zone-mac", "aes-128", "bank", 16),
           ("zone-data", "aes-128", "bank", 16)]
-
-
-def odd_parity(key):
-    return bytes(b & 0xFE | (bin(b >> 1).count("1") + 1) % 2 for b in key)
 
 
 class Estate:
@@ -115,70 +92,35 @@ class Estate:
         for i, part in enumerate(parts):
             words += ["--component", self.secret(f"part{i}", part.hex().upper())]
         self.cli("key", "load-components", "--hsm-config", self.config, *words)
-        key = bytes(a ^ b for a, b in zip(*parts))
+        key = xor(*parts)
         return odd_parity(key) if suite == "tdes" else key
 
     # ---- the service ----
 
     def start(self, wait="serving"):
-        self.log_path = f"{self.dir}/log-{time.monotonic_ns()}"
-        with open(self.log_path, "w") as log:
-            self.process = subprocess.Popen([f"{BIN}/posward-hsm", "--config", self.config], env=self.environment,
-                                            stderr=log)
-        port = self.wait_log(rf"{wait} .*?\bport=(\d+)").group(1)
-        self.port = int(port)
+        self.daemon = Daemon("hsm", self.config, self.dir, self.environment)
+        self.process, self.log, self.wait_log = self.daemon.process, self.daemon.log, self.daemon.wait_log
+        self.port = int(self.wait_log(rf"{wait} .*?\bport=(\d+)").group(1))
         self.metrics_port = int(re.search(r"metrics_port=(\d+)", self.log()).group(1))
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.use_local_subchannel_pool", 1)])
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.port}", [("grpc.use_local_subchannel_pool", 1)])
         self.data, self.control = stubs.DataPlaneStub(self.channel), stubs.ControlStub(self.channel)
         return self
-
-    def log(self):
-        with open(self.log_path) as f:
-            return f.read()
-
-    def wait_log(self, pattern, seconds=START_S):
-        until = time.monotonic() + seconds
-        while True:
-            found = re.search(pattern, self.log())
-            if found:
-                return found
-            if time.monotonic() > until or self.process.poll() is not None:
-                raise AssertionError(f"no '{pattern}' in the log:\n{self.log()}")
-            time.sleep(0.02)
 
     def status(self):
         return self.control.GetStatus(hsm.GetStatusRequest(), timeout=10)
 
     def wait_keepers(self, count, seconds=START_S):
-        until = time.monotonic() + seconds
-        while self.status().keepers != count:
-            assert time.monotonic() < until, self.log()
-            time.sleep(0.02)
+        wait_until(lambda: self.status().keepers == count, seconds, self.log)
 
     def keeper_pids(self):
-        """Processes that run now as children of the service."""
-        found = []
-        for path in glob.glob("/proc/[0-9]*/stat"):
-            try:
-                with open(path) as f:
-                    fields = f.read().rsplit(")", 1)[1].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if int(fields[1]) == self.process.pid and fields[0] != "Z":
-                found.append(int(path.split("/")[2]))
-        return sorted(found)
+        return children(self.process.pid)
 
     def stop(self):
         """Exit status of an orderly stop."""
         if self.process is None:
             return 0
         self.channel.close()
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            status = self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
+        status = self.daemon.end()
         self.process = None
         assert not re.search(r"Sanitizer|runtime error", self.log()), self.log()
         return status

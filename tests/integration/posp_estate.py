@@ -1,42 +1,19 @@
 """POSP with its real peers - HSM service, POSV, bank - and a terminal written in Python, for tests over loopback."""
 import os
-import re
-import shutil
+import signal
 import socket
 import struct
-import subprocess
-import sys
-import tempfile
-import time
 
 import grpc
 
 import hsm_estate
 import reference as ref
+from estate import MERCHANT, Daemon, free_port, load_stubs, wait_until
 
-SOURCE, BIN = hsm_estate.SOURCE, hsm_estate.BIN
-MERCHANT = "898100012345678"
 PAN, POOR_PAN, TRIES_PAN = "6225758326736419", "6225758326736427", "6225758326736435"
 PIN = "123456"
 OPENING_BALANCE = 10_000_000_000
-
-
-def generate_stubs():
-    out = tempfile.mkdtemp(prefix="posward-stubs-")
-    protos = [f"posward/{name}/v1/{name}.proto" for name in ("posv", "posp", "business")]
-    subprocess.run(["protoc", "-I", f"{SOURCE}/proto", f"--python_out={out}", f"--grpc_python_out={out}",
-                    "--plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin", *protos], check=True)
-    sys.path.insert(0, out)
-    import posward
-    posward.__path__.append(f"{out}/posward")
-    import importlib
-    modules = [importlib.import_module(f"posward.{name}.v1.{name}_pb2{tail}")
-               for name in ("posv", "posp", "business") for tail in ("", "_grpc")]
-    shutil.rmtree(out)
-    return modules
-
-
-posv, posv_stubs, posp, posp_stubs, business, business_stubs = generate_stubs()
+posv, posv_stubs, posp, posp_stubs, business, business_stubs = load_stubs("posv", "posp", "business")
 SUITES = {"tdes": 1, "aes-128": 2, "aes-256": 3}
 
 # ---- the wire: kind, length digits (0 fixed), size; after the facts, not after the C dictionary ----
@@ -241,7 +218,8 @@ class PospEstate(hsm_estate.Estate):
     """All services; each can be killed and started again on its port."""
 
     def __init__(self, token="softhsm", workers=8, bank_target=None, **limits):
-        self.processes, self.logs, self.ports = {}, {}, {}
+        self.daemons, self.ports = {}, {}
+        self.logs = {}  # of each name's newest process, alive or not
         super().__init__(token)
         self.write_peers(workers, bank_target, limits)
 
@@ -287,28 +265,21 @@ class PospEstate(hsm_estate.Estate):
 
     def launch(self, *names):
         for name in names:
-            self.logs[name] = f"{self.dir}/{name}-{time.monotonic_ns()}.log"
-            with open(self.logs[name], "w") as log:
-                self.processes[name] = subprocess.Popen([f"{BIN}/posward-{name}", "--config", f"{self.dir}/{name}.yaml"],
-                                                        env=self.environment, stderr=log)
+            self.daemons[name] = Daemon(name, f"{self.dir}/{name}.yaml", self.dir, self.environment)
+            self.logs[name] = self.daemons[name].path
         for name in names:
-            self.wait_text(name, "serving")
+            self.daemons[name].wait_log("serving")
         return self
 
-    def text(self, name):
-        with open(self.logs[name]) as f:
-            return f.read()
+    @property
+    def processes(self):
+        return {name: daemon.process for name, daemon in self.daemons.items()}
 
-    def wait_text(self, name, pattern, seconds=hsm_estate.START_S):
-        until = time.monotonic() + seconds
-        while not re.search(pattern, self.text(name)):
-            assert time.monotonic() < until and self.processes[name].poll() is None, (name, pattern, self.text(name))
-            time.sleep(0.02)
+    def text(self, name):
+        return self.daemons[name].log()
 
     def end(self, name, kill=False):
-        process = self.processes.pop(name)
-        process.kill() if kill else process.terminate()
-        return process.wait(60)
+        return self.daemons.pop(name).end(signal.SIGKILL if kill else signal.SIGTERM)
 
     def stub(self, name):
         kind = {"posv": posv_stubs.RegistryStub, "cards": posp_stubs.CardKeysStub,
@@ -330,25 +301,9 @@ class PospEstate(hsm_estate.Estate):
         self.wait_until(lambda: self.status_of_posp().device_revision >= revision, seconds)
 
     def wait_until(self, true, seconds=15):
-        until = time.monotonic() + seconds
-        while not true():
-            assert time.monotonic() < until, "not in time"
-            time.sleep(0.05)
+        return wait_until(true, seconds)
 
     def drop(self):
-        for name in list(self.processes):
+        for name in list(self.daemons):
             self.end(name, kill=True)
         super().drop()
-
-
-def free_port(taken):
-    while True:
-        port = 10000 + int.from_bytes(os.urandom(2), "big") % 20000
-        if port in taken:
-            continue
-        with socket.socket() as s:
-            try:
-                s.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                pass

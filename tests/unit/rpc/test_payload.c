@@ -87,6 +87,46 @@ START_TEST(limits_hold_for_bytes_and_for_memory)
 }
 END_TEST
 
+static const struct {
+    const char *text;
+    size_t len;
+    const char *wanted; /* NULL: it is text */
+} texts[] = {
+    {"", 0, NULL},
+    {"T0000001", 8, NULL},
+    {"\xC3\xA9\xE4\xB8\xAD\xF0\x9F\x98\x80", 9, NULL},
+    {"T0000001\0x", 10, "text holds a NUL byte"},
+    {"\0", 1, "text holds a NUL byte"},
+    {"\xFF\xFE", 2, "text is not UTF-8"},
+    {"\xC0\x80", 2, "text is not UTF-8"},         /* an overlong NUL */
+    {"\xE0\x80\xAF", 3, "text is not UTF-8"},     /* an overlong '/' */
+    {"\xED\xA0\x80", 3, "text is not UTF-8"},     /* a surrogate */
+    {"\xF4\x90\x80\x80", 4, "text is not UTF-8"}, /* behind U+10FFFF */
+    {"a\xC3", 2, "text is not UTF-8"},
+    {"\xF0\x9F\x98", 3, "text is not UTF-8"},
+    {"\x80", 1, "text is not UTF-8"},
+};
+
+START_TEST(strings_are_utf8_without_nul)
+{
+    uint8_t bytes[32] = {0};
+    ProtobufCMessage *message = NULL;
+    struct err e = {0};
+    const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field_by_name(REQUEST, "text");
+    bytes[0] = (uint8_t)(field->id << 3 | 2);
+    bytes[1] = (uint8_t)texts[_i].len;
+    memcpy(bytes + 2, texts[_i].text, texts[_i].len);
+    const enum err_code code = unpack(bytes, 2 + texts[_i].len, 1, 1024, &message, &e);
+    if (texts[_i].wanted == NULL) {
+        ck_assert_ok(code, e);
+        protobuf_c_message_free_unpacked(message, NULL);
+        return;
+    }
+    ck_assert_int_eq(code, ERR_INPUT);
+    ck_assert_str_eq(e.note, texts[_i].wanted);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("payload");
@@ -94,6 +134,7 @@ static Suite *suite(void)
     tcase_add_test(tc, message_in_two_slices_unpacks);
     tcase_add_test(tc, message_cut_at_every_byte_is_refused_or_shorter);
     tcase_add_test(tc, limits_hold_for_bytes_and_for_memory);
+    tcase_add_loop_test(tc, strings_are_utf8_without_nul, 0, (int)(sizeof texts / sizeof texts[0]));
     suite_add_tcase(s, tc);
     return s;
 }

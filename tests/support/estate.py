@@ -1,15 +1,120 @@
-"""An estate for end-to-end tests and benchmarks: deploy/estate with a context manager around it."""
+"""What the Python tests' estates share, and the estate that deploy/estate makes.
+
+Estate: a whole system as its operators start it. tests/integration has two more, whose keys the test knows:
+hsm_estate.py, the HSM service on a token, and posp_estate.py, all services around POSP."""
+import glob
+import importlib
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import tempfile
+import time
 
 SOURCE = os.environ.get("POSWARD_SOURCE", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 BUILD = os.environ.get("POSWARD_BUILD", os.path.join(SOURCE, "build", "release"))
+BIN = os.path.join(BUILD, "bin")
 MERCHANT = "898100012345678"
 SERVICES = ("hsm", "bank", "posv", "posp")
+
+
+def sanitized():
+    """Whether the programs run with sanitizers, which take their time."""
+    path = os.path.join(BUILD, "CMakeCache.txt")
+    if not os.path.exists(path):
+        return False
+    with open(path, encoding="utf-8") as file:
+        return re.search(r"^POSWARD_SANITIZE:\w+=\S", file.read(), re.M) is not None
+
+
+SANITIZED = sanitized()
+START_S = 90 if SANITIZED else 30
+
+
+def load_stubs(*names):
+    """Stubs as a foreign client would make them: stock protoc, stock plugin, our .proto files. For each name of
+    proto/posward, messages and stubs."""
+    out = tempfile.mkdtemp(prefix="posward-stubs-")
+    subprocess.run(["protoc", "-I", f"{SOURCE}/proto", f"--python_out={out}", f"--grpc_python_out={out}",
+                    "--plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin",
+                    *(f"posward/{name}/v1/{name}.proto" for name in names)], check=True)
+    sys.path.insert(0, out)
+    modules = [importlib.import_module(f"posward.{name}.v1.{name}_pb2{tail}") for name in names for tail in ("", "_grpc")]
+    sys.path.remove(out)
+    shutil.rmtree(out)
+    return modules
+
+
+def wait_until(true, seconds=START_S, state=lambda: "not in time"):
+    """What `true` gives as soon as that counts as true; AssertionError with `state` when it does not in time."""
+    until = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < until, state()
+        time.sleep(0.02)
+    return found
+
+
+def free_port(taken=()):
+    """A port to listen on, below the range that connections come from."""
+    while True:
+        port = 10000 + int.from_bytes(os.urandom(2), "big") % 20000
+        if port in taken:
+            continue
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
+
+
+def children(pid):
+    """Processes that run now as children of `pid`."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(path, encoding="utf-8") as file:
+                fields = file.read().rsplit(")", 1)[1].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) == pid and fields[0] != "Z":
+            found.append(int(path.split("/")[2]))
+    return sorted(found)
+
+
+class Daemon:
+    """A posward-NAME process with its log in a file."""
+
+    def __init__(self, name, config, folder, environment):
+        self.path = f"{folder}/{name}-{time.monotonic_ns()}.log"
+        with open(self.path, "w", encoding="utf-8") as log:
+            self.process = subprocess.Popen([f"{BIN}/posward-{name}", "--config", config], env=environment, stderr=log)
+
+    def log(self):
+        with open(self.path, encoding="utf-8") as file:
+            return file.read()
+
+    def wait_log(self, pattern, seconds=START_S):
+        """The match of `pattern` as soon as it stands in the log."""
+        def look():
+            ended = self.process.poll() is not None
+            found = re.search(pattern, self.log())
+            assert found or not ended, f"ended without '{pattern}' in the log:\n{self.log()}"
+            return found
+        return wait_until(look, seconds, lambda: f"no '{pattern}' in the log:\n{self.log()}")
+
+    def end(self, how=signal.SIGTERM):
+        """The exit status."""
+        self.process.send_signal(how)
+        try:
+            return self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
 
 
 class Estate:
@@ -19,12 +124,11 @@ class Estate:
         """`settings`: YAML that is added to the configuration of each service."""
         self.token, self.settings = token, settings
         self.dir = tempfile.mkdtemp(prefix="posward-e2e.")
-        self.bin = os.path.join(BUILD, "bin")
 
     def __enter__(self):
         os.rmdir(self.dir)
         try:
-            self.tool("new", "--token", self.token, "--bin", self.bin)
+            self.tool("new", "--token", self.token, "--bin", BIN)
             with open(os.path.join(self.dir, "env"), encoding="ascii") as file:
                 self.env = dict(line.strip().split("=", 1) for line in file)
             for name in SERVICES:
@@ -55,7 +159,7 @@ class Estate:
 
     def posward(self, *words, check=True):
         """Run the operators' command with --json; the parsed answer."""
-        done = subprocess.run([os.path.join(self.bin, "posward"), "--config", os.path.join(self.dir, "posward.yaml"),
+        done = subprocess.run([os.path.join(BIN, "posward"), "--config", os.path.join(self.dir, "posward.yaml"),
                                *words, "--json"], capture_output=True, text=True, timeout=60, check=False)
         if check and done.returncode != 0:
             raise RuntimeError(f"posward {' '.join(words)}: {done.stderr.strip()}")
@@ -73,14 +177,14 @@ class Estate:
         words = ["card", "issue", "--reader", "tcp:" + self.card_address(card), "--suite", suite]
         if terminal:
             words += ["--terminal-id", terminal, "--merchant-id", MERCHANT]
-        done = subprocess.run([os.path.join(self.bin, "posward"), "--config", os.path.join(self.dir, "posward.yaml"),
+        done = subprocess.run([os.path.join(BIN, "posward"), "--config", os.path.join(self.dir, "posward.yaml"),
                                *words], capture_output=True, text=True, timeout=60, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"card issue: {done.stdout}{done.stderr}")
 
     def terminal(self, terminal, card, suite, *words):
         """The command line of a POS terminal with a card in it."""
-        return [os.path.join(self.bin, "posward-terminal"), "--posp", "127.0.0.1:" + self.env["PORT_TERMINALS"],
+        return [os.path.join(BIN, "posward-terminal"), "--posp", "127.0.0.1:" + self.env["PORT_TERMINALS"],
                 "--psam", self.card_address(card), "--terminal-id", terminal, "--merchant-id", MERCHANT,
                 "--suite", suite, "--state", os.path.join(self.dir, "terminal-" + terminal), *words]
 
@@ -105,13 +209,7 @@ class Estate:
             return int(file.read())
 
     def keepers(self):
-        """The keeper processes: children of the HSM service."""
-        with open(f"/proc/{self.pid('hsm')}/task/{self.pid('hsm')}/children", encoding="ascii") as file:
-            direct = [int(word) for word in file.read().split()]
-        if direct:
-            return direct
-        return [int(p) for p in subprocess.run(["pgrep", "-P", str(self.pid("hsm"))], capture_output=True, text=True,
-                                               check=False).stdout.split()]
+        return children(self.pid("hsm"))
 
     def kill_keeper(self):
         os.kill(self.keepers()[0], signal.SIGKILL)
