@@ -73,6 +73,19 @@ class Trace(unittest.TestCase):
         refused = self.wait("posp", event="message refused", code="97")[0]
         self.wait("posp", event="message taken", trace=refused["trace"], terminal="29999999")
 
+    def test_items_of_a_batch_keep_their_own_traces(self):
+        own, other, bad = "1" * 32, "2" * 32, "3" * 32
+        items = [{"traceparent": f"00-{own}-00f067aa0ba902b7-01", "verifyMac": {}},
+                 {"traceparent": f"00-{other}-00f067aa0ba902b7-01", "generateMac": {}},
+                 {"traceparent": f"00-{bad}-00f067aa0ba902b7-01\nforged", "translatePin": {}}]
+        self.estate.posward("call", "posward.hsm.v1.DataPlane/ProcessBatch", json.dumps({"items": items}))
+        keeper = {"program": "posward-hsm-keeper", "event": "operation done"}
+        self.assertEqual([r["answer"] for r in self.wait("hsm", trace=own, **keeper)], ["VerifyMacResponse"])
+        self.assertEqual([r["answer"] for r in self.wait("hsm", trace=other, **keeper)], ["GenerateMacResponse"])
+        of_the_call = self.wait("hsm", answer="TranslatePinResponse", result="INPUT", **keeper)[-1]["trace"]
+        self.wait("hsm", trace=of_the_call, answer="ProcessBatchResponse", **keeper)
+        self.assertNotIn(bad, self.estate.log("hsm"))
+
     def test_no_log_line_has_a_secret(self):
         self.buy()
         for name in SERVICES:
