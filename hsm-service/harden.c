@@ -20,13 +20,19 @@ static void lock_memory(void)
     (void)setrlimit(RLIMIT_MEMLOCK, &now);
 }
 
-enum err_code harden_process(struct err *e)
+enum err_code harden_dumps(struct err *e)
 {
     const struct rlimit none = {0};
     if (setrlimit(RLIMIT_CORE, &none) != 0)
         return err_errno(e, "cannot switch core dumps off");
-    if (prctl(PR_SET_DUMPABLE, 0) != 0)
+    if (prctl(PR_SET_DUMPABLE, 0) != 0) /* a core handler behind a pipe heeds this, not the limit */
         return err_errno(e, "cannot make this process's memory unreadable");
+    return ERR_OK;
+}
+
+enum err_code harden_process(struct err *e)
+{
+    TRY(harden_dumps(e));
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return err_errno(e, "cannot refuse new privileges");
     lock_memory();

@@ -215,6 +215,14 @@ static enum err_code check_usage(const struct tok_blob_info *info, int usage, st
                    tok_usage_name((int)info->usage), tok_usage_name(usage));
 }
 
+/* A store that hands out one terminal's key for another is not believed. */
+static enum err_code check_owner(const struct tok_blob_info *info, const char *psam_number, struct err *e)
+{
+    if (psam_number == NULL || strcmp(info->psam_number, psam_number) == 0)
+        return ERR_OK;
+    return err_set(e, ERR_DENIED, "the key blob belongs to another card than psam_number says");
+}
+
 static enum err_code open_blob(struct tok_session *s, const struct tok_key_ref *ref, int usage,
                                struct tok_opened *out_opened, struct err *e)
 {
@@ -228,6 +236,7 @@ static enum err_code open_blob(struct tok_session *s, const struct tok_key_ref *
     else
         TRY(check_tag(s, ref->blob, ref->blob_len, &view, e));
     TRY(check_usage(&view.info, usage, e));
+    TRY(check_owner(&view.info, ref->psam_number, e));
     if (cached == NULL)
         TRY(open_fresh(s, ref, &view, &opened, e));
     opened.suite = view.info.suite == TOK_TDES ? TOK_TDES : TOK_AES_128;

@@ -64,6 +64,7 @@ enum err_code tok_working_key(struct tok_session *s, const struct tok_working_re
 struct tok_key_ref {
     const uint8_t *blob;
     size_t blob_len;
+    const char *psam_number;   /* NULL: any; else a blob of another card is ERR_DENIED */
     const char *zone;          /* zone name; the operation says which role */
     unsigned zone_version;     /* 0: the newest */
     enum tok_suite zone_suite; /* 0: the only one there is, else ERR_STATE */

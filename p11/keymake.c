@@ -252,7 +252,8 @@ static enum err_code generate_audit(struct tok_session *s, const char *label, st
 
 /* ---- Outside ---- */
 
-/* The name is free; what a broken attempt left behind goes. */
+/* The name is free; what a broken attempt left behind goes. The caller holds the lock: two ceremonies at once
+ * would each find the name free, and a token with two keys of one name serves nobody. */
 static enum err_code make_room(struct tok_session *s, const struct tok_key_name *name, struct err *e)
 {
     CK_OBJECT_HANDLE found[4];
@@ -278,9 +279,11 @@ static void fill_info(const struct tok_key_name *name, const struct tok_key_reco
 enum err_code tok_key_generate(struct tok *tok, const struct tok_key_name *name,
                                struct tok_key_info *out_info, struct err *e)
 {
+    AUTO(tok_lock) lock = {0};
     AUTO(tok_session) rw = {0};
     struct tok_key_record record = {0};
     TRY(tok_key_check_name(name, e));
+    TRY(tok_lock_take(tok->lock_path, &lock, e));
     TRY(tok_session_open_rw(tok, &rw, e));
     TRY(make_room(&rw, name, e));
     struct make m = make_of(&rw, name, false);
@@ -319,6 +322,7 @@ static enum err_code check_value(const struct tok_key_name *name, struct secret 
 enum err_code tok_key_import(struct tok *tok, const struct tok_key_name *name, const struct secret *value,
                              struct tok_key_info *out_info, struct err *e)
 {
+    AUTO(tok_lock) lock = {0};
     AUTO(tok_session) rw = {0};
     AUTO(secret) sound = {0};
     struct tok_key_record record = {0};
@@ -327,6 +331,7 @@ enum err_code tok_key_import(struct tok *tok, const struct tok_key_name *name, c
         return err_set(e, ERR_UNSUPPORTED, "the audit key is generated in the token, never loaded");
     TRY(secret_init_copy(&sound, value->bytes, value->len, e));
     TRY(check_value(name, &sound, e));
+    TRY(tok_lock_take(tok->lock_path, &lock, e));
     TRY(tok_session_open_rw(tok, &rw, e));
     TRY(make_room(&rw, name, e));
     struct make m = make_of(&rw, name, false);

@@ -174,6 +174,15 @@ static enum err_code add_left(const struct load *load, CK_OBJECT_HANDLE handle, 
     return ERR_OK;
 }
 
+static bool is_printable(const char *label, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (label[i] <= ' ' || label[i] > '~')
+            return false;
+    }
+    return true;
+}
+
 static enum err_code add_objects(const struct load *load, const CK_OBJECT_HANDLE *found, size_t count,
                                  bool lefts, struct err *e)
 {
@@ -182,9 +191,11 @@ static enum err_code add_objects(const struct load *load, const CK_OBJECT_HANDLE
         size_t len = 0;
         if (!read_text(load->s, found[i], CKA_LABEL, label, sizeof label, &len) ||
             strncmp(label, PREFIX, sizeof PREFIX - 1) != 0 || is_left(label, len) != lefts)
-            continue; /* another application's key, or the other round's */
-        if (strlen(label) != len)
-            return err_set(e, ERR_CHECK, "an object of the token has a NUL in its label, after %s", label);
+            continue;                  /* another application's key, or the other round's */
+        if (!is_printable(label, len)) /* a note is read at a terminal */
+            return err_set(e, ERR_CHECK,
+                           "an object of the token has a label that starts like a key's and cannot be "
+                           "printed; remove it");
         if (lefts)
             TRY(add_left(load, found[i], label, len, e));
         else

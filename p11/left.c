@@ -176,6 +176,7 @@ enum err_code tok_left_cbc(struct tok_session *s, const struct tok_left *left, c
         CK_MECHANISM cbc = {CKM_DES3_CBC, state, DES_BLOCK};
         TRY(tok_encrypt(s, &cbc, left->pair, data, len, out, e));
         memcpy(state, out + len - DES_BLOCK, DES_BLOCK);
+        secret_wipe(out, len); /* ends in the right MAC of what may be a forged message */
         return ERR_OK;
     }
     for (size_t at = 0; at < len; at += DES_BLOCK) {

@@ -81,6 +81,7 @@ static enum err_code xor_mac(struct tok_session *s, CK_OBJECT_HANDLE key, const 
     hex_upper(sum, sizeof sum, text);
     TRY(cbc_mac(s, key, text, sizeof text, state, e));
     hex_upper(state, DES_BLOCK / 2, out);
+    secret_wipe(state, sizeof state);
     return ERR_OK;
 }
 
@@ -111,6 +112,7 @@ static enum err_code des_mac(struct tok_session *s, const struct mac_row *row, c
     else
         TRY(cbc_mac(s, key->handle, p.bytes, p.len, state, e));
     memcpy(out, state, DES_BLOCK);
+    secret_wipe(state, sizeof state);
     return ERR_OK;
 }
 

@@ -122,7 +122,10 @@ enum err_code tok_pin_block(struct tok_session *s, const struct tok_pin_job *job
     AUTO(secret) anew = {0};
     uint8_t fill[PIN_FILL_BYTES];
     TRY(tok_random(s, fill, sizeof fill, e));
-    TRY(pin_block_encode(pin_formats[job->destination_format].iso, job->pan, &pin, fill, &anew, e));
+    const enum err_code code =
+        pin_block_encode(pin_formats[job->destination_format].iso, job->pan, &pin, fill, &anew, e);
+    secret_wipe(fill, sizeof fill); /* with it a format 4 block could be guessed at */
+    TRY(code);
     return encipher(s, job, &anew, out_block, e);
 }
 

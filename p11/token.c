@@ -18,19 +18,14 @@
 #define LOCK_POLL_MS      20
 #define SESSIONS_MOST     256
 
-/* An flock held for a scope; fd + 1, so that a zeroed one holds none. */
-struct start_lock {
-    int fd_plus_1;
-};
-
-static void start_lock_drop(struct start_lock *lock)
+void tok_lock_drop(struct tok_lock *lock)
 {
     if (lock->fd_plus_1 != 0)
         close(lock->fd_plus_1 - 1);
     lock->fd_plus_1 = 0;
 }
 
-static enum err_code start_lock_take(const char *path, struct start_lock *out_lock, struct err *e)
+enum err_code tok_lock_take(const char *path, struct tok_lock *out_lock, struct err *e)
 {
     if (path == NULL)
         return ERR_OK;
@@ -74,9 +69,27 @@ static enum err_code login_user(struct tok *tok, const struct secret *pin, struc
     return code;
 }
 
-/* The caller holds the start lock. */
+/* A service that is started again and again with a wrong PIN must leave a person the last try. */
+static enum err_code check_tries(const struct tok *tok, struct err *e)
+{
+    CK_TOKEN_INFO info;
+    TRY(tok_rv(tok->fn->C_GetTokenInfo(tok->slot, &info), "C_GetTokenInfo", e));
+    if ((info.flags & CKF_USER_PIN_LOCKED) != 0)
+        return err_set(e, ERR_UNAUTHENTICATED,
+                       "the token has locked its user PIN; unlock it with the vendor's tool");
+    if ((info.flags & CKF_USER_PIN_FINAL_TRY) != 0)
+        return err_set(
+            e, ERR_UNAUTHENTICATED,
+            "the token leaves one try for the PIN, which is not risked; mend %.80s, and log in once "
+            "with the vendor's tool",
+            tok->pin_path);
+    return ERR_OK;
+}
+
+/* The caller holds the lock. */
 static enum err_code login_locked(struct tok *tok, struct err *e)
 {
+    TRY(check_tries(tok, e));
     AUTO(secret) pin = {0};
     TRY(secret_init_file(&pin, tok->pin_path, e));
     return login_user(tok, &pin, e);
@@ -87,16 +100,16 @@ enum err_code tok_login(struct tok *tok, struct err *e)
     if (tok->pin_refused)
         return err_set(e, ERR_UNAUTHENTICATED,
                        "the token refused the PIN in %s; mend the file and start anew", tok->pin_path);
-    AUTO(start_lock) lock = {0};
-    TRY(start_lock_take(tok->lock_path, &lock, e));
+    AUTO(tok_lock) lock = {0};
+    TRY(tok_lock_take(tok->lock_path, &lock, e));
     return login_locked(tok, e);
 }
 
 /* One attempt: initialise, find, log in. Leaves the module finalised when it fails. */
 static enum err_code start_once(struct tok *tok, const struct tok_options *options, struct err *e)
 {
-    AUTO(start_lock) lock = {0};
-    TRY(start_lock_take(tok->lock_path, &lock, e));
+    AUTO(tok_lock) lock = {0};
+    TRY(tok_lock_take(tok->lock_path, &lock, e));
     TRY(tok_module_initialize(tok->fn, options->init_string, e));
     enum err_code code = tok_module_find(tok, options, e);
     if (code == ERR_OK)

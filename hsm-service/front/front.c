@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "hsm-service/front/state.h"
+#include "hsm-service/harden.h"
 #include "posward/hsm/v1/hsm.pb-c.h"
 
 #include <errno.h>
@@ -138,6 +139,7 @@ static struct front *make_front(const struct hsm_config *config, struct rpc_serv
 
 enum err_code front_start(const void *config, struct rpc_server *server, void **out_front, struct err *e)
 {
+    TRY(harden_dumps(e)); /* deciphered tracks pass through */
     struct front *const f = make_front(config, server);
     if (f == NULL)
         return err_set(e, ERR_LIMIT, "no memory for the front");

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/secret.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -84,6 +85,7 @@ static bool read_one(struct front *f, struct front_keeper *k, uint8_t *packet)
     const bool more = k->fd >= 0;
     pthread_mutex_unlock(&f->lock);
     finish(call, &frame);
+    secret_wipe(packet, len); /* may hold track data */
     front_answer_failed(&failed);
     return more;
 }

@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "hsm-service/keeper/cases.h"
 #include "hsm-service/keeper/convert.h"
 #include "rpc/status.h"
@@ -53,6 +54,8 @@ static enum err_code run_item(struct keeper_call *call, const HsmBatchItem *item
     ProtobufCMessage *answer = NULL;
     if (row == NULL)
         return err_set(e, ERR_INPUT, "the item names no operation");
+    if (clock_monotonic_ms() >= call->deadline_ms) /* nobody waits for it; a long batch is not a hung call */
+        return err_set(e, ERR_TIMEOUT, "the deadline passed before this item's turn");
     TRY(case_run(call, &row->use, &item->generate_mac->base, &answer, e));
     out->result_case = row->result;
     out->generate_mac = (HsmMacResponse *)answer;

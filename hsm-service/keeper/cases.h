@@ -34,6 +34,7 @@ struct keeper_call {
     struct tok *tok;
     struct tok_session *session; /* NULL: none is borrowed yet */
     struct arena *arena;
+    int64_t deadline_ms; /* of clock_monotonic_ms; a batch ends there */
     bool in_token_only;  /* policy.exposure */
     bool token_away;     /* it failed on a session that was opened anew: no further part of the call tries */
     uint32_t operations; /* what it cost so far */

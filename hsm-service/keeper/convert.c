@@ -171,10 +171,15 @@ static enum err_code convert_zone(const Posward__Hsm__V1__ZoneKey *zone, struct 
     return ERR_OK;
 }
 
-static enum err_code convert_blob(const ProtobufCBinaryData *blob, struct tok_key_ref *out_ref, struct err *e)
+static enum err_code convert_blob(const Posward__Hsm__V1__KeyRef *ref, struct tok_key_ref *out_ref,
+                                  struct err *e)
 {
-    TRY(convert_length(blob->len, "blob", 1, TOK_BLOB_BYTES, e));
-    *out_ref = (struct tok_key_ref){.blob = blob->data, .blob_len = blob->len};
+    const bool owned = ref->psam_number[0] != '\0';
+    TRY(convert_length(ref->blob.len, "blob", 1, TOK_BLOB_BYTES, e));
+    if (owned)
+        TRY(convert_psam_number(ref->psam_number, e));
+    *out_ref = (struct tok_key_ref){
+        .blob = ref->blob.data, .blob_len = ref->blob.len, .psam_number = owned ? ref->psam_number : NULL};
     return ERR_OK;
 }
 
@@ -185,9 +190,11 @@ enum err_code convert_key_ref(const Posward__Hsm__V1__KeyRef *ref, const char *f
         return err_set(e, ERR_INPUT, "%s is missing", field);
     enum err_code code = ERR_INPUT;
     if (ref->key_case == POSWARD__HSM__V1__KEY_REF__KEY_BLOB)
-        code = convert_blob(&ref->blob, out_ref, e);
+        code = convert_blob(ref, out_ref, e);
     else if (ref->key_case == POSWARD__HSM__V1__KEY_REF__KEY_ZONE && ref->zone != NULL)
-        code = convert_zone(ref->zone, out_ref, e);
+        code = ref->psam_number[0] == '\0'
+                   ? convert_zone(ref->zone, out_ref, e)
+                   : err_set(e, ERR_INPUT, "psam_number is given, but a zone's key has no card");
     else
         return err_set(e, ERR_INPUT, "%s names neither a blob nor a zone", field);
     return code == ERR_OK ? ERR_OK : err_context(e, "%s", field);

@@ -6,6 +6,9 @@
 #include "hsm-service/keeper/serve.h"
 #include "p11/keys.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +16,7 @@
 #include <unistd.h>
 
 #define EXIT_USAGE 2
+#define LINGER_S   15 /* without its front a keeper lives no longer, whatever call hangs */
 
 static enum err_code say(enum ipc_kind kind, const struct err *failure, const char *text, struct err *e)
 {
@@ -62,11 +66,33 @@ static enum err_code open_token(const struct keeper_options *options, struct tok
     return code;
 }
 
+/* A module that hangs, at the login above all, would keep a keeper whose front was killed: with the token's
+ * lock in its hand, no successor could start. SIGALRM leaves calls that do not hang their time. */
+static void *watch_front(void *context)
+{
+    (void)context;
+    struct pollfd end = {.fd = IPC_KEEPER_FD}; /* a hang-up is told without being asked for */
+    while (poll(&end, 1, -1) < 0 && errno == EINTR)
+        continue;
+    (void)alarm(LINGER_S);
+    return NULL;
+}
+
+static enum err_code start_watch(struct err *e)
+{
+    pthread_t thread;
+    const int failed = pthread_create(&thread, NULL, watch_front, NULL);
+    if (failed != 0)
+        return err_native(e, ERR_IO, failed, "cannot start a thread: %s", strerror(failed));
+    pthread_detach(thread);
+    return ERR_OK;
+}
+
 static int run(const struct keeper_options *options)
 {
     struct err e = {0}, say_e = {0};
     struct tok *tok = NULL;
-    if (open_token(options, &tok, &e) != ERR_OK) {
+    if (start_watch(&e) != ERR_OK || open_token(options, &tok, &e) != ERR_OK) {
         if (say(IPC_START_FAILED, &e, e.note, &say_e) != ERR_OK)
             log_failure(LOG_ERROR, "keeper could not start, nor say so", &e);
         return EXIT_FAILURE;

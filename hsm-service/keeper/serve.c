@@ -88,6 +88,7 @@ static bool serve_packet(struct worker *w, size_t len)
     enum err_code code = ipc_decode(w->packet, len, &in, &e);
     if (code != ERR_OK)
         return false; /* the two are one binary: a front that speaks nonsense is not served */
+    call.deadline_ms = in.deadline_ms;
     code = serve_frame(w, &in, &call, &answer, &e);
     struct ipc_frame out = {.kind = code == ERR_OK ? IPC_RESPONSE : IPC_FAILURE,
                             .method = in.method,

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Key ceremonies: posward key init and posward key load-components, by files and at a terminal."""
+import concurrent.futures
 import json
 import os
 import pty
@@ -52,6 +53,15 @@ class Ceremony(unittest.TestCase):
         self.assertEqual([line[:2] for line in again], [line[:2] for line in lines[:10]])
         listed = json.loads(self.estate.cli("key", "init", "--hsm-config", self.estate.config, "--json").stdout)
         self.assertEqual(len(listed["keys"]), 13)
+
+    def test_ceremonies_at_once_make_no_key_twice(self):
+        init = ["key", "init", "--hsm-config", self.estate.config, "--zone", "bank"]
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            runs = list(pool.map(lambda _: self.estate.cli(*init, check=False), range(4)))
+        for run in runs:
+            self.assertTrue(run.returncode == 0 or "exists" in run.stderr, run.stderr)
+        after = self.estate.cli(*init)
+        self.assertEqual(len(after.stdout.splitlines()), 11)
 
     def test_load_from_files(self):
         done = self.load(*self.files(ONE, TWO), check=True)

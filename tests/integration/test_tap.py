@@ -57,7 +57,8 @@ def planted(system, tapes):
         before = tapes.mark()
         system.data.EncryptData(hsm.EncryptDataRequest(key=keys.tdk_ref, data=value))
         hits, _, _ = tapes.find(index, before)
-        assert {(hit.kind, hit.where) for hit in hits} == ({(kind, "C_Encrypt i")} if kind else set()), (kind, leaks.tell(hits))
+        expected = {(kind, "C_Encrypt i")} if kind else set()
+        assert {(hit.kind, hit.where) for hit in hits} == expected, (kind, leaks.tell(hits))
     index.close()
 
 
@@ -77,12 +78,13 @@ def run(system, token):
     login.opaque("token-pin", "the token's PIN", TOKEN_PIN.encode())
     login_index = leaks.Index(login)
     assert len(tapes.paths()) >= 2, "keepers did not use the tap"
+    print(f"{token}: {len(system.secrets)} secrets in {len(index.values)} forms")
     for (name, _, flows, kind, calls), since, until in zip(PHASES, marks, marks[1:]):
         hits, size, seen = tapes.find(index, since, until)
         shown = types.GRADE_PROCESS_MEMORY in {found[flow] for flow in flows}
         assert len({found[flow] for flow in flows}) <= 1, "flows of one phase have one grade on these tokens"
-        print(f"{token}: phase '{name}': {size} bytes in {sum(seen.values())} records of {len(seen)} kinds, {len(system.secrets)} secrets "
-              f"in {len(index.values)} forms: {len(hits)} hits{' as graded' if shown else ''}\n{leaks.tell(hits)}", flush=True)
+        print(f"{token}: phase '{name}': {size} bytes in {sum(seen.values())} records of {len(seen)} kinds: "
+              f"{len(hits)} hits{', as graded:' if shown else ''}", *filter(None, [leaks.tell(hits)]), sep="\n", flush=True)
         assert size > 0, "nothing was recorded"
         check_phase(name, hits, shown, kind, calls)
         others = {hit.where for hit in tapes.find(login_index, since, until)[0]} - {"C_Login i"}

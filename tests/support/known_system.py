@@ -10,7 +10,7 @@ import hsm_estate
 import leaks
 import posp_estate
 import reference as ref
-from hsm_estate import BIN, SOURCE
+from estate import BIN, BUILD, SOURCE
 from posp_estate import MERCHANT, PAN, POOR_PAN, TRIES_PAN, PospEstate, Terminal
 
 from lines import Courier
@@ -68,8 +68,8 @@ class KnownSystem(PospEstate):
         self.edit("bank.yaml", *[(f'{{pan: "{pan}", pin: "{posp_estate.PIN}"', f'{{pan: "{pan}", pin: "{pin}"')
                                  for pan, pin in self.pins.items()])
         self.edit("hsm.yaml", ("token:\n", "log: {level: debug}\ntoken:\n"))
-        self.put("posward.yaml", "endpoints:\n" + "".join(f"  {n}: 127.0.0.1:{self.ports[n]}\n" for n in ("hsm", "posp", "posv", "bank"))
-                 + "tls: {insecure: true}\n")
+        endpoints = "".join(f"  {name}: 127.0.0.1:{self.ports[name]}\n" for name in ("hsm", "posp", "posv", "bank"))
+        self.put("posward.yaml", f"endpoints:\n{endpoints}tls: {{insecure: true}}\n")
         self.know_all()
 
     # ---- what is secret ----
@@ -89,7 +89,8 @@ class KnownSystem(PospEstate):
         family = "tdes" if suite == "tdes" else "aes"
         self.secrets.key(family, kind, f"TMK {suite} {psam}", ref.tmk_of(self, suite, psam))
         self.secrets.des("control", f"control key of {psam}", ref.diversify_tdes(self.keys["card-control-tdes"], psam))
-        self.secrets.aes("control", f"control key of {psam}", ref.diversify_aes(self.keys["card-control-aes-256"], psam, 2, 16))
+        aes_control = ref.diversify_aes(self.keys["card-control-aes-256"], psam, 2, 16)
+        self.secrets.aes("control", f"control key of {psam}", aes_control)
 
     def know_working(self, suite, keys):
         for name, key in keys.items():
@@ -112,7 +113,7 @@ class KnownSystem(PospEstate):
         os.mkdir(folder)
         module = next(line.split(": ", 1)[1] for line in self.token_lines if line.startswith("module: "))
         self.environment.update(POSWARD_TAP_MODULE=module, POSWARD_TAP_DIR=folder)
-        self.edit("hsm.yaml", (f"module: {module}", f"module: {hsm_estate.BUILD}/tests/lib/tap_module.so"),
+        self.edit("hsm.yaml", (f"module: {module}", f"module: {BUILD}/tests/lib/tap_module.so"),
                   ("environment: ", "environment: POSWARD_TAP_MODULE POSWARD_TAP_DIR "))
         return leaks.Tapes(folder)
 
@@ -137,15 +138,16 @@ class KnownSystem(PospEstate):
         words = []
         for option, name in (("--control-tdes", "card-control-tdes"), ("--control-aes", "card-control-aes-256")):
             key, pad = self.keys[name], os.urandom(len(self.keys[name]))
-            words += [option, self.secret("control.1" + option, pad.hex()), self.secret("control.2" + option, ref.xor(key, pad).hex())]
+            parts = (pad, ref.xor(key, pad))
+            words += [option, *[self.secret(f"{name}.{i}", part.hex()) for i, part in enumerate(parts)]]
         return words
 
     def logs_of_all(self):
         return list(self.logs.values()) + self.extra_logs
 
     def stores(self):
-        return [path for name in ("posp", "posv", "bank") for path in (f"{self.dir}/{name}.db{tail}" for tail in ("", "-wal"))
-                if os.path.exists(path)]
+        paths = [f"{self.dir}/{name}.db{tail}" for name in ("posp", "posv", "bank") for tail in ("", "-wal")]
+        return [path for path in paths if os.path.exists(path)]
 
     def drop(self):
         for card in self.cards:
@@ -192,7 +194,9 @@ class KnownSystem(PospEstate):
 
     def at_terminal(self, card, *words):
         """Run the terminal emulator with a real card in it."""
+        known = self.count
         with self.line_of(card) as posp:
             self.run("posward-terminal", "--posp", posp, "--psam", card.address, "--terminal-id",
                      "R" + card.psam[-7:], "--merchant-id", MERCHANT, "--suite", "tdes" if card.suite == "tdes" else "aes",
                      "--state", card.file + ".state", *words)
+        assert self.count > known or words[0] != "signin", "the keys of a sign-in were not seen"

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define WINDOW    6 /* shortest needle: the digits of a 12-digit PIN in BCD */
-#define HASH_BITS 20
+#define HASH_BITS 18
 #define NO_PARITY UINT64_C(0x0000FEFEFEFEFEFE)
 #define GOLDEN    UINT64_C(0x9E3779B97F4A7C15)
 
@@ -35,14 +35,23 @@ EXPORT void leak_index_free(struct leak_index *index);
 EXPORT size_t leak_find(const struct leak_index *index, const uint8_t *data, size_t len,
                         struct leak_hit *out_hits, size_t most);
 
-static uint32_t hash_at(const uint8_t *p)
+/* The first WINDOW bytes matter; fewer than 8 are left at the end of the data only. */
+static uint64_t word_at(const uint8_t *p, size_t left)
 {
     uint64_t word = 0;
-    memcpy(&word, p, WINDOW);
+    if (left >= sizeof word)
+        memcpy(&word, p, sizeof word); /* one load: this is the inner loop */
+    else
+        memcpy(&word, p, left);
+    return word;
+}
+
+static uint32_t hash_of(uint64_t word)
+{
     return (uint32_t)(((word & NO_PARITY) * GOLDEN) >> (64 - HASH_BITS));
 }
 
-/* NULL when a needle is too short or memory is short. */
+/* NULL when a needle is too short or begins with zeros, or memory is short. */
 struct leak_index *leak_index_new(const struct leak_needle *needles, size_t count)
 {
     struct leak_index *index = calloc(1, sizeof *index + count * sizeof index->next[0]);
@@ -52,11 +61,12 @@ struct leak_index *leak_index_new(const struct leak_needle *needles, size_t coun
     index->needles = needles;
     memset(index->first, -1, sizeof index->first);
     for (size_t i = 0; i < count; i++) {
-        if (needles[i].len < WINDOW) {
+        const uint64_t word = word_at(needles[i].bytes, needles[i].len);
+        if (needles[i].len < WINDOW || (word & NO_PARITY) == 0) {
             free(index);
             return NULL;
         }
-        const uint32_t hash = hash_at(needles[i].bytes);
+        const uint32_t hash = hash_of(word);
         index->present[hash / 64] |= UINT64_C(1) << hash % 64;
         index->next[i] = index->first[hash];
         index->first[hash] = (int32_t)i;
@@ -87,7 +97,12 @@ size_t leak_find(const struct leak_index *index, const uint8_t *data, size_t len
 {
     size_t found = 0;
     for (size_t at = 0; at + WINDOW <= len; at++) {
-        const uint32_t hash = hash_at(data + at);
+        const uint64_t word = word_at(data + at, len - at);
+        if (word == 0) { /* most of memory; no needle begins with zeros */
+            at += len - at >= sizeof word ? sizeof word - WINDOW : 0;
+            continue;
+        }
+        const uint32_t hash = hash_of(word);
         if ((index->present[hash / 64] >> hash % 64 & 1) == 0)
             continue;
         for (int32_t i = index->first[hash]; i >= 0; i = index->next[i]) {

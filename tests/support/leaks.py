@@ -225,6 +225,7 @@ def find_in_memory(index, pid, who):
 
 
 def tell(hits):
-    """{(where, kind, name, form): how often} for people."""
+    """A line for each form of each secret at each place, with how often it was found; never the secret."""
     count = collections.Counter((h.where, h.kind, h.name, h.form) for h in hits)
-    return "\n".join(f"  {where}: {kind} {name} as {form}, {n} times" for (where, kind, name, form), n in sorted(count.items()))
+    return "\n".join(f"  {where}: {kind} {name} as {form}, {times} times"
+                     for (where, kind, name, form), times in sorted(count.items()))

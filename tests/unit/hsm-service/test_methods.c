@@ -1,4 +1,5 @@
 /* A keeper's methods on a token that fails on demand. */
+#include "base/clock.h"
 #include "hsm-service/ipc.h"
 #include "hsm-service/keeper/methods.h"
 #include "tests/support/null_token.h"
@@ -12,9 +13,11 @@ static struct tok *tok;
 static struct arena arena;
 static struct null_token_control *control;
 static struct err e;
+static int64_t deadline_ms;
 
 static void set_up(void)
 {
+    deadline_ms = INT64_MAX;
     tok = null_token_open(1);
     control = null_token_control();
     ck_assert_ok(arena_init(&arena, &e), e);
@@ -54,7 +57,7 @@ static enum err_code serve(enum method index, const ProtobufCMessage *message, b
                            ProtobufCBinaryData *out_answer)
 {
     uint8_t body[4096];
-    struct keeper_call call = {.tok = tok, .arena = &arena};
+    struct keeper_call call = {.tok = tok, .arena = &arena, .deadline_ms = deadline_ms};
     ck_assert_uint_le(protobuf_c_message_get_packed_size(message), sizeof body);
     const size_t len = protobuf_c_message_pack(message, body);
     const enum err_code code =
@@ -106,6 +109,20 @@ START_TEST(token_that_stays_away_is_tried_twice_and_said_to_be_away)
     control->times = 0;
     ck_assert_ok(mac(&away), e);
     ck_assert(!away);
+}
+END_TEST
+
+START_TEST(last_try_of_the_pin_is_not_risked)
+{
+    static const CK_FLAGS flags[] = {CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED};
+    bool away;
+    for (size_t i = 0; i < 2; i++) {
+        break_encrypt(CKR_TOKEN_NOT_PRESENT, 1, true);
+        control->token_flags = flags[i];
+        ck_assert_int_eq(mac(&away), ERR_UNAUTHENTICATED);
+        control->token_flags = CKF_USER_PIN_COUNT_LOW;
+        ck_assert_ok(mac(&away), e);
+    }
 }
 END_TEST
 
@@ -165,6 +182,20 @@ START_TEST(batch_on_a_lost_token_says_so_and_stops_trying)
 }
 END_TEST
 
+START_TEST(batch_ends_at_its_deadline)
+{
+    Posward__Hsm__V1__ProcessBatchResponse *answer;
+    bool away;
+    break_encrypt(CKR_OK, 0, false);
+    deadline_ms = clock_monotonic_ms();
+    batch(&answer, &away);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_int_eq(answer->results[i]->status, 4); /* DEADLINE_EXCEEDED */
+    ck_assert_uint_eq(control->made, 0);
+    posward__hsm__v1__process_batch_response__free_unpacked(answer, NULL);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("hsm methods");
@@ -172,9 +203,11 @@ static Suite *suite(void)
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_test(tc, session_that_dies_under_a_call_costs_no_answer);
     tcase_add_test(tc, token_that_stays_away_is_tried_twice_and_said_to_be_away);
+    tcase_add_test(tc, last_try_of_the_pin_is_not_risked);
     tcase_add_test(tc, refusal_of_the_token_is_not_tried_again);
     tcase_add_test(tc, batch_goes_on_after_a_session_died);
     tcase_add_test(tc, batch_on_a_lost_token_says_so_and_stops_trying);
+    tcase_add_test(tc, batch_ends_at_its_deadline);
     suite_add_tcase(s, tc);
     return s;
 }

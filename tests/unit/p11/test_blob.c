@@ -101,6 +101,27 @@ START_TEST(blob_is_refused_when_cut_or_longer)
 }
 END_TEST
 
+START_TEST(blob_of_another_card_is_denied)
+{
+    static const char *const others[] = {"12345678901234567890", "0000000000000000", ""};
+    struct tok *tok = open_with_keys(_i);
+    struct tok_session *s = take(tok);
+    const struct tok_working_key made = make(s, TOK_TDES, TOK_MAK);
+    struct tok_key_ref ref = {.blob = made.blob, .blob_len = made.blob_len, .psam_number = psam_number};
+    for (size_t i = 0; i < 6; i++) { /* twice: the second round meets the cache */
+        AUTO(tok_opened) opened = {0};
+        AUTO(tok_opened) refused = {0};
+        ref.psam_number = psam_number;
+        ck_assert_ok(tok_open_ref(s, &ref, TOK_MAK, TOK_ZONE_MAC, &opened, &e), e);
+        ref.psam_number = others[i % 3];
+        ck_assert_int_eq(tok_open_ref(s, &ref, TOK_MAK, TOK_ZONE_MAC, &refused, &e), ERR_DENIED);
+        ck_assert_ptr_null(strstr(e.note, psam_number));
+    }
+    tok_session_give(s);
+    close_copy(tok);
+}
+END_TEST
+
 START_TEST(blob_opens_for_its_own_usage_only)
 {
     static const enum tok_usage usages[] = {TOK_PIK, TOK_MAK, TOK_TDK, TOK_TMK};
@@ -401,6 +422,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, blob_says_what_it_is, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, blob_is_refused_when_any_bit_is_changed, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, blob_is_refused_when_cut_or_longer, 0, TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, blob_of_another_card_is_denied, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, blob_opens_for_its_own_usage_only, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, opened_key_may_do_only_what_its_usage_needs, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, blob_opens_after_its_keys_were_followed_by_newer_ones, 0, TOKEN_KIND_COUNT);
