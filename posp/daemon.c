@@ -109,6 +109,7 @@ const struct service_spec posp_service = {
     .config_bytes = sizeof(struct posp_config),
     .check = check,
     .start = start,
+    .roles = posp_roles,
     .serve = serve,
     .drain = drain,
     .stop = stop,

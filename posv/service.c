@@ -83,6 +83,7 @@ const struct service_spec posv_service = {
     .rows = posv_config_rows,
     .config_bytes = sizeof(struct posv_config),
     .start = posv_start,
+    .roles = posv_roles,
     .drain = posv_drain,
     .stop = posv_stop,
     .metrics = posv_metrics,

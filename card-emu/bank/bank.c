@@ -226,6 +226,13 @@ static enum err_code start(const void *config, struct rpc_server *server, void *
     return ERR_OK;
 }
 
+static const struct roles_row bank_roles[] = {
+    {"/posward.business.v1.Business/Authorize", ROLE_POSP},
+    {"/posward.business.v1.Business/Reverse", ROLE_POSP},
+    {"/posward.business.v1.Business/GetStatus", ROLE_POSP | ROLE_OPERATOR | ROLE_AUDITOR | ROLE_MONITOR},
+    {0},
+};
+
 const struct service_spec bank_service = {
     .name = "posward-bank",
     .summary = "A business unit with its own card accounts: authorises, verifies PINs under its zone key.",
@@ -233,5 +240,6 @@ const struct service_spec bank_service = {
     .config_bytes = sizeof(struct bank_config),
     .check = bank_config_check,
     .start = start,
+    .roles = bank_roles,
     .stop = stop,
 };

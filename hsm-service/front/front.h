@@ -8,6 +8,9 @@
 #include "hsm-service/config.h"
 #include "run/prometheus.h"
 
+/* Who may call what. */
+extern const struct roles_row front_roles[];
+
 /* Add the services and start the keepers; does not wait for one. `config` (struct hsm_config) is borrowed. */
 enum err_code front_start(const void *config, struct rpc_server *server, void **out_front,
                           struct err *e) MUST_CHECK;

@@ -5,6 +5,7 @@
 #include <grpc/support/alloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static void on_accepted(struct rpc_call *call, bool ok);
 static void on_closed(struct rpc_call *call, bool ok);
@@ -94,6 +95,39 @@ static char *dup_property(const grpc_auth_context *context, const char *name)
     return strndup(first->value, first->value_length);
 }
 
+/* Whether a name claims to be a SPIFFE identity. */
+static bool is_spiffe(const char *text, size_t len)
+{
+    static const char scheme[] = "spiffe:";
+    return len >= sizeof scheme - 1 && strncasecmp(text, scheme, sizeof scheme - 1) == 0;
+}
+
+static bool claims_spiffe(const grpc_auth_context *context)
+{
+    grpc_auth_property_iterator iterator =
+        grpc_auth_context_find_properties_by_name(context, GRPC_PEER_URI_PROPERTY_NAME);
+    for (const grpc_auth_property *p; (p = grpc_auth_property_iterator_next(&iterator)) != NULL;)
+        if (is_spiffe(p->value, p->value_length))
+            return true;
+    return false;
+}
+
+/* The SPIFFE identity, else the common name. A certificate whose SPIFFE URI does not verify, or stands
+ * twice, has no identity, and a common name that looks like a SPIFFE identity is none: authorities that watch
+ * over one kind of name must not hand out the other. */
+static char *dup_identity(const grpc_auth_context *context)
+{
+    char *identity = dup_property(context, GRPC_PEER_SPIFFE_ID_PROPERTY_NAME);
+    if (identity != NULL || claims_spiffe(context))
+        return identity;
+    identity = dup_property(context, GRPC_X509_CN_PROPERTY_NAME);
+    if (identity != NULL && is_spiffe(identity, strlen(identity))) {
+        free(identity);
+        return NULL;
+    }
+    return identity;
+}
+
 static void read_peer(struct rpc_call *call)
 {
     call->address = grpc_call_get_peer(call->core);
@@ -101,11 +135,8 @@ static void read_peer(struct rpc_call *call)
     grpc_auth_context *context = grpc_call_auth_context(call->core);
     if (context == NULL)
         return;
-    if (grpc_auth_context_peer_is_authenticated(context)) {
-        call->identity = dup_property(context, GRPC_PEER_SPIFFE_ID_PROPERTY_NAME);
-        if (call->identity == NULL)
-            call->identity = dup_property(context, GRPC_X509_CN_PROPERTY_NAME);
-    }
+    if (grpc_auth_context_peer_is_authenticated(context))
+        call->identity = dup_identity(context);
     call->peer.identity = call->identity;
     grpc_auth_context_release(context);
 }

@@ -163,7 +163,7 @@ enum err_code rpc_server_new(const struct rpc_server_options *options, struct rp
     if (code == ERR_OK)
         code = add_housekeeping(server, e);
     if (code == ERR_OK)
-        code = rpc_tls_check(&options->tls, options->listen, e);
+        code = rpc_tls_check_server(&options->tls, options->listen, e);
     if (code != ERR_OK) {
         rpc_server_free(server);
         return code;
@@ -240,6 +240,19 @@ enum err_code rpc_server_start(struct rpc_server *server, struct err *e)
     for (int i = 0; i < RPC_POSTED_CALLS; i++)
         TRY(rpc_accept_post(server, e));
     return ERR_OK;
+}
+
+const char *rpc_server_guarded_path(const struct rpc_server *server, size_t index)
+{
+    for (size_t i = 0; i < server->method_count; i++)
+        if (!server->methods[i].open && index-- == 0)
+            return server->methods[i].path;
+    return NULL;
+}
+
+struct rpc_tls_state rpc_server_tls_state(const struct rpc_server *server)
+{
+    return rpc_certificates_state(server->certificates);
 }
 
 int rpc_server_port(const struct rpc_server *server)

@@ -17,6 +17,7 @@
 struct run {
     const struct service_spec *spec;
     const struct service_config *config; /* points at the daemon's whole struct */
+    struct roles *roles;                 /* NULL without a table */
     struct rpc_server *server;
     void *state;
     struct metrics *metrics;
@@ -39,6 +40,19 @@ static struct rpc_tls tls_of(const struct service_config *c)
                             .insecure = c->insecure};
 }
 
+/* *out_roles stays NULL for a daemon without a table. */
+static enum err_code make_roles(const struct service_spec *spec, const struct service_config *c,
+                                struct roles **out_roles, struct err *e)
+{
+    const struct roles_options options = {.rows = spec->roles,
+                                          .grants = c->roles.items,
+                                          .grant_count = c->roles.count,
+                                          .insecure = c->insecure,
+                                          .insecure_role = c->insecure_role,
+                                          .reflection = c->reflection};
+    return spec->roles != NULL ? roles_new(&options, out_roles, e) : ERR_OK;
+}
+
 static enum err_code check_config(const struct service_spec *spec, const struct service_config *c,
                                   struct err *e)
 {
@@ -47,14 +61,19 @@ static enum err_code check_config(const struct service_spec *spec, const struct 
     if (strcmp(c->log_format, "text") != 0 && strcmp(c->log_format, "json") != 0)
         return err_set(e, ERR_INPUT, "log.format is '%.20s'; it must be text or json", c->log_format);
     const struct rpc_tls tls = tls_of(c);
-    TRY(rpc_tls_check(&tls, c->listen, e));
+    TRY(rpc_tls_check_server(&tls, c->listen, e));
+    struct roles *roles = NULL;
+    TRY(make_roles(spec, c, &roles, e));
+    roles_free(roles);
     return spec->check != NULL ? spec->check(c, e) : ERR_OK;
 }
 
 static enum err_code authorise(void *context, const struct rpc_peer *peer, const char *path, struct err *e)
 {
     const struct run *const r = context;
-    return r->spec->authorise(r->state, peer, path, e);
+    if (r->roles != NULL)
+        TRY(roles_authorise(r->roles, peer, path, e));
+    return r->spec->authorise != NULL ? r->spec->authorise(r->state, peer, path, e) : ERR_OK;
 }
 
 static enum err_code make_server(struct run *r, struct err *e)
@@ -65,10 +84,33 @@ static enum err_code make_server(struct run *r, struct err *e)
                                                .max_message_bytes = (size_t)c->max_message_bytes,
                                                .max_in_flight = (size_t)c->max_in_flight,
                                                .worker_count = (size_t)c->worker_count,
-                                               .authorise = r->spec->authorise != NULL ? authorise : NULL,
+                                               .authorise = authorise,
                                                .authorise_context = r};
+    TRY(make_roles(r->spec, c, &r->roles, e));
     TRY(rpc_server_new(&options, &r->server, e));
-    return r->spec->start(r->config, r->server, &r->state, e);
+    TRY(r->spec->start(r->config, r->server, &r->state, e));
+    if (r->roles == NULL)
+        return ERR_OK;
+    if (c->insecure)
+        log_event(LOG_WARN, "callers are not known: tls.insecure gives every caller the roles",
+                  LOG_STR("roles", c->insecure_role));
+    return roles_check_served(r->roles, r->server, e);
+}
+
+static void write_tls(struct rpc_tls_state tls, struct prometheus *page)
+{
+    if (!tls.secure)
+        return;
+    prometheus_family(page, "posward_tls_certificate_expiry_seconds", PROMETHEUS_GAUGE,
+                      "End of the certificate in use, in seconds since 1970.");
+    prometheus_number(page, NULL, (double)tls.expires_s);
+    prometheus_family(page, "posward_tls_certificate_broken", PROMETHEUS_GAUGE,
+                      "Whether the PEM files as last seen could not be taken.");
+    prometheus_count(page, NULL, tls.broken);
+    prometheus_family(page, "posward_tls_reloads_total", PROMETHEUS_COUNTER,
+                      "PEM files that changed: taken, or broken and the old ones kept.");
+    prometheus_count(page, (const struct prometheus_label[]){{"outcome", "taken"}, {0}}, tls.taken);
+    prometheus_count(page, (const struct prometheus_label[]){{"outcome", "kept_old"}, {0}}, tls.kept);
 }
 
 static void write_page(void *context, FILE *out)
@@ -86,6 +128,9 @@ static void write_page(void *context, FILE *out)
     prometheus_family(&page, "posward_uptime_seconds", PROMETHEUS_GAUGE, "How long this process has served.");
     prometheus_number(&page, NULL, up);
     rpc_metrics_write(r->server, &page);
+    write_tls(rpc_server_tls_state(r->server), &page);
+    if (r->roles != NULL)
+        roles_metrics(r->roles, &page);
     if (r->spec->metrics != NULL)
         r->spec->metrics(r->state, &page);
 }
@@ -156,6 +201,7 @@ static void end(struct run *r, bool started)
     if (r->spec->stop != NULL)
         r->spec->stop(r->state);
     rpc_server_free(r->server);
+    roles_free(r->roles);
 }
 
 static int run_service(const struct service_spec *spec, const struct service_config *config)

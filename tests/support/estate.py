@@ -177,7 +177,7 @@ class Estate:
         words = ["card", "issue", "--reader", "tcp:" + self.card_address(card), "--suite", suite]
         if terminal:
             words += ["--terminal-id", terminal, "--merchant-id", MERCHANT]
-        done = subprocess.run([os.path.join(BIN, "posward"), "--config", os.path.join(self.dir, "posward.yaml"),
+        done = subprocess.run([os.path.join(BIN, "posward"), "--config", os.path.join(self.dir, "issuer.yaml"),
                                *words], capture_output=True, text=True, timeout=60, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"card issue: {done.stdout}{done.stderr}")
