@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -13,6 +14,9 @@ import urllib.request
 
 import grpc
 from google.protobuf import descriptor_pb2
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import prometheus_text  # noqa: E402
 
 SOURCE, BUILD = os.environ["POSWARD_SOURCE"], os.environ["POSWARD_BUILD"]
 BIN = os.path.join(BUILD, "bin")
@@ -123,7 +127,9 @@ class Estate:
 
     def page(self, service):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.env['PORT_METRICS_' + service.upper()]}/metrics") as page:
-            return page.read().decode()
+            text = page.read().decode()
+        prometheus_text.parse(text)  # with roles and certificates in use, it is well-formed too
+        return text
 
     def metric(self, service, name):
         return int(float(re.search(rf"^{re.escape(name)} (\S+)$", self.page(service), re.M).group(1)))
