@@ -15,15 +15,34 @@
         .service = &posward__hsm__v1__data_plane__descriptor, .method = (rpc)                                \
     }
 
+static const struct cli_option init_options[] = {
+    {"hsm-config", "FILE", "The HSM service's configuration: which token."},
+    {"zone", "NAME[:SUITE]", "A business unit.", .several = true},
+    {0},
+};
+static const struct cli_option load_options[] = {
+    {"hsm-config", "FILE", "The HSM service's configuration: which token."},
+    {"role", "psam-master|card-control|storage|blob-tag|zone-pin|zone-mac|zone-data", "What the key is for."},
+    {"suite", "tdes|aes-128|aes-256", "Its algorithm and length."},
+    {"zone", "NAME", "Whose, for zone keys."},
+    {"version", "NUMBER", "1 to 255; needed when the key is there already."},
+    {"component", "FILE", "A component; 2 to 9 of them.", .several = true},
+    {"custodians", "NUMBER", "How many will type; 2 when not given."},
+    {"odd-parity", NULL, "Refuse a TDES component that has a byte of even parity."},
+    {0},
+};
+
 cli_table hsm_commands = {
     {.group = "key",
      .name = "init",
      .help = "Make the estate's keys that the token does not have yet (on the HSM host).",
-     .run = ceremony_key_init},
+     .run = ceremony_key_init,
+     .options = init_options},
     {.group = "key",
      .name = "load-components",
      .help = "Load a key from its custodians' components (on the HSM host).",
-     .run = ceremony_load_components},
+     .run = ceremony_load_components,
+     .options = load_options},
     CONTROL("key", "list", "ListKeys",
             "List the keys that the HSM service works with, with their check values."),
     {.group = "audit",

@@ -53,7 +53,7 @@ const struct conf_row hsm_config_rows[] = {
     {.key = "keepers.hang_ms",
      NUMBER(hang_ms),
      .fallback = "10000",
-     .least = 100,
+     .least = 20,
      .most = 600000,
      .help =
          "A call that a keeper works on for longer is taken for hung: the keeper is killed and replaced."},

@@ -11,6 +11,7 @@ int main(int argc, char **argv)
         .config_bytes = sizeof(struct hsm_config),
         .check = hsm_config_check,
         .start = front_start,
+        .roles = front_roles,
         .serve = front_serve,
         .drain = front_drain,
         .reload = front_reload,

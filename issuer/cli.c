@@ -189,11 +189,28 @@ static enum err_code run_show(struct cli *cli, int argc, char **argv, struct err
     return ERR_OK;
 }
 
+static const struct cli_option issue_options[] = {
+    {"reader", "READER", "tcp:HOST:PORT, the socket of an emulated card."},
+    {"suite", "tdes|aes-128|aes-256", "Algorithm and length of the master key."},
+    {"profile", "NAME", "Card profile: aes (default), pboc, or another file of the profiles' folder."},
+    {"profiles-dir", "DIR", "Folder of card profiles."},
+    {"terminal-id", "ID", "Register the card with this terminal, 8 characters."},
+    {"merchant-id", "ID", "Its merchant, 15 characters; needed with a terminal."},
+    {0},
+};
+static const struct cli_option show_options[] = {
+    {"reader", "READER", "tcp:HOST:PORT, the socket of an emulated card."}, {0}};
+
 const cli_table issuer_commands = {
     {.group = "card",
      .name = "issue",
      .help = "Write the master key into a PSAM card and register it.",
-     .run = run_issue},
-    {.group = "card", .name = "show", .help = "Print what the card in a reader tells.", .run = run_show},
+     .run = run_issue,
+     .options = issue_options},
+    {.group = "card",
+     .name = "show",
+     .help = "Print what the card in a reader tells.",
+     .run = run_show,
+     .options = show_options},
     {.group = NULL},
 };

@@ -69,9 +69,27 @@ static enum err_code login_user(struct tok *tok, const struct secret *pin, struc
     return code;
 }
 
+/* A service that is started again and again with a wrong PIN must leave a person the last try. */
+static enum err_code check_tries(const struct tok *tok, struct err *e)
+{
+    CK_TOKEN_INFO info;
+    TRY(tok_rv(tok->fn->C_GetTokenInfo(tok->slot, &info), "C_GetTokenInfo", e));
+    if ((info.flags & CKF_USER_PIN_LOCKED) != 0)
+        return err_set(e, ERR_UNAUTHENTICATED,
+                       "the token has locked its user PIN; unlock it with the vendor's tool");
+    if ((info.flags & CKF_USER_PIN_FINAL_TRY) != 0)
+        return err_set(
+            e, ERR_UNAUTHENTICATED,
+            "the token leaves one try for the PIN, which is not risked; mend %.80s, and log in once "
+            "with the vendor's tool",
+            tok->pin_path);
+    return ERR_OK;
+}
+
 /* The caller holds the lock. */
 static enum err_code login_locked(struct tok *tok, struct err *e)
 {
+    TRY(check_tries(tok, e));
     AUTO(secret) pin = {0};
     TRY(secret_init_file(&pin, tok->pin_path, e));
     return login_user(tok, &pin, e);

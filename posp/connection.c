@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "base/trace.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -167,6 +168,7 @@ void connection_work(void *context, struct pool_job *base)
     struct answer answer;
     struct err e = {0};
     const struct iso_envelope envelope = iso_envelope_answer(&job->envelope);
+    const struct trace before = trace_enter(trace_new());
     enum err_code code = dispatch(listener->posp, job->bytes, job->len, &answer, &e);
     if (code == ERR_OK)
         code = iso_frame_build(&envelope, answer.bytes, answer.len, job->frame, sizeof job->frame,
@@ -175,6 +177,7 @@ void connection_work(void *context, struct pool_job *base)
         job->frame_len = 0;
         log_failure(LOG_WARN, "no answer is possible; the connection will be closed", &e);
     }
+    (void)trace_enter(before);
     pthread_mutex_lock(&listener->done_lock);
     base->next = listener->done;
     listener->done = base;

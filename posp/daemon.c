@@ -96,9 +96,9 @@ static void drain(void *context)
         listener_stop(posp->listener, posp->config->service.drain_ms);
 }
 
-static void metrics(void *context, FILE *out)
+static void metrics(void *context, struct prometheus *page)
 {
-    operations_metrics(&((struct daemon_state *)context)->posp, out);
+    operations_metrics(&((struct daemon_state *)context)->posp, page);
 }
 
 const struct service_spec posp_service = {
@@ -109,6 +109,7 @@ const struct service_spec posp_service = {
     .config_bytes = sizeof(struct posp_config),
     .check = check,
     .start = start,
+    .roles = posp_roles,
     .serve = serve,
     .drain = drain,
     .stop = stop,

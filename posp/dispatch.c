@@ -100,7 +100,7 @@ static enum err_code decline(struct posp *posp, const struct iso_message *m, con
                              const struct err *why, struct answer *out_answer, struct err *e)
 {
     log_failure(LOG_WARN, "message refused", why, LOG_STR("mti", m->mti),
-                LOG_STR("terminal", iso_text(m, 41)), LOG_STR("trace", iso_text(m, 11)),
+                LOG_STR("terminal", iso_text(m, 41)), LOG_STR("stan", iso_text(m, 11)),
                 LOG_STR("code", response_code));
     struct iso_message reply;
     iso_message_init(&reply, posp->dialect);
@@ -116,6 +116,8 @@ static enum err_code handle_parsed(struct posp *posp, const struct iso_message *
 {
     struct err why = {0};
     struct request request = {.message = m, .bytes = bytes, .len = len};
+    log_event(LOG_DEBUG, "message taken", LOG_STR("mti", m->mti), LOG_STR("terminal", iso_text(m, 41)),
+              LOG_STR("stan", iso_text(m, 11)));
     if (check_form(m, &request.f60, &why) != ERR_OK)
         return decline(posp, m, F39_FORMAT, &why, out_answer, e);
     const struct kind *kind = find_kind(m, &request.f60);

@@ -101,6 +101,9 @@ static enum err_code conclude(struct purchase *p, struct journal_entry *entry, c
     iso_message_drop(&reply);
     if (code == ERR_OK)
         code = journal_settle(p->posp->store, entry, e);
+    if (code == ERR_OK)
+        log_event(LOG_DEBUG, "purchase answered", LOG_STR("terminal", entry->terminal_id),
+                  LOG_STR("stan", entry->trace), LOG_STR("code", entry->response_code));
     return code;
 }
 
@@ -186,7 +189,7 @@ static enum err_code give_up(struct purchase *p, struct journal_entry *entry, co
                              struct answer *out_answer, struct err *e)
 {
     log_failure(LOG_ERROR, "purchase cannot be answered as it went", why,
-                LOG_STR("terminal", entry->terminal_id), LOG_STR("trace", entry->trace),
+                LOG_STR("terminal", entry->terminal_id), LOG_STR("stan", entry->trace),
                 LOG_STR("code", entry->response_code));
     if (strcmp(entry->response_code, F39_APPROVED) == 0)
         set_outcome(entry, F39_FAULT, JOURNAL_REVERSING);
@@ -208,7 +211,7 @@ static enum err_code send_on(struct purchase *p, struct journal_entry *entry, st
     } else {
         set_outcome(entry, code_of_unit(sent), JOURNAL_REVERSING);
         log_failure(LOG_WARN, "business unit gave no answer", &why, LOG_STR("unit", entry->unit),
-                    LOG_STR("terminal", entry->terminal_id), LOG_STR("trace", entry->trace));
+                    LOG_STR("terminal", entry->terminal_id), LOG_STR("stan", entry->trace));
     }
     enum err_code code = conclude(p, entry, response != NULL ? response->issuer_id : NULL, out_answer, &why);
     if (response != NULL)
@@ -264,7 +267,7 @@ static enum err_code replay(struct purchase *p, const struct journal_entry *want
 {
     if (!same_content(wanted, known)) {
         log_event(LOG_WARN, "trace number used twice", LOG_STR("terminal", known->terminal_id),
-                  LOG_STR("batch", known->batch), LOG_STR("trace", known->trace));
+                  LOG_STR("batch", known->batch), LOG_STR("stan", known->trace));
         return purchase_decline(p, F39_DUPLICATE, NULL, out_answer, e);
     }
     TRY(wait_for_answer(p, known, e));

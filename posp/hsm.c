@@ -55,9 +55,12 @@ static ProtobufCBinaryData view(const void *bytes, size_t len)
     return (ProtobufCBinaryData){.len = len, .data = (uint8_t *)(uintptr_t)bytes};
 }
 
-static void ref_blob(Posward__Hsm__V1__KeyRef *ref, const struct store_blob *blob)
+/* A blob with the card that it must be of: one that was moved here from another terminal's row is refused. */
+static void ref_blob(Posward__Hsm__V1__KeyRef *ref, const struct store_key_set *keys,
+                     const struct store_blob *blob)
 {
     posward__hsm__v1__key_ref__init(ref);
+    ref->psam_number = (char *)(uintptr_t)keys->psam_number;
     ref->key_case = POSWARD__HSM__V1__KEY_REF__KEY_BLOB;
     ref->blob = view(blob->bytes, blob->len);
 }
@@ -138,7 +141,7 @@ struct parts {
 
 static void fill_mac(struct parts *p, const struct hsm_transaction *t)
 {
-    ref_blob(&p->mak, &t->keys->mak);
+    ref_blob(&p->mak, t->keys, &t->keys->mak);
     p->mac = (Posward__Hsm__V1__VerifyMacRequest)POSWARD__HSM__V1__VERIFY_MAC_REQUEST__INIT;
     p->mac.key = &p->mak;
     p->mac.algorithm = t->rules->mac;
@@ -149,7 +152,7 @@ static void fill_mac(struct parts *p, const struct hsm_transaction *t)
 static void fill_pin(struct parts *p, const struct hsm_transaction *t)
 {
     const struct pin_target target = units_pin_target(t->route, t->rules->pin_format);
-    ref_blob(&p->pik, &t->keys->pik);
+    ref_blob(&p->pik, t->keys, &t->keys->pik);
     p->zone = (Posward__Hsm__V1__ZoneKey)POSWARD__HSM__V1__ZONE_KEY__INIT;
     p->zone.zone = (char *)(uintptr_t)t->route->zone;
     p->zone.version = t->route->zone_version;
@@ -168,7 +171,7 @@ static void fill_pin(struct parts *p, const struct hsm_transaction *t)
 
 static void fill_track(struct parts *p, const struct hsm_transaction *t)
 {
-    ref_blob(&p->tdk, &t->keys->tdk);
+    ref_blob(&p->tdk, t->keys, &t->keys->tdk);
     p->track = (Posward__Hsm__V1__DecryptDataRequest)POSWARD__HSM__V1__DECRYPT_DATA_REQUEST__INIT;
     p->track.key = &p->tdk;
     p->track.mode = POSWARD__HSM__V1__CIPHER_MODE__CIPHER_MODE_ECB;
@@ -241,7 +244,7 @@ enum err_code hsm_mac(struct hsm *hsm, const struct suite_rules *rules, const st
                       const uint8_t *data, size_t len, uint8_t out_mac[HSM_MAC_BYTES], struct err *e)
 {
     Posward__Hsm__V1__KeyRef mak;
-    ref_blob(&mak, &keys->mak);
+    ref_blob(&mak, keys, &keys->mak);
     Posward__Hsm__V1__GenerateMacRequest request = POSWARD__HSM__V1__GENERATE_MAC_REQUEST__INIT;
     request.key = &mak;
     request.algorithm = rules->mac;

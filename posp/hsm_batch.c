@@ -1,5 +1,6 @@
 #include "posp/hsm_batch.h"
 
+#include "base/trace.h"
 #include "rpc/status.h"
 
 #include <pthread.h>
@@ -10,6 +11,7 @@
 
 struct waiting {
     Posward__Hsm__V1__BatchItem *item;
+    struct trace trace; /* of the one who waits */
     Posward__Hsm__V1__BatchResult *result;
     enum err_code code;
     struct err err;
@@ -77,12 +79,16 @@ static void settle(struct waiting *w, Posward__Hsm__V1__ProcessBatchResponse *re
 static void send_taken(struct hsm_batch *batch, struct waiting **taken, size_t count)
 {
     Posward__Hsm__V1__BatchItem *items[ITEMS_MAX];
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         items[i] = taken[i]->item;
+        items[i]->traceparent = taken[i]->trace.parent;
+    }
     Posward__Hsm__V1__ProcessBatchRequest request = POSWARD__HSM__V1__PROCESS_BATCH_REQUEST__INIT;
     request.n_items = count;
     request.items = items;
-    const struct rpc_call_options options = {.timeout_ms = batch->timeout_ms, .idempotent = true};
+    /* The call itself counts as the first one's; the others are found by their items. */
+    const struct rpc_call_options options = {
+        .timeout_ms = batch->timeout_ms, .idempotent = true, .traceparent = taken[0]->trace.parent};
     ProtobufCMessage *message = NULL;
     struct err e = {0};
     enum err_code code = rpc_unary(batch->channel, &posward__hsm__v1__data_plane__descriptor, "ProcessBatch",
@@ -119,7 +125,8 @@ static void send_waiting(struct hsm_batch *batch)
 enum err_code hsm_batch_call(struct hsm_batch *batch, Posward__Hsm__V1__BatchItem *item,
                              Posward__Hsm__V1__BatchResult **out_result, struct err *e)
 {
-    struct waiting own = {.item = item};
+    const struct trace trace = trace_current();
+    struct waiting own = {.item = item, .trace = trace_child(&trace)};
     pthread_mutex_lock(&batch->lock);
     *batch->last = &own;
     batch->last = &own.next; /* cppcheck-suppress autoVariables ; it is taken off before we return */
@@ -130,6 +137,7 @@ enum err_code hsm_batch_call(struct hsm_batch *batch, Posward__Hsm__V1__BatchIte
             pthread_cond_wait(&batch->changed, &batch->lock);
     }
     pthread_mutex_unlock(&batch->lock);
+    item->traceparent = (char *)(uintptr_t)protobuf_c_empty_string; /* what it pointed at ends here */
     if (own.code != ERR_OK) {
         if (e != NULL)
             *e = own.err;

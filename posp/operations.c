@@ -126,30 +126,30 @@ void operations_init(struct posp *posp, struct operations *out_operations)
         (struct operations){.service = POSWARD__POSP__V1__OPERATIONS__INIT(serve_), .posp = posp};
 }
 
-void operations_metrics(struct posp *posp, FILE *out)
+void operations_metrics(struct posp *posp, struct prometheus *page)
 {
     struct figures figures;
     if (read_figures(posp, &figures, NULL) != ERR_OK)
         return;
-    const struct {
-        const char *name, *type, *help;
-        uint64_t value;
-    } rows[] = {
-        {"posward_posp_terminals_connected", "gauge", "Terminals connected now.", figures.connections},
-        {"posward_posp_devices", "gauge", "Devices known from POSV.", figures.devices},
-        {"posward_posp_following", "gauge", "1 while POSV's change feed is open.", figures.following},
-        {"posward_posp_messages_total", "counter", "Messages from terminals since start.",
+    const struct prometheus_row rows[] = {
+        {"posward_posp_terminals_connected", PROMETHEUS_GAUGE, "Terminals connected now.",
+         figures.connections},
+        {"posward_posp_devices", PROMETHEUS_GAUGE, "Devices known from POSV.", figures.devices},
+        {"posward_posp_following", PROMETHEUS_GAUGE, "1 while POSV's change feed is open.",
+         figures.following},
+        {"posward_posp_messages_total", PROMETHEUS_COUNTER, "Messages from terminals since start.",
          atomic_load(&posp->messages)},
-        {"posward_posp_sign_ins_total", "counter", "Sign-ins since start.", atomic_load(&posp->sign_ins)},
-        {"posward_posp_connections_dropped_total", "counter", "Connections closed for what they sent.",
+        {"posward_posp_sign_ins_total", PROMETHEUS_COUNTER, "Sign-ins since start.",
+         atomic_load(&posp->sign_ins)},
+        {"posward_posp_connections_dropped_total", PROMETHEUS_COUNTER,
+         "Connections closed for what they sent.",
          posp->listener != NULL ? listener_dropped(posp->listener) : 0},
-        {"posward_posp_transactions", "gauge", "Transactions in the journal.", figures.journal.transactions},
-        {"posward_posp_approved", "gauge", "Of these, approved.", figures.journal.approved},
-        {"posward_posp_declined", "gauge", "Of these, declined.", figures.journal.declined},
-        {"posward_posp_reversals_pending", "gauge", "Reversals that no unit has acknowledged yet.",
+        {"posward_posp_transactions", PROMETHEUS_GAUGE, "Transactions in the journal.",
+         figures.journal.transactions},
+        {"posward_posp_approved", PROMETHEUS_GAUGE, "Of these, approved.", figures.journal.approved},
+        {"posward_posp_declined", PROMETHEUS_GAUGE, "Of these, declined.", figures.journal.declined},
+        {"posward_posp_reversals_pending", PROMETHEUS_GAUGE, "Reversals that no unit has acknowledged yet.",
          figures.journal.reversals_pending},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        fprintf(out, "# HELP %s %s\n# TYPE %s %s\n%s %" PRIu64 "\n", rows[i].name, rows[i].help, rows[i].name,
-                rows[i].type, rows[i].name, rows[i].value);
+    prometheus_rows(page, rows, sizeof rows / sizeof rows[0]);
 }

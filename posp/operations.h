@@ -4,8 +4,7 @@
 
 #include "posp/posp.h"
 #include "posward/posp/v1/posp.pb-c.h"
-
-#include <stdio.h>
+#include "run/prometheus.h"
 
 struct operations {
     Posward__Posp__V1__Operations_Service service; /* first: handlers get a pointer to it */
@@ -15,7 +14,7 @@ struct operations {
 /* Add &out_operations->service.base to a server; `posp` and `out_operations` outlive the server. */
 void operations_init(struct posp *posp, struct operations *out_operations);
 
-/* Prometheus text. */
-void operations_metrics(struct posp *posp, FILE *out);
+/* The front end's own families. */
+void operations_metrics(struct posp *posp, struct prometheus *page);
 
 #endif

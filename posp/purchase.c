@@ -166,7 +166,7 @@ static enum err_code handle(struct purchase *p, struct answer *out_answer, struc
         if (refusal == NULL)
             continue;
         log_failure(LOG_WARN, "purchase refused", &why, LOG_STR("terminal", p->request->device.terminal_id),
-                    LOG_STR("trace", iso_text(p->request->message, 11)), LOG_STR("code", refusal));
+                    LOG_STR("stan", iso_text(p->request->message, 11)), LOG_STR("code", refusal));
         return purchase_decline(p, refusal, NULL, out_answer, e);
     }
     return forward_purchase(p, out_answer, e);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/trace.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,11 +60,11 @@ static void try_one(struct posp *posp, struct journal_entry *entry, struct round
         return;
     if (reverse_one(posp, entry, &undone, &e) == ERR_OK) {
         log_event(LOG_INFO, "transaction reversed", LOG_STR("terminal", entry->terminal_id),
-                  LOG_STR("trace", entry->trace), LOG_INT("undone", undone));
+                  LOG_STR("stan", entry->trace), LOG_INT("undone", undone));
         return;
     }
     log_failure(LOG_WARN, "reversal waits", &e, LOG_STR("unit", entry->unit),
-                LOG_STR("terminal", entry->terminal_id), LOG_STR("trace", entry->trace));
+                LOG_STR("terminal", entry->terminal_id), LOG_STR("stan", entry->trace));
     if (round->away_count < AWAY_UNITS_MAX)
         snprintf(round->away[round->away_count++], sizeof round->away[0], "%s", entry->unit);
 }
@@ -92,8 +93,11 @@ static bool run_round(struct reversals *r)
     struct round round = {.away_count = 0};
     struct journal_entry entry = {.id = 0};
     struct err e = {0};
-    while (!stopping(r) && journal_next_reversal(r->posp->store, entry.id, &entry, &e) == ERR_OK)
+    while (!stopping(r) && journal_next_reversal(r->posp->store, entry.id, &entry, &e) == ERR_OK) {
+        const struct trace before = trace_enter(trace_new());
         try_one(r->posp, &entry, &round);
+        (void)trace_enter(before);
+    }
     take_orphans(r->posp, clock_wall_ms() - r->posp->config->forward_timeout_ms - ORPHAN_MS);
     return round.away_count == 0;
 }

@@ -55,7 +55,7 @@ static void posv_drain(void *state)
     changes_close(p->changes);
 }
 
-static void posv_metrics(void *state, FILE *out)
+static void posv_metrics(void *state, struct prometheus *page)
 {
     struct posv *p = state;
     struct store_totals totals;
@@ -64,20 +64,17 @@ static void posv_metrics(void *state, FILE *out)
         log_failure(LOG_WARN, "metrics without device counts", &e);
         return;
     }
-    fputs("# HELP posward_posv_devices Devices in the table.\n# TYPE posward_posv_devices gauge\n", out);
     static const char *const labels[] = {
         [DEVICE_ACTIVE] = "active", [DEVICE_SUSPENDED] = "suspended", [DEVICE_RETIRED] = "retired"};
+    prometheus_family(page, "posward_posv_devices", PROMETHEUS_GAUGE, "Devices in the table.");
     for (int state_number = DEVICE_ACTIVE; state_number <= DEVICE_STATE_MOST; state_number++)
-        fprintf(out, "posward_posv_devices{state=\"%s\"} %" PRIu64 "\n", labels[state_number],
-                totals.by_state[state_number]);
-    fprintf(out,
-            "# HELP posward_posv_revision Revision of the table.\n# TYPE posward_posv_revision gauge\n"
-            "posward_posv_revision %" PRId64 "\n",
-            totals.revision);
-    fprintf(out,
-            "# HELP posward_posv_watchers Open change feeds.\n# TYPE posward_posv_watchers gauge\n"
-            "posward_posv_watchers %u\n",
-            changes_followers(p->changes));
+        prometheus_count(page, (const struct prometheus_label[]){{"state", labels[state_number]}, {0}},
+                         totals.by_state[state_number]);
+    const struct prometheus_row rows[] = {
+        {"posward_posv_revision", PROMETHEUS_GAUGE, "Revision of the table.", (uint64_t)totals.revision},
+        {"posward_posv_watchers", PROMETHEUS_GAUGE, "Open change feeds.", changes_followers(p->changes)},
+    };
+    prometheus_rows(page, rows, sizeof rows / sizeof rows[0]);
 }
 
 const struct service_spec posv_service = {
@@ -86,6 +83,7 @@ const struct service_spec posv_service = {
     .rows = posv_config_rows,
     .config_bytes = sizeof(struct posv_config),
     .start = posv_start,
+    .roles = posv_roles,
     .drain = posv_drain,
     .stop = posv_stop,
     .metrics = posv_metrics,

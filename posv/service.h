@@ -5,5 +5,7 @@
 #include "run/service.h"
 
 extern const struct service_spec posv_service;
+/* Who may call what. */
+extern const struct roles_row posv_roles[];
 
 #endif

@@ -105,7 +105,7 @@ static enum err_code authorize(const struct bank *bank, const authorize_request 
     }
     const enum err_code code = ledger_purchase(bank->ledger, &p, out_answer, e);
     if (code == ERR_OK)
-        log_event(LOG_INFO, "purchase", LOG_STR("terminal", p.key.terminal_id), LOG_STR("trace", p.key.trace),
+        log_event(LOG_INFO, "purchase", LOG_STR("terminal", p.key.terminal_id), LOG_STR("stan", p.key.trace),
                   LOG_STR("code", out_answer->response_code));
     secret_wipe(&p, sizeof p);
     return code;
@@ -136,7 +136,7 @@ static enum err_code reverse(const struct bank *bank, const Posward__Business__V
     struct ledger_key key;
     TRY(read_key(input->key, &key, e));
     TRY(ledger_reverse(bank->ledger, &key, out_undone, e));
-    log_event(LOG_INFO, "reversal", LOG_STR("terminal", key.terminal_id), LOG_STR("trace", key.trace),
+    log_event(LOG_INFO, "reversal", LOG_STR("terminal", key.terminal_id), LOG_STR("stan", key.trace),
               LOG_STR("reason", input->reason), LOG_INT("undone", *out_undone));
     return ERR_OK;
 }
@@ -226,6 +226,13 @@ static enum err_code start(const void *config, struct rpc_server *server, void *
     return ERR_OK;
 }
 
+static const struct roles_row bank_roles[] = {
+    {"/posward.business.v1.Business/Authorize", ROLE_POSP},
+    {"/posward.business.v1.Business/Reverse", ROLE_POSP},
+    {"/posward.business.v1.Business/GetStatus", ROLE_POSP | ROLE_OPERATOR | ROLE_AUDITOR | ROLE_MONITOR},
+    {0},
+};
+
 const struct service_spec bank_service = {
     .name = "posward-bank",
     .summary = "A business unit with its own card accounts: authorises, verifies PINs under its zone key.",
@@ -233,5 +240,6 @@ const struct service_spec bank_service = {
     .config_bytes = sizeof(struct bank_config),
     .check = bank_config_check,
     .start = start,
+    .roles = bank_roles,
     .stop = stop,
 };

@@ -8,6 +8,7 @@
 #include "hsm-service/front/audit_keys.h"
 #include "hsm-service/front/facts.h"
 #include "hsm-service/front/state.h"
+#include "run/prometheus.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -387,26 +388,23 @@ void front_audit_finish(struct front *f)
     }
 }
 
-void front_audit_metrics(struct front_audit *a, FILE *out)
+void front_audit_metrics(struct front_audit *a, struct prometheus *page)
 {
     if (a == NULL)
         return;
     const struct audit_counts counts = audit_writer_counts(a->writer);
-    const struct {
-        const char *name, *type, *help;
-        uint64_t value;
-    } rows[] = {
-        {"posward_audit_lag_records", "gauge", "Audit records that wait to be written.", counts.waiting},
-        {"posward_audit_records_total", "counter", "Audit records on the disk.", counts.written},
-        {"posward_audit_checkpoints_total", "counter", "Checkpoints that the token signed.",
+    const struct prometheus_row rows[] = {
+        {"posward_audit_lag_records", PROMETHEUS_GAUGE, "Audit records that wait to be written.",
+         counts.waiting},
+        {"posward_audit_records_total", PROMETHEUS_COUNTER, "Audit records on the disk.", counts.written},
+        {"posward_audit_checkpoints_total", PROMETHEUS_COUNTER, "Checkpoints that the token signed.",
          counts.checkpoints},
-        {"posward_audit_unsigned_records", "gauge", "Audit records since the last checkpoint.",
+        {"posward_audit_unsigned_records", PROMETHEUS_GAUGE, "Audit records since the last checkpoint.",
          counts.unsigned_records},
-        {"posward_audit_lost_records_total", "counter", "Audit records that had no room.", counts.lost},
-        {"posward_audit_write_failures_total", "counter", "Times that the audit log could not be written.",
-         counts.failures},
+        {"posward_audit_lost_records_total", PROMETHEUS_COUNTER, "Audit records that had no room.",
+         counts.lost},
+        {"posward_audit_write_failures_total", PROMETHEUS_COUNTER,
+         "Times that the audit log could not be written.", counts.failures},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        fprintf(out, "# HELP %s %s\n# TYPE %s %s\n%s %" PRIu64 "\n", rows[i].name, rows[i].help, rows[i].name,
-                rows[i].type, rows[i].name, rows[i].value);
+    prometheus_rows(page, rows, sizeof rows / sizeof rows[0]);
 }

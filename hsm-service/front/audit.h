@@ -12,6 +12,7 @@
 struct front;
 struct front_call;
 struct front_audit;
+struct prometheus;
 
 /* *out_audit NULL where audit.path is empty. */
 enum err_code front_audit_open(const struct hsm_config *config, struct front_audit **out_audit,
@@ -43,6 +44,6 @@ void front_audit_internal(struct front *f, struct front_call *call, const struct
 
 /* Sign the end of the log, if a keeper can: at the stop, while the loop still runs. Mutex not held. */
 void front_audit_finish(struct front *f);
-void front_audit_metrics(struct front_audit *audit, FILE *out);
+void front_audit_metrics(struct front_audit *audit, struct prometheus *page);
 
 #endif

@@ -218,7 +218,7 @@ void front_stop(void *front)
     free(f);
 }
 
-void front_metrics(void *front, FILE *out)
+void front_metrics(void *front, struct prometheus *page)
 {
     struct front *const f = front;
     unsigned waiting = 0, with_keepers = 0;
@@ -229,28 +229,26 @@ void front_metrics(void *front, FILE *out)
     for (size_t i = 0; i < FRONT_KEEPERS; i++)
         with_keepers += f->keepers[i].load;
     const unsigned ready = f->ready;
-    const uint64_t restarts = f->restarts, retirements = f->retirements, retried = f->retried;
+    const uint64_t restarts = f->restarts, retirements = f->retirements, retried = f->retried,
+                   operations = f->operations;
     pthread_mutex_unlock(&f->lock);
-    const struct {
-        const char *name, *type, *help;
-        unsigned long long value;
-    } rows[] = {
-        {"posward_hsm_keepers_ready", "gauge", "Keepers that take calls.", ready},
-        {"posward_hsm_keepers_wanted", "gauge", "Keepers that the configuration asks for.",
-         (unsigned long long)f->config->keeper_count},
-        {"posward_hsm_keeper_restarts_total", "counter", "Keepers that ended unasked or were killed.",
-         restarts},
-        {"posward_hsm_keeper_retirements_total", "counter", "Keepers replaced after keepers.retire_after.",
-         retirements},
-        {"posward_hsm_calls_retried_total", "counter", "Calls handed to another keeper when theirs ended.",
-         retried},
-        {"posward_hsm_calls_waiting", "gauge", "Calls that wait for a keeper.", waiting},
-        {"posward_hsm_calls_with_keepers", "gauge", "Calls that a keeper has.", with_keepers},
+    const struct prometheus_row rows[] = {
+        {"posward_hsm_keepers_ready", PROMETHEUS_GAUGE, "Keepers that take calls.", ready},
+        {"posward_hsm_keepers_wanted", PROMETHEUS_GAUGE, "Keepers that the configuration asks for.",
+         (uint64_t)f->config->keeper_count},
+        {"posward_hsm_keeper_restarts_total", PROMETHEUS_COUNTER,
+         "Keepers that ended unasked or were killed.", restarts},
+        {"posward_hsm_keeper_retirements_total", PROMETHEUS_COUNTER,
+         "Keepers replaced after keepers.retire_after.", retirements},
+        {"posward_hsm_calls_retried_total", PROMETHEUS_COUNTER,
+         "Calls handed to another keeper when theirs ended.", retried},
+        {"posward_hsm_operations_total", PROMETHEUS_COUNTER, "Operations that keepers did for calls.",
+         operations},
+        {"posward_hsm_calls_waiting", PROMETHEUS_GAUGE, "Calls that wait for a keeper.", waiting},
+        {"posward_hsm_calls_with_keepers", PROMETHEUS_GAUGE, "Calls that a keeper has.", with_keepers},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        fprintf(out, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", rows[i].name, rows[i].help, rows[i].name,
-                rows[i].type, rows[i].name, rows[i].value);
-    front_audit_metrics(f->audit, out);
+    prometheus_rows(page, rows, sizeof rows / sizeof rows[0]);
+    front_audit_metrics(f->audit, page);
 }
 
 void front_refused(void *front, const struct rpc_call *call, const char *path, const struct err *e)

@@ -6,6 +6,10 @@
 #define POSWARD_HSM_SERVICE_FRONT_FRONT_H
 
 #include "hsm-service/config.h"
+#include "run/prometheus.h"
+
+/* Who may call what. */
+extern const struct roles_row front_roles[];
 
 /* Add the services and start the keepers; does not wait for one. `config` (struct hsm_config) is borrowed. */
 enum err_code front_start(const void *config, struct rpc_server *server, void **out_front,
@@ -21,6 +25,6 @@ void front_drain(void *front);
 void front_stop(void *front);
 /* A call was refused before its payload was read: an audit record. */
 void front_refused(void *front, const struct rpc_call *call, const char *path, const struct err *e);
-void front_metrics(void *front, FILE *out);
+void front_metrics(void *front, struct prometheus *page);
 
 #endif

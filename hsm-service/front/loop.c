@@ -61,6 +61,7 @@ static bool handle(struct front *f, struct front_keeper *k, const struct ipc_fra
             return false;
         *out_call = front_answered(k, frame->request_id);
         k->operations += frame->operations;
+        f->operations += frame->operations;
         if (f->failures > 0)
             f->failures--; /* it works: the next loss is not one in a row */
         return *out_call != NULL;

@@ -84,7 +84,7 @@ struct front {
     struct err start_error;
     unsigned failures; /* starts and short lives in a row */
     int64_t next_start_ms;
-    uint64_t restarts, retirements, retried;
+    uint64_t restarts, retirements, retried, operations;
 };
 
 /* ---- dispatch.c ---- */

@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/trace.h"
 #include "hsm-service/keeper/cases.h"
 #include "hsm-service/keeper/convert.h"
 #include "rpc/status.h"
@@ -62,13 +63,23 @@ static enum err_code run_item(struct keeper_call *call, const HsmBatchItem *item
     return ERR_OK;
 }
 
+static enum err_code run_traced_item(struct keeper_call *call, const HsmBatchItem *item, HsmBatchResult *out,
+                                     struct err *e)
+{
+    const struct trace own = trace_parse(item->traceparent, strlen(item->traceparent));
+    const struct trace before = trace_enter(own.parent[0] != '\0' ? own : trace_current());
+    const enum err_code code = run_item(call, item, out, e);
+    (void)trace_enter(before);
+    return code;
+}
+
 /* An item's failure is its own. */
 static enum err_code answer_item(struct keeper_call *call, const HsmBatchItem *item, HsmBatchResult *out,
                                  struct err *e)
 {
     struct err item_e = {0};
     ProtobufCBinaryData note;
-    if (run_item(call, item, out, &item_e) == ERR_OK)
+    if (run_traced_item(call, item, out, &item_e) == ERR_OK)
         return ERR_OK;
     out->status = rpc_status_of(item_e.code);
     TRY(arena_copy(call->arena, item_e.note, strlen(item_e.note) + 1, &note, e));

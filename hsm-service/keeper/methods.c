@@ -1,5 +1,6 @@
 #include "hsm-service/keeper/methods.h"
 
+#include "base/log.h"
 #include "hsm-service/ipc.h"
 #include "hsm-service/keeper/internal.h"
 
@@ -122,6 +123,8 @@ enum err_code case_run(struct keeper_call *call, const struct keeper_use *use,
         call->session = NULL;
         code = run_once(call, use, request, out_answer, e);
     }
+    log_event(LOG_DEBUG, "operation done", LOG_STR("answer", use->answer->short_name),
+              LOG_STR("result", err_name(code)));
     call->token_away |= code == ERR_UNAVAILABLE; /* a batch succeeds though its items did not */
     return code;
 }

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "base/trace.h"
 #include "hsm-service/ipc.h"
 #include "hsm-service/keeper/methods.h"
 
@@ -88,8 +89,10 @@ static bool serve_packet(struct worker *w, size_t len)
     enum err_code code = ipc_decode(w->packet, len, &in, &e);
     if (code != ERR_OK)
         return false; /* the two are one binary: a front that speaks nonsense is not served */
+    const struct trace before = trace_enter(trace_parse(in.traceparent, in.traceparent_len));
     call.deadline_ms = in.deadline_ms;
     code = serve_frame(w, &in, &call, &answer, &e);
+    (void)trace_enter(before);
     struct ipc_frame out = {.kind = code == ERR_OK ? IPC_RESPONSE : IPC_FAILURE,
                             .method = in.method,
                             .request_id = in.request_id,

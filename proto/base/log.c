@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/trace.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -78,6 +79,19 @@ static void put_value(struct line *l, const struct log_field *f, bool json)
     }
 }
 
+/* First of the fields, so that no long one cuts it off. */
+static void put_trace(struct line *l, bool json)
+{
+    const struct trace trace = trace_current();
+    char id[TRACE_ID_BYTES];
+    trace_id(&trace, id);
+    if (id[0] == '\0')
+        return;
+    put(l, json ? ",\"trace\":\"" : " trace=");
+    put(l, id);
+    put(l, json ? "\"" : "");
+}
+
 static void put_json(struct line *l, enum log_level level, const char *event, const struct log_field *fields,
                      const char *time)
 {
@@ -89,6 +103,7 @@ static void put_json(struct line *l, enum log_level level, const char *event, co
     put_quoted(l, sink.program);
     put(l, ",\"event\":");
     put_quoted(l, event);
+    put_trace(l, true);
     for (const struct log_field *f = fields; f->name != NULL && !l->cut; f++) {
         if (!has_room(l, strlen(f->name) + sizeof ",\"\":-9223372036854775808")) {
             l->cut = true;
@@ -112,6 +127,7 @@ static void put_plain(struct line *l, enum log_level level, const char *event, c
     put(l, sink.program);
     put(l, ": ");
     put_escaped(l, event);
+    put_trace(l, false);
     for (const struct log_field *f = fields; f->name != NULL; f++) {
         put(l, " ");
         put(l, f->name);

@@ -2,7 +2,8 @@
  *
  * log_event(LOG_INFO, "device registered", LOG_STR("terminal", id), LOG_INT("revision", rev));
  * The event is a fixed phrase; what varies goes into fields. Values are escaped. Never log a key, PIN, blob
- * or PIN block; mask a PAN first (iso8583/mask.h). Any thread. */
+ * or PIN block; mask a PAN first (iso8583/mask.h). A record of a thread that works for a trace (base/trace.h)
+ * has its id as field "trace": no field may have that name. Any thread. */
 #ifndef POSWARD_BASE_LOG_H
 #define POSWARD_BASE_LOG_H
 

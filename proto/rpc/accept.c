@@ -5,6 +5,7 @@
 #include <grpc/support/alloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static void on_accepted(struct rpc_call *call, bool ok);
 static void on_closed(struct rpc_call *call, bool ok);
@@ -70,33 +71,13 @@ static bool slot_take(struct rpc_slots *slots)
     return false;
 }
 
-/* W3C trace context, version 00: nothing else is passed on, because it ends up in logs. */
-static bool traceparent_is_valid(const uint8_t *text, size_t len)
-{
-    static const char form[] = "00-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
-    if (len != sizeof form - 1)
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        const bool fits = form[i] == 'h' ? text[i] != 0 && strchr("0123456789abcdef", text[i]) != NULL
-                                         : text[i] == (uint8_t)form[i];
-        if (!fits)
-            return false;
-    }
-    return true;
-}
-
 static void read_traceparent(struct rpc_call *call)
 {
     for (size_t i = 0; i < call->metadata.count; i++) {
         const grpc_metadata *item = &call->metadata.metadata[i];
         if (grpc_slice_str_cmp(item->key, "traceparent") != 0)
             continue;
-        const uint8_t *value = GRPC_SLICE_START_PTR(item->value);
-        const size_t len = GRPC_SLICE_LENGTH(item->value);
-        if (!traceparent_is_valid(value, len))
-            return;
-        memcpy(call->traceparent, value, len);
-        call->traceparent[len] = '\0';
+        call->trace = trace_parse(GRPC_SLICE_START_PTR(item->value), GRPC_SLICE_LENGTH(item->value));
         return;
     }
 }
@@ -114,6 +95,39 @@ static char *dup_property(const grpc_auth_context *context, const char *name)
     return strndup(first->value, first->value_length);
 }
 
+/* Whether a name claims to be a SPIFFE identity. */
+static bool is_spiffe(const char *text, size_t len)
+{
+    static const char scheme[] = "spiffe:";
+    return len >= sizeof scheme - 1 && strncasecmp(text, scheme, sizeof scheme - 1) == 0;
+}
+
+static bool claims_spiffe(const grpc_auth_context *context)
+{
+    grpc_auth_property_iterator iterator =
+        grpc_auth_context_find_properties_by_name(context, GRPC_PEER_URI_PROPERTY_NAME);
+    for (const grpc_auth_property *p; (p = grpc_auth_property_iterator_next(&iterator)) != NULL;)
+        if (is_spiffe(p->value, p->value_length))
+            return true;
+    return false;
+}
+
+/* The SPIFFE identity, else the common name. A certificate whose SPIFFE URI does not verify, or stands
+ * twice, has no identity, and a common name that looks like a SPIFFE identity is none: authorities that watch
+ * over one kind of name must not hand out the other. */
+static char *dup_identity(const grpc_auth_context *context)
+{
+    char *identity = dup_property(context, GRPC_PEER_SPIFFE_ID_PROPERTY_NAME);
+    if (identity != NULL || claims_spiffe(context))
+        return identity;
+    identity = dup_property(context, GRPC_X509_CN_PROPERTY_NAME);
+    if (identity != NULL && is_spiffe(identity, strlen(identity))) {
+        free(identity);
+        return NULL;
+    }
+    return identity;
+}
+
 static void read_peer(struct rpc_call *call)
 {
     call->address = grpc_call_get_peer(call->core);
@@ -121,11 +135,8 @@ static void read_peer(struct rpc_call *call)
     grpc_auth_context *context = grpc_call_auth_context(call->core);
     if (context == NULL)
         return;
-    if (grpc_auth_context_peer_is_authenticated(context)) {
-        call->identity = dup_property(context, GRPC_PEER_SPIFFE_ID_PROPERTY_NAME);
-        if (call->identity == NULL)
-            call->identity = dup_property(context, GRPC_X509_CN_PROPERTY_NAME);
-    }
+    if (grpc_auth_context_peer_is_authenticated(context))
+        call->identity = dup_identity(context);
     call->peer.identity = call->identity;
     grpc_auth_context_release(context);
 }
@@ -170,14 +181,8 @@ static void start_receive(struct rpc_call *call)
     rpc_call_batch(call, &receive, 1, &call->received);
 }
 
-static void begin(struct rpc_call *call)
+static void admit_and_go_on(struct rpc_call *call)
 {
-    const grpc_op close = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
-                           .data.recv_close_on_server.cancelled = &call->core_cancelled};
-    rpc_call_batch(call, &close, 1, &call->closed);
-    call->deadline = gpr_convert_clock_type(call->details.deadline, GPR_CLOCK_MONOTONIC);
-    read_traceparent(call);
-    read_peer(call);
     struct err e = {0};
     const enum err_code code = admit(call, &e);
     if (code != ERR_OK) {
@@ -191,6 +196,20 @@ static void begin(struct rpc_call *call)
         start_receive(call);
     else if (rpc_stream_call_start(call, &e) != ERR_OK)
         rpc_call_fail(call, &e);
+}
+
+static void begin(struct rpc_call *call)
+{
+    const grpc_op close = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
+                           .data.recv_close_on_server.cancelled = &call->core_cancelled};
+    rpc_call_batch(call, &close, 1, &call->closed);
+    call->begun_us = clock_monotonic_us();
+    call->deadline = gpr_convert_clock_type(call->details.deadline, GPR_CLOCK_MONOTONIC);
+    read_traceparent(call);
+    read_peer(call);
+    const struct trace before = trace_enter(call->trace);
+    admit_and_go_on(call); /* and from here on the call may be gone */
+    (void)trace_enter(before);
 }
 
 /* A posted request came back, with a call or, at shutdown, with NULL. */
@@ -262,7 +281,9 @@ static void on_received(struct rpc_call *call, bool ok)
         rpc_pool_put(&call->server->pool, call);
         return;
     }
+    const struct trace before = trace_enter(call->trace);
     if (!rpc_call_refuse_stale(call))
         run_raw(call);
+    (void)trace_enter(before);
     rpc_call_unref(call);
 }

@@ -1,3 +1,5 @@
+#include "base/clock.h"
+#include "base/log.h"
 #include "rpc/server_state.h"
 #include "rpc/status.h"
 
@@ -19,9 +21,21 @@ static void attach_message(struct rpc_call *call, grpc_slice message)
     grpc_slice_unref(message);
 }
 
+/* Raw calls end on a thread that works for nobody in particular. */
+static void log_outcome(const struct rpc_call *call, int status, int64_t took_us)
+{
+    const struct trace before = trace_enter(call->trace);
+    log_event(LOG_DEBUG, "call served", LOG_STR("method", call->method != NULL ? call->method->path : ""),
+              LOG_STR("status", rpc_status_name(status)), LOG_INT("us", took_us));
+    (void)trace_enter(before);
+}
+
 static void count_outcome(struct rpc_call *call, int status)
 {
     atomic_fetch_add(status == 0 ? &call->server->ok : &call->server->failed, 1);
+    const int64_t took_us = clock_monotonic_us() - call->begun_us;
+    rpc_measure_add(rpc_server_measure(call->server, call->method), status, took_us);
+    log_outcome(call, status, took_us);
     /* Before the client can know the answer: its next call finds the slot free. */
     if (call->slots != NULL)
         atomic_fetch_sub(&call->slots->used, 1);

@@ -133,7 +133,7 @@ bool rpc_call_cancelled(const struct rpc_call *call)
 
 const char *rpc_call_traceparent(const struct rpc_call *call)
 {
-    return call->traceparent;
+    return call->trace.parent;
 }
 
 bool rpc_call_wait(struct rpc_call *call, int64_t timeout_ms)

@@ -1,5 +1,7 @@
 #include "rpc/channel_state.h"
 
+#include "base/trace.h"
+
 #include "base/clock.h"
 #include "rpc/core_log.h"
 #include "rpc/credentials.h"
@@ -240,4 +242,16 @@ enum err_code rpc_traceparent_check(const char *traceparent, struct err *e)
     if (traceparent != NULL && !grpc_header_nonbin_value_is_legal(grpc_slice_from_static_string(traceparent)))
         return err_set(e, ERR_INPUT, "the traceparent has characters that a header cannot carry");
     return ERR_OK;
+}
+
+bool rpc_trace_of(const char *given, grpc_slice *out_traceparent)
+{
+    struct trace trace = {0};
+    if (given == NULL) {
+        trace = trace_current();
+        trace = trace_child(&trace);
+        given = trace.parent;
+    }
+    *out_traceparent = given[0] != '\0' ? grpc_slice_from_copied_string(given) : grpc_empty_slice();
+    return given[0] != '\0';
 }

@@ -65,6 +65,8 @@ enum err_code rpc_method_path(const ProtobufCServiceDescriptor *service, const c
 
 /* ERR_INPUT for text that a header cannot carry. Accepts NULL. */
 enum err_code rpc_traceparent_check(const char *traceparent, struct err *e) MUST_CHECK;
+/* What to send: `given`, or with NULL a child of this thread's trace. False: nothing. */
+bool rpc_trace_of(const char *given, grpc_slice *out_traceparent);
 /* The status of a finished call as an error; ERR_OK for OK. */
 enum err_code rpc_status_error(grpc_status_code status, grpc_slice details, struct err *e) MUST_CHECK;
 

@@ -29,7 +29,7 @@ void rpc_channel_free(struct rpc_channel *channel);
 
 struct rpc_call_options {
     int64_t timeout_ms;      /* 0: 5000. A stream: no deadline when 0 */
-    const char *traceparent; /* NULL: none */
+    const char *traceparent; /* NULL: that of this thread, if it works for one (base/trace.h); "": none */
     bool idempotent;         /* retry on UNAVAILABLE and CANCELLED within the deadline, with back-off */
 };
 

@@ -20,6 +20,7 @@ struct rpc_certificates {
     struct rpc_tls tls;
     struct stat seen[PEM_FILES];
     bool given; /* gRPC has a first certificate */
+    struct rpc_tls_state state;
 };
 
 static void pem_drop(struct pem *pem)
@@ -68,9 +69,9 @@ static bool files_changed(struct rpc_certificates *c)
     const char *const paths[PEM_FILES] = {c->tls.ca_path, c->tls.cert_path, c->tls.key_path};
     bool changed = false;
     for (int i = 0; i < PEM_FILES; i++) {
-        struct stat now = {0};
-        if (paths[i] != NULL && stat(paths[i], &now) != 0)
-            continue;
+        struct stat now = {0}; /* and stays so for a file that is gone */
+        if (paths[i] != NULL)
+            (void)stat(paths[i], &now);
         changed = changed || !same_file(&now, &c->seen[i]);
         c->seen[i] = now;
     }
@@ -92,9 +93,15 @@ static grpc_ssl_certificate_config_reload_status fetch(void *context,
         /* Core wants roots even where no client certificate is asked for; then they decide nothing. */
         *config = grpc_ssl_server_certificate_config_create(pem.ca != NULL ? pem.ca : pem.cert, &pair, 1);
         c->given = true;
+        c->state.taken++;
+        c->state.broken = false;
+        (void)rpc_tls_expiry(c->tls.cert_path, &c->state.expires_s);
         status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
     } else if (!c->given) {
         status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_FAIL;
+    } else if (look) {
+        c->state.kept++;
+        c->state.broken = true;
     }
     pthread_mutex_unlock(&c->lock);
     return status;
@@ -104,7 +111,7 @@ enum err_code rpc_server_credentials(const struct rpc_tls *tls, const char *addr
                                      struct rpc_certificates **out_certificates,
                                      grpc_server_credentials **out_credentials, struct err *e)
 {
-    TRY(rpc_tls_check(tls, address, e));
+    TRY(rpc_tls_check_server(tls, address, e));
     if (tls->insecure) {
         *out_certificates = NULL;
         *out_credentials = grpc_insecure_server_credentials_create();
@@ -116,6 +123,7 @@ enum err_code rpc_server_credentials(const struct rpc_tls *tls, const char *addr
     if (c == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
     c->tls = *tls;
+    c->state.secure = true;
     pthread_mutex_init(&c->lock, NULL);
     const grpc_ssl_client_certificate_request_type request =
         tls->ca_path != NULL ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
@@ -124,6 +132,17 @@ enum err_code rpc_server_credentials(const struct rpc_tls *tls, const char *addr
         grpc_ssl_server_credentials_create_options_using_config_fetcher(request, fetch, c));
     *out_certificates = c;
     return ERR_OK;
+}
+
+struct rpc_tls_state rpc_certificates_state(struct rpc_certificates *certificates)
+{
+    struct rpc_tls_state state = {0};
+    if (certificates == NULL)
+        return state;
+    pthread_mutex_lock(&certificates->lock);
+    state = certificates->state;
+    pthread_mutex_unlock(&certificates->lock);
+    return state;
 }
 
 void rpc_certificates_free(struct rpc_certificates *certificates)

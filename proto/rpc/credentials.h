@@ -14,9 +14,14 @@ struct rpc_certificates;
 enum err_code rpc_server_credentials(const struct rpc_tls *tls, const char *address,
                                      struct rpc_certificates **out_certificates,
                                      grpc_server_credentials **out_credentials, struct err *e) MUST_CHECK;
+/* Zero for NULL. Any thread. */
+struct rpc_tls_state rpc_certificates_state(struct rpc_certificates *certificates);
 void rpc_certificates_free(struct rpc_certificates *certificates);
 
 enum err_code rpc_channel_credentials(const struct rpc_tls *tls, const char *target,
                                       grpc_channel_credentials **out_credentials, struct err *e) MUST_CHECK;
+
+/* tls.c: the end of the first certificate in a PEM file, in seconds since 1970; false when it has none. */
+bool rpc_tls_expiry(const char *cert_path, int64_t *out_expires_s);
 
 #endif

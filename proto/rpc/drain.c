@@ -80,6 +80,7 @@ void rpc_server_free(struct rpc_server *server)
     pthread_cond_destroy(&server->quiet);
     pthread_mutex_destroy(&server->lock);
     free(server->methods);
+    free(server->measures);
     free(server->listen);
     free(server);
     grpc_shutdown();

@@ -37,7 +37,9 @@ static void *worker_main(void *argument)
 {
     struct rpc_pool *pool = argument;
     for (struct rpc_call *call = take(pool); call != NULL; call = take(pool)) {
+        const struct trace before = trace_enter(call->trace);
         run(call);
+        (void)trace_enter(before);
         rpc_call_unref(call);
     }
     return NULL;

@@ -153,8 +153,9 @@ enum err_code rpc_server_new(const struct rpc_server_options *options, struct rp
     atomic_store(&server->serving, true);
     server->listen = strdup(options->listen);
     server->methods = calloc(RPC_MAX_METHODS, sizeof *server->methods);
+    server->measures = calloc(RPC_MAX_METHODS + 1, sizeof *server->measures);
     enum err_code code = ERR_OK;
-    if (server->listen == NULL || server->methods == NULL)
+    if (server->listen == NULL || server->methods == NULL || server->measures == NULL)
         code = err_set(e, ERR_LIMIT, "out of memory");
     if (code == ERR_OK)
         code = rpc_index_init(&server->index, options->extra_descriptor_set,
@@ -162,7 +163,7 @@ enum err_code rpc_server_new(const struct rpc_server_options *options, struct rp
     if (code == ERR_OK)
         code = add_housekeeping(server, e);
     if (code == ERR_OK)
-        code = rpc_tls_check(&options->tls, options->listen, e);
+        code = rpc_tls_check_server(&options->tls, options->listen, e);
     if (code != ERR_OK) {
         rpc_server_free(server);
         return code;
@@ -182,6 +183,23 @@ const struct rpc_method *rpc_server_method(const struct rpc_server *server, cons
     struct rpc_method key;
     snprintf(key.path, sizeof key.path, "%s", path);
     return bsearch(&key, server->methods, server->method_count, sizeof key, by_path);
+}
+
+struct rpc_measure *rpc_server_measure(const struct rpc_server *server, const struct rpc_method *method)
+{
+    return &server->measures[method != NULL ? (size_t)(method - server->methods) : RPC_MAX_METHODS];
+}
+
+void rpc_server_each_method(const struct rpc_server *server, rpc_method_counts_fn each, void *context)
+{
+    for (size_t i = 0; i < server->method_count; i++) {
+        const struct rpc_method *const method = &server->methods[i];
+        const struct rpc_method_counts counts =
+            rpc_measure_read(rpc_server_measure(server, method), method->path + 1); /* without the slash */
+        each(context, &counts);
+    }
+    const struct rpc_method_counts unknown = rpc_measure_read(rpc_server_measure(server, NULL), "unknown");
+    each(context, &unknown);
 }
 
 static enum err_code check_methods(struct rpc_server *server, struct err *e)
@@ -222,6 +240,19 @@ enum err_code rpc_server_start(struct rpc_server *server, struct err *e)
     for (int i = 0; i < RPC_POSTED_CALLS; i++)
         TRY(rpc_accept_post(server, e));
     return ERR_OK;
+}
+
+const char *rpc_server_guarded_path(const struct rpc_server *server, size_t index)
+{
+    for (size_t i = 0; i < server->method_count; i++)
+        if (!server->methods[i].open && index-- == 0)
+            return server->methods[i].path;
+    return NULL;
+}
+
+struct rpc_tls_state rpc_server_tls_state(const struct rpc_server *server)
+{
+    return rpc_certificates_state(server->certificates);
 }
 
 int rpc_server_port(const struct rpc_server *server)

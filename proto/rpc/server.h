@@ -64,6 +64,8 @@ enum err_code rpc_server_add_raw(struct rpc_server *server, const ProtobufCServi
                                  rpc_raw_fn handler, void *context, struct err *e) MUST_CHECK;
 
 enum err_code rpc_server_start(struct rpc_server *server, struct err *e) MUST_CHECK;
+/* The paths that `authorise` is asked about, one an index; NULL past the last. After the last add. */
+const char *rpc_server_guarded_path(const struct rpc_server *server, size_t index);
 /* The port that is listened on, after start. */
 int rpc_server_port(const struct rpc_server *server);
 /* Health of the server as a whole (service ""), and of each added service. SERVING from start on, unless told
@@ -84,6 +86,23 @@ struct rpc_server_counts {
     uint64_t in_flight, ok, failed;
 };
 struct rpc_server_counts rpc_server_counts(const struct rpc_server *server);
+/* The certificate in use; after start. Any thread. */
+struct rpc_tls_state rpc_server_tls_state(const struct rpc_server *server);
+
+/* The same by method: what Prometheus asks. */
+#define RPC_STATUS_COUNT   17 /* gRPC's codes, 0 to 16 */
+#define RPC_LATENCY_BOUNDS 14
+extern const double rpc_latency_bounds[RPC_LATENCY_BOUNDS]; /* seconds, upper ends, rising */
+
+struct rpc_method_counts {
+    const char *method;                 /* "package.Service/Method"; "unknown" for all that are not here */
+    uint64_t handled[RPC_STATUS_COUNT]; /* calls that ended, by status */
+    uint64_t within[RPC_LATENCY_BOUNDS + 1]; /* calls that took no longer than each bound; the last: all */
+    double seconds;                          /* that they took together; a stream takes as long as it lives */
+};
+typedef void (*rpc_method_counts_fn)(void *context, const struct rpc_method_counts *counts);
+/* Call `each` for every method, by name, and last for unknown ones. After start, until free. Any thread. */
+void rpc_server_each_method(const struct rpc_server *server, rpc_method_counts_fn each, void *context);
 
 /* The handler's side. */
 

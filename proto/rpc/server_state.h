@@ -7,12 +7,14 @@
 #ifndef POSWARD_RPC_SERVER_STATE_H
 #define POSWARD_RPC_SERVER_STATE_H
 
+#include "base/trace.h"
 #include "grpc/health/v1/health.pb-c.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "grpc/reflection/v1alpha/reflection.pb-c.h"
 #include "rpc/credentials.h"
 #include "rpc/handoff.h"
 #include "rpc/index.h"
+#include "rpc/measure.h"
 #include "rpc/payload.h"
 #include "rpc/server.h"
 
@@ -26,7 +28,6 @@
 #define RPC_MAX_METHODS        512
 #define RPC_PATH_BYTES         256  /* of a method path, with NUL; longer ones are unknown */
 #define RPC_MAX_IDENTITY_BYTES 2048 /* the longest SPIFFE identity */
-#define RPC_TRACEPARENT_BYTES  56
 #define RPC_MAX_METADATA_BYTES 8192
 #define RPC_STREAM_STACK_BYTES ((size_t)512 * 1024)
 
@@ -64,6 +65,7 @@ struct rpc_call {
     grpc_call_details details;
     grpc_metadata_array metadata;
     const struct rpc_method *method;
+    int64_t begun_us; /* monotonic */
     struct rpc_event accepted, closed, received, sent, ended;
 
     atomic_int
@@ -76,7 +78,7 @@ struct rpc_call {
 
     struct rpc_peer peer;
     char *address, *identity;
-    char traceparent[RPC_TRACEPARENT_BYTES];
+    struct trace trace; /* the caller's */
 
     grpc_byte_buffer *payload;  /* received */
     grpc_byte_buffer *outgoing; /* being sent */
@@ -115,6 +117,7 @@ struct rpc_server {
     struct rpc_index index;
     struct rpc_method *methods;
     size_t method_count;
+    struct rpc_measure *measures; /* one a method, and one for unknown methods at the end */
     struct rpc_slots unary_slots, stream_slots, housekeeping_slots;
     struct rpc_certificates *certificates;
     grpc_server *core;
@@ -139,6 +142,9 @@ struct rpc_server {
 
 /* server.c */
 const struct rpc_method *rpc_server_method(const struct rpc_server *server, const char *path);
+
+/* Where a call of `method`, NULL for an unknown one, is counted. */
+struct rpc_measure *rpc_server_measure(const struct rpc_server *server, const struct rpc_method *method);
 
 /* accept.c */
 enum err_code rpc_accept_post(struct rpc_server *server, struct err *e) MUST_CHECK;

@@ -150,9 +150,7 @@ static enum err_code stream_new(struct rpc_channel *channel, const ProtobufCServ
     grpc_metadata_array_init(&stream->head);
     grpc_metadata_array_init(&stream->trailer);
     stream->details = grpc_empty_slice();
-    stream->traced = options->traceparent != NULL && options->traceparent[0] != '\0';
-    stream->traceparent =
-        stream->traced ? grpc_slice_from_copied_string(options->traceparent) : grpc_empty_slice();
+    stream->traced = rpc_trace_of(options->traceparent, &stream->traceparent);
     stream->core = rpc_channel_call(channel, path, rpc_deadline_in(options->timeout_ms));
     *out_stream = stream;
     return ERR_OK;

@@ -68,6 +68,7 @@ static void *stream_main(void *argument)
 {
     struct rpc_call *call = argument;
     struct rpc_server *server = call->server;
+    (void)trace_enter(call->trace); /* the thread has no other work */
     if (call->method->client_streams)
         serve_many_requests(call);
     else

@@ -1,10 +1,11 @@
-#include "rpc/tls.h"
+#include "rpc/credentials.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include <unistd.h>
 
 /* OpenSSL has a type of this name, which nobody here needs. */
@@ -111,6 +112,33 @@ static enum err_code check_authority(const char *path, struct err *e)
     }
     X509_free(certificate);
     return ERR_OK;
+}
+
+enum err_code rpc_tls_check_server(const struct rpc_tls *tls, const char *listen, struct err *e)
+{
+    TRY(rpc_tls_check(tls, listen, e));
+    const char *const missing = tls->ca_path == NULL     ? "tls.ca"
+                                : tls->cert_path == NULL ? "tls.cert"
+                                : tls->key_path == NULL  ? "tls.key"
+                                                         : NULL;
+    if (missing == NULL || all_loopback(listen))
+        return ERR_OK;
+    return err_set(e, ERR_INPUT,
+                   "%s is not on loopback: callers must prove who they are (mTLS), which needs tls.ca, "
+                   "tls.cert and tls.key; %s is missing",
+                   listen, missing);
+}
+
+bool rpc_tls_expiry(const char *cert_path, int64_t *out_expires_s)
+{
+    X509 *certificate = read_certificate(cert_path);
+    struct tm end = {0};
+    const bool known = certificate != NULL && ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) == 1;
+    if (known)
+        *out_expires_s = (int64_t)timegm(&end);
+    X509_free(certificate);
+    ERR_clear_error();
+    return known;
 }
 
 enum err_code rpc_tls_check(const struct rpc_tls *tls, const char *address, struct err *e)

@@ -5,6 +5,7 @@
 #include "base/err.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Paths live as long as the object made from them. All NULL and `insecure` true: plain HTTP/2, loopback only.
  */
@@ -27,5 +28,17 @@ struct rpc_peer {
 /* ERR_INPUT when `tls` and `address` do not go together: insecure off loopback, half a key pair, a missing
  * file. */
 enum err_code rpc_tls_check(const struct rpc_tls *tls, const char *address, struct err *e) MUST_CHECK;
+/* The same for a server: one that listens off loopback must have all three files, so that every caller proves
+ * who it is. */
+enum err_code rpc_tls_check_server(const struct rpc_tls *tls, const char *listen, struct err *e) MUST_CHECK;
+
+/* A server's certificate in use. */
+struct rpc_tls_state {
+    bool secure;       /* false: plain text, and nothing else is set */
+    int64_t expires_s; /* end of the leaf's validity, in seconds since 1970; 0 before the first is in use */
+    uint64_t taken;    /* file changes that became the certificate in use, the first one included */
+    uint64_t kept;     /* file changes that were broken: the certificate in use stayed */
+    bool broken;       /* the files as last seen are not those in use */
+};
 
 #endif

@@ -156,9 +156,7 @@ static enum err_code unary_new(struct rpc_channel *channel, const ProtobufCServi
     call->channel = channel;
     call->output = descriptor->output;
     call->deadline = rpc_deadline_in(options->timeout_ms > 0 ? options->timeout_ms : RPC_DEFAULT_TIMEOUT_MS);
-    call->traced = options->traceparent != NULL && options->traceparent[0] != '\0';
-    call->traceparent =
-        call->traced ? grpc_slice_from_copied_string(options->traceparent) : grpc_empty_slice();
+    call->traced = rpc_trace_of(options->traceparent, &call->traceparent);
     call->idempotent = options->idempotent;
     call->backoff_ms = RETRY_FIRST_MS;
     call->request = grpc_empty_slice();

@@ -1,6 +1,7 @@
 #include "run/cli.h"
 
 #include "base/nearest.h"
+#include "base/trace.h"
 #include "rpc/status.h"
 #include "run/cli_internal.h"
 
@@ -83,10 +84,9 @@ const struct cli_command *cli_find_command(const struct cli *cli, const char *gr
 /* `group` NULL: the unknown word stands for a group. */
 static int refuse_word(const struct cli *cli, const char *group, const char *word)
 {
-    static const char *const built_in[] = {"status", "call", "help"};
     struct nearest near = {.word = word};
-    for (size_t i = 0; group == NULL && i < sizeof built_in / sizeof built_in[0]; i++)
-        nearest_offer(&near, built_in[i]);
+    for (size_t i = 0; group == NULL && cli_built_in[i] != NULL; i++)
+        nearest_offer(&near, cli_built_in[i]);
     for (size_t i = 0; i < cli->table_count; i++) {
         for (const struct cli_command *c = cli->tables[i]; c->group != NULL; c++) {
             if (group == NULL)
@@ -188,6 +188,10 @@ static int dispatch(struct cli *cli, struct arguments *a)
         return run_help(cli, a->list + (a->count > 0 ? 1 : 0), a->count > 0 ? a->count - 1 : 0);
     if (strcmp(first, "status") == 0 || strcmp(first, "call") == 0)
         return run_configured(cli, a, NULL);
+    if (strcmp(first, "completion") == 0)
+        return cli_run_completion(cli, a->count - 1, a->list + 1);
+    if (strcmp(first, "man") == 0 && !cli->help)
+        return cli_run_man(cli);
     return run_command(cli, a);
 }
 
@@ -203,5 +207,6 @@ int cli_main(const struct cli_command *const *tables, size_t table_count, const 
     (void)signal(SIGPIPE, SIG_IGN);
     struct cli cli = {
         .tables = tables, .table_count = table_count, .services = services, .json = a.json, .help = a.help};
+    (void)trace_enter(trace_new()); /* one trace a command */
     return dispatch(&cli, &a);
 }

@@ -5,8 +5,9 @@
  * by their short name, "tdes"; nested: --device.terminal-id, or JSON; repeated: several times), its response
  * is printed as a table, or as JSON with --json; a stream message by message. Built in: `posward call
  * SERVICE/METHOD [JSON]` reaches every RPC of the listed services without a row; `posward status` asks every
- * endpoint for its health; `posward help`. Exit status: 0 done, 1 refused or failed (the note on standard
- * error), 2 usage. */
+ * endpoint for its health; `posward help`; `posward completion bash` and `posward man` print a completion
+ * script and a manual page, made from the same tables. Exit status: 0 done, 1 refused or failed (the note on
+ * standard error), 2 usage. */
 #ifndef POSWARD_RUN_CLI_H
 #define POSWARD_RUN_CLI_H
 
@@ -15,6 +16,14 @@
 #include <stdbool.h>
 
 struct cli; /* one invocation: configuration, channels, output mode */
+
+/* What help, completion and the manual page say of an option. */
+struct cli_option {
+    const char *name;  /* without the dashes */
+    const char *value; /* "tdes|aes-128" in lower case: these; "FILE", "TEXT": anything; NULL: none */
+    const char *help;  /* one sentence; NULL: none */
+    bool several;      /* may be given several times */
+};
 
 struct cli_command {
     const char *group, *name; /* "device", "register" */
@@ -28,6 +37,7 @@ struct cli_command {
      * the name and argv[argc] is NULL, so getopt_long(argc + 1, argv - 1, ...) works. --json and --config are
      * taken out. */
     enum err_code (*run)(struct cli *cli, int argc, char **argv, struct err *e);
+    const struct cli_option *options; /* of own code; ends with an option without a name */
 };
 
 /* Ends with a row without a group. */

@@ -42,6 +42,25 @@ enum err_code cli_config_load(const char *path, struct cli_config *out_config, s
 /* Close channels and drop the configuration. */
 void cli_drop(struct cli *cli);
 
+/* cli_options.c: the tables, walked for help, completion and the manual page. */
+#define CLI_OPTION_BYTES 160
+#define CLI_VALUE_BYTES  1024
+extern const char *const cli_built_in[];                                 /* ends with NULL */
+extern const struct cli_option cli_global_options[], cli_call_options[]; /* end with one without a name */
+typedef void (*cli_option_fn)(void *context, const struct cli_option *option);
+typedef void (*cli_command_fn)(void *context, const struct cli_command *command);
+/* The fields of the request, nested ones behind theirs, then the command's own options. */
+void cli_each_option(const struct cli_command *command, cli_option_fn each, void *context);
+/* The commands of `group`; NULL: the first command of each group. Several folders may add to one group: it
+ * stands where its first command does. */
+void cli_each_command(const struct cli *cli, const char *group, cli_command_fn each, void *context);
+/* "terminal_id" -> "terminal-id", behind `prefix`. */
+void cli_option_name(const char *prefix, const char *field, char out_name[CLI_OPTION_BYTES]);
+
+/* cli_complete.c, cli_man.c: exit statuses. */
+int cli_run_completion(const struct cli *cli, int argc, char **argv);
+int cli_run_man(const struct cli *cli);
+
 /* cli_help.c */
 void cli_print_overview(const struct cli *cli, FILE *out);
 void cli_print_group(const struct cli *cli, const char *group, FILE *out);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "run/metrics.h"
 #include "run/notify.h"
+#include "run/rpc_metrics.h"
 #include "run/service_options.h"
 
 #include <errno.h>
@@ -16,6 +17,7 @@
 struct run {
     const struct service_spec *spec;
     const struct service_config *config; /* points at the daemon's whole struct */
+    struct roles *roles;                 /* NULL without a table */
     struct rpc_server *server;
     void *state;
     struct metrics *metrics;
@@ -38,6 +40,19 @@ static struct rpc_tls tls_of(const struct service_config *c)
                             .insecure = c->insecure};
 }
 
+/* *out_roles stays NULL for a daemon without a table. */
+static enum err_code make_roles(const struct service_spec *spec, const struct service_config *c,
+                                struct roles **out_roles, struct err *e)
+{
+    const struct roles_options options = {.rows = spec->roles,
+                                          .grants = c->roles.items,
+                                          .grant_count = c->roles.count,
+                                          .insecure = c->insecure,
+                                          .insecure_role = c->insecure_role,
+                                          .reflection = c->reflection};
+    return spec->roles != NULL ? roles_new(&options, out_roles, e) : ERR_OK;
+}
+
 static enum err_code check_config(const struct service_spec *spec, const struct service_config *c,
                                   struct err *e)
 {
@@ -46,14 +61,19 @@ static enum err_code check_config(const struct service_spec *spec, const struct 
     if (strcmp(c->log_format, "text") != 0 && strcmp(c->log_format, "json") != 0)
         return err_set(e, ERR_INPUT, "log.format is '%.20s'; it must be text or json", c->log_format);
     const struct rpc_tls tls = tls_of(c);
-    TRY(rpc_tls_check(&tls, c->listen, e));
+    TRY(rpc_tls_check_server(&tls, c->listen, e));
+    struct roles *roles = NULL;
+    TRY(make_roles(spec, c, &roles, e));
+    roles_free(roles);
     return spec->check != NULL ? spec->check(c, e) : ERR_OK;
 }
 
 static enum err_code authorise(void *context, const struct rpc_peer *peer, const char *path, struct err *e)
 {
     const struct run *const r = context;
-    return r->spec->authorise(r->state, peer, path, e);
+    if (r->roles != NULL)
+        TRY(roles_authorise(r->roles, peer, path, e));
+    return r->spec->authorise != NULL ? r->spec->authorise(r->state, peer, path, e) : ERR_OK;
 }
 
 static void refused(void *context, const struct rpc_call *call, const char *path, const struct err *e)
@@ -70,42 +90,56 @@ static enum err_code make_server(struct run *r, struct err *e)
                                                .max_message_bytes = (size_t)c->max_message_bytes,
                                                .max_in_flight = (size_t)c->max_in_flight,
                                                .worker_count = (size_t)c->worker_count,
-                                               .authorise = r->spec->authorise != NULL ? authorise : NULL,
+                                               .authorise = authorise,
                                                .authorise_context = r,
                                                .refused = r->spec->refused != NULL ? refused : NULL};
+    TRY(make_roles(r->spec, c, &r->roles, e));
     TRY(rpc_server_new(&options, &r->server, e));
-    return r->spec->start(r->config, r->server, &r->state, e);
+    TRY(r->spec->start(r->config, r->server, &r->state, e));
+    if (r->roles == NULL)
+        return ERR_OK;
+    if (c->insecure)
+        log_event(LOG_WARN, "callers are not known: tls.insecure gives every caller the roles",
+                  LOG_STR("roles", c->insecure_role));
+    return roles_check_served(r->roles, r->server, e);
 }
 
-/* The metrics that every daemon has; the names are an interface: dashboards and alerts use them. */
+static void write_tls(struct rpc_tls_state tls, struct prometheus *page)
+{
+    if (!tls.secure)
+        return;
+    prometheus_family(page, "posward_tls_certificate_expiry_seconds", PROMETHEUS_GAUGE,
+                      "End of the certificate in use, in seconds since 1970.");
+    prometheus_number(page, NULL, (double)tls.expires_s);
+    prometheus_family(page, "posward_tls_certificate_broken", PROMETHEUS_GAUGE,
+                      "Whether the PEM files as last seen could not be taken.");
+    prometheus_count(page, NULL, tls.broken);
+    prometheus_family(page, "posward_tls_reloads_total", PROMETHEUS_COUNTER,
+                      "PEM files that changed: taken, or broken and the old ones kept.");
+    prometheus_count(page, (const struct prometheus_label[]){{"outcome", "taken"}, {0}}, tls.taken);
+    prometheus_count(page, (const struct prometheus_label[]){{"outcome", "kept_old"}, {0}}, tls.kept);
+}
+
 static void write_page(void *context, FILE *out)
 {
     const struct run *const r = context;
-    const struct rpc_server_counts counts = rpc_server_counts(r->server);
     const double up = (double)(clock_monotonic_ms() - r->start_ms) / 1000.0;
-    fprintf(out,
-            "# HELP posward_build_info Program and version; always 1.\n"
-            "# TYPE posward_build_info gauge\n"
-            "posward_build_info{program=\"%s\",version=\"%s\"} 1\n"
-            "# HELP process_start_time_seconds When this process started, in seconds since 1970.\n"
-            "# TYPE process_start_time_seconds gauge\n"
-            "process_start_time_seconds %.3f\n"
-            "# HELP posward_uptime_seconds How long this process has served.\n"
-            "# TYPE posward_uptime_seconds gauge\n"
-            "posward_uptime_seconds %.3f\n",
-            r->spec->name, POSWARD_VERSION, (double)r->start_wall_ms / 1000.0, up);
-    fprintf(out,
-            "# HELP posward_rpc_in_flight gRPC calls being served.\n"
-            "# TYPE posward_rpc_in_flight gauge\n"
-            "posward_rpc_in_flight %llu\n"
-            "# HELP posward_rpc_calls_total gRPC calls served, by outcome.\n"
-            "# TYPE posward_rpc_calls_total counter\n"
-            "posward_rpc_calls_total{outcome=\"ok\"} %llu\n"
-            "posward_rpc_calls_total{outcome=\"failed\"} %llu\n",
-            (unsigned long long)counts.in_flight, (unsigned long long)counts.ok,
-            (unsigned long long)counts.failed);
+    struct prometheus page = {.out = out};
+    prometheus_family(&page, "posward_build_info", PROMETHEUS_GAUGE, "Program and version; always 1.");
+    prometheus_count(
+        &page,
+        (const struct prometheus_label[]){{"program", r->spec->name}, {"version", POSWARD_VERSION}, {0}}, 1);
+    prometheus_family(&page, "process_start_time_seconds", PROMETHEUS_GAUGE,
+                      "When this process started, in seconds since 1970.");
+    prometheus_number(&page, NULL, (double)r->start_wall_ms / 1000.0);
+    prometheus_family(&page, "posward_uptime_seconds", PROMETHEUS_GAUGE, "How long this process has served.");
+    prometheus_number(&page, NULL, up);
+    rpc_metrics_write(r->server, &page);
+    write_tls(rpc_server_tls_state(r->server), &page);
+    if (r->roles != NULL)
+        roles_metrics(r->roles, &page);
     if (r->spec->metrics != NULL)
-        r->spec->metrics(r->state, out);
+        r->spec->metrics(r->state, &page);
 }
 
 static void tell_systemd(const char *state)
@@ -174,6 +208,7 @@ static void end(struct run *r, bool started)
     if (r->spec->stop != NULL)
         r->spec->stop(r->state);
     rpc_server_free(r->server);
+    roles_free(r->roles);
 }
 
 static int run_service(const struct service_spec *spec, const struct service_config *config)

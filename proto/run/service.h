@@ -13,12 +13,17 @@
 
 #include "base/conf.h"
 #include "rpc/server.h"
+#include "run/prometheus.h"
+#include "run/roles.h"
 
 /* Keys that every daemon has; the first member of each daemon's configuration struct. */
 struct service_config {
     char *listen;                      /* "listen" */
     bool insecure;                     /* "tls.insecure" */
     char *tls_ca, *tls_cert, *tls_key; /* "tls.ca", "tls.cert", "tls.key" */
+    struct conf_items roles;           /* "roles": struct roles_grant */
+    char *insecure_role;               /* "insecure_role" */
+    bool reflection;                   /* "reflection" */
     char *log_level;                   /* "log.level": debug, info, warn, error */
     char *log_format;                  /* "log.format": text, json */
     char *metrics_listen;              /* "metrics.listen": HTTP address for /metrics; absent: none */
@@ -49,6 +54,21 @@ struct service_config {
          .type = CONF_STRING,                                                                                \
          .offset = offsetof(struct service_config, tls_key),                                                 \
          .help = "PEM file of this service's private key."},                                                 \
+        {.key = "roles",                                                                                     \
+         .type = CONF_LIST,                                                                                  \
+         .offset = offsetof(struct service_config, roles),                                                   \
+         .list = &roles_grant_list,                                                                          \
+         .help = "Who has which roles. Whoever is not here may ask for the service's health, no more."},     \
+        {.key = "insecure_role",                                                                             \
+         .type = CONF_STRING,                                                                                \
+         .offset = offsetof(struct service_config, insecure_role),                                           \
+         .fallback = "all",                                                                                  \
+         .help = "Roles of every caller under tls.insecure, where nobody proves who they are; or all."},     \
+        {.key = "reflection",                                                                                \
+         .type = CONF_BOOL,                                                                                  \
+         .offset = offsetof(struct service_config, reflection),                                              \
+         .fallback = "true",                                                                                 \
+         .help = "Answer gRPC reflection to operator, auditor and monitor; false: to nobody."},              \
         {.key = "log.level",                                                                                 \
          .type = CONF_STRING,                                                                                \
          .offset = offsetof(struct service_config, log_level),                                               \
@@ -111,7 +131,10 @@ struct service_spec {
     enum err_code (*start)(const void *config, struct rpc_server *server, void **out_state, struct err *e);
     /* Runs after the server listens; NULL: nothing. Health is NOT_SERVING until it returns. */
     enum err_code (*serve)(void *state, struct rpc_server *server, struct err *e);
-    /* As rpc_authorise_fn, with the state that `start` made. Any thread. NULL: everyone who can connect. */
+    /* The table of method x role; `start` must add exactly its methods. NULL: everyone who can connect. */
+    const struct roles_row *roles;
+    /* As rpc_authorise_fn, with the state that `start` made: asked about what the table lets pass. Any
+     * thread. NULL: no more is asked. */
     enum err_code (*authorise)(void *state, const struct rpc_peer *peer, const char *path, struct err *e);
     /* As rpc_refused_fn, with the state that `start` made. Any thread. NULL: nothing. */
     void (*refused)(void *state, const struct rpc_call *call, const char *path, const struct err *e);
@@ -119,9 +142,9 @@ struct service_spec {
         void *state); /* before the gRPC server drains: stop own listeners, if any run; NULL: nothing */
     void (*reload)(void *state); /* SIGHUP; NULL: ignored with a log line */
     void (*stop)(void *state);   /* after the gRPC server is down; accepts NULL */
-    /* Append own metrics as Prometheus text; NULL: none. The common ones are there already. Runs on the
+    /* Append own families; NULL: none. The common ones are there already. Runs on the
      * endpoint's thread, from the end of `serve` until before `stop`. */
-    void (*metrics)(void *state, FILE *out);
+    void (*metrics)(void *state, struct prometheus *page);
     /* Another mode of the binary, chosen by argv[1], such as "--keeper": called before anything else. NULL:
      * none. */
     const char *mode_option;

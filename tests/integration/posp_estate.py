@@ -219,6 +219,7 @@ class PospEstate(hsm_estate.Estate):
 
     def __init__(self, token="softhsm", workers=8, bank_target=None, **limits):
         self.daemons, self.ports = {}, {}
+        self.logs = {}  # of each name's newest process, alive or not
         super().__init__(token)
         self.write_peers(workers, bank_target, limits)
 
@@ -265,6 +266,7 @@ class PospEstate(hsm_estate.Estate):
     def launch(self, *names):
         for name in names:
             self.daemons[name] = Daemon(name, f"{self.dir}/{name}.yaml", self.dir, self.environment)
+            self.logs[name] = self.daemons[name].path
         for name in names:
             self.daemons[name].wait_log("serving")
         return self

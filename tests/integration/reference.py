@@ -89,11 +89,11 @@ def alg3_mac(key, data):
 
 
 def pin_block_0(pin, pan):
-    return xor(bytes.fromhex(f"0{len(pin)}{pin}".ljust(16, "F")), bytes.fromhex("0000" + pan[-13:-1]))
+    return xor(bytes.fromhex(f"0{len(pin):X}{pin}".ljust(16, "F")), bytes.fromhex("0000" + pan[-13:-1]))
 
 
 def pin_block_4(key, pin, pan, fill):
-    plain = bytes.fromhex(f"4{len(pin)}{pin}".ljust(16, "A")) + fill
+    plain = bytes.fromhex(f"4{len(pin):X}{pin}".ljust(16, "A")) + fill
     number = bytes.fromhex((str(len(pan) - 12) + pan).ljust(32, "0"))
     return aes_ecb(key, xor(aes_ecb(key, plain), number))
 

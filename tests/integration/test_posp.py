@@ -5,6 +5,8 @@ import random
 import time
 import unittest
 
+import grpc
+
 from posp_estate import (PAN, PIN, POOR_PAN, TRIES_PAN, Line, PospEstate, Terminal, business, frame, pack, posp, posv,
                          unpack)
 from estate import SOURCE
@@ -360,6 +362,17 @@ class Records(unittest.TestCase):
                 self.assertNotIn(what, data)
         self.assertNotIn(PAN, estate.text("posp"))
         self.assertNotIn(PAN, estate.text("bank"))
+
+    def test_listing_refuses_what_names_no_terminal(self):
+        call = estate.stub("posp").ListTransactions
+        self.assertEqual(len(call(posp.ListTransactionsRequest(terminal_id="X9999999")).transactions), 0)
+        for request, words in ((posp.ListTransactionsRequest(terminal_id="T1"), "terminal_id must be 8 characters"),
+                               (posp.ListTransactionsRequest(terminal_id="T0000001\0x"), "terminal_id holds a NUL byte"),
+                               (posp.ListTransactionsRequest(limit=1001), "limit is at most 1000")):
+            with self.assertRaises(grpc.RpcError) as caught:
+                call(request, timeout=10)
+            self.assertEqual(caught.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
+            self.assertIn(words, caught.exception.details())
 
     def test_status(self):
         status = estate.status_of_posp()

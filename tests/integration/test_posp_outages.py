@@ -87,6 +87,22 @@ class Peers(unittest.TestCase):
         self.assertEqual(terminal().purchase()[39], "00")
 
 
+class Store(unittest.TestCase):
+    def test_keys_of_another_terminal_are_refused(self):
+        """Who can write POSP's store cannot make one terminal pass for another."""
+        mine, other = terminal(), terminal()
+        estate.end("posp")
+        with sqlite3.connect(f"{estate.dir}/posp.db") as db:
+            db.execute("UPDATE key_sets SET (pik, mak, tdk) = (SELECT pik, mak, tdk FROM key_sets WHERE terminal_id = ?) "
+                       "WHERE terminal_id = ?", (other.id, mine.id))
+        estate.launch("posp")
+        mine.keys = other.keys
+        self.assertEqual(mine.purchase(check=False)[39], "A7")
+        self.assertEqual(other.purchase()[39], "00")
+        self.assertEqual(mine.sign_in()[39], "00")
+        self.assertEqual(mine.purchase()[39], "00")
+
+
 class Lines(unittest.TestCase):
     def assert_closed_soon(self, line):
         began = time.monotonic()

@@ -19,6 +19,7 @@ SOURCE = os.environ.get("POSWARD_SOURCE", os.path.join(os.path.dirname(os.path.a
 BUILD = os.environ.get("POSWARD_BUILD", os.path.join(SOURCE, "build", "release"))
 BIN = os.path.join(BUILD, "bin")
 MERCHANT = "898100012345678"
+SERVICES = ("hsm", "bank", "posv", "posp")
 
 
 def sanitized():
@@ -119,8 +120,9 @@ class Daemon:
 class Estate:
     """`with Estate("softhsm") as estate:` a token, keys and running services, gone afterwards."""
 
-    def __init__(self, token="softhsm"):
-        self.token = token
+    def __init__(self, token="softhsm", settings=""):
+        """`settings`: YAML that is added to the configuration of each service."""
+        self.token, self.settings = token, settings
         self.dir = tempfile.mkdtemp(prefix="posward-e2e.")
 
     def __enter__(self):
@@ -129,6 +131,9 @@ class Estate:
             self.tool("new", "--token", self.token, "--bin", BIN)
             with open(os.path.join(self.dir, "env"), encoding="ascii") as file:
                 self.env = dict(line.strip().split("=", 1) for line in file)
+            for name in SERVICES:
+                with open(os.path.join(self.dir, name + ".yaml"), "a", encoding="ascii") as file:
+                    file.write(self.settings)
             self.tool("start")
         except BaseException:
             self.show_logs()
@@ -172,7 +177,7 @@ class Estate:
         words = ["card", "issue", "--reader", "tcp:" + self.card_address(card), "--suite", suite]
         if terminal:
             words += ["--terminal-id", terminal, "--merchant-id", MERCHANT]
-        done = subprocess.run([os.path.join(BIN, "posward"), "--config", os.path.join(self.dir, "posward.yaml"),
+        done = subprocess.run([os.path.join(BIN, "posward"), "--config", os.path.join(self.dir, "issuer.yaml"),
                                *words], capture_output=True, text=True, timeout=60, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"card issue: {done.stdout}{done.stderr}")
@@ -194,6 +199,10 @@ class Estate:
                            stdout=subprocess.DEVNULL)
             made.append((terminal, card))
         return made
+
+    def log(self, name):
+        with open(os.path.join(self.dir, "log", name + ".log"), encoding="ascii") as file:
+            return file.read()
 
     def pid(self, name):
         with open(os.path.join(self.dir, "run", name + ".pid"), encoding="ascii") as file:

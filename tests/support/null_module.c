@@ -71,6 +71,7 @@ static CK_RV token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *out_info)
 {
     (void)slot;
     memset(out_info, 0, sizeof *out_info);
+    out_info->flags = null_token.token_flags;
     memset(out_info->label, ' ', sizeof out_info->label);
     memcpy(out_info->label, "null", 4);
     return CKR_OK;

@@ -16,7 +16,8 @@ struct null_token_control {
     CK_RV rv;
     unsigned times;     /* so often */
     bool ends_sessions; /* and all sessions with it, as when the token is unplugged */
-    unsigned made;      /* calls of that name since the control was set, the failed ones too */
+    CK_FLAGS token_flags;
+    unsigned made; /* calls of that name since the control was set, the failed ones too */
 };
 
 /* Open it with every way at hand, and keys loaded. Needs a directory for its PIN file: made under /tmp and

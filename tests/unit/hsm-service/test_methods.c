@@ -112,6 +112,20 @@ START_TEST(token_that_stays_away_is_tried_twice_and_said_to_be_away)
 }
 END_TEST
 
+START_TEST(last_try_of_the_pin_is_not_risked)
+{
+    static const CK_FLAGS flags[] = {CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED};
+    bool away;
+    for (size_t i = 0; i < 2; i++) {
+        break_encrypt(CKR_TOKEN_NOT_PRESENT, 1, true);
+        control->token_flags = flags[i];
+        ck_assert_int_eq(mac(&away), ERR_UNAUTHENTICATED);
+        control->token_flags = CKF_USER_PIN_COUNT_LOW;
+        ck_assert_ok(mac(&away), e);
+    }
+}
+END_TEST
+
 START_TEST(refusal_of_the_token_is_not_tried_again)
 {
     bool away = true;
@@ -189,6 +203,7 @@ static Suite *suite(void)
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_test(tc, session_that_dies_under_a_call_costs_no_answer);
     tcase_add_test(tc, token_that_stays_away_is_tried_twice_and_said_to_be_away);
+    tcase_add_test(tc, last_try_of_the_pin_is_not_risked);
     tcase_add_test(tc, refusal_of_the_token_is_not_tried_again);
     tcase_add_test(tc, batch_goes_on_after_a_session_died);
     tcase_add_test(tc, batch_on_a_lost_token_says_so_and_stops_trying);

@@ -10,7 +10,7 @@ static const uint8_t tdes_master[16] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD
 static const uint8_t aes_master[32] = {"an AES master key for tests only"};
 static const char psam_number[] = "62010000001234567890";
 
-/* The card's TMK by the rules of the brief, written a second time. */
+/* The card's TMK by the rules of p11/derive.c, written a second time. */
 static void software_tmk(enum tok_suite suite, uint8_t out_tmk[32])
 {
     uint8_t data[32] = {0x00, 0x00, 0x00, 0x12, 0x34, 0x56, 0x78, 0x90};

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* Made once for all tests: an authority, and leaves under it; a second authority with a leaf of its own. */
 static char dir[64];
@@ -20,6 +21,9 @@ static const char make_certificates[] =
     "leaf ca server server subjectAltName=DNS:localhost,IP:127.0.0.1; "
     "leaf ca spiffe posp-by-name subjectAltName=URI:spiffe://posward.test/posp; "
     "leaf ca named posv-by-name subjectAltName=DNS:posv; "
+    "leaf ca posing 'spiffe:\\/\\/posward.test\\/posp' subjectAltName=DNS:posp; "
+    "leaf ca doubled both subjectAltName=URI:spiffe://posward.test/posp,URI:spiffe://posward.test/posv; "
+    "leaf ca pathless bare subjectAltName=URI:spiffe://posward.test/; "
     "leaf other stranger stranger subjectAltName=URI:spiffe://posward.test/posp; "
     "leaf other renewed server2 subjectAltName=DNS:localhost,IP:127.0.0.1; "
     "} >log 2>&1 || { cat log; exit 1; }";
@@ -102,6 +106,9 @@ START_TEST(mutual_tls_proves_who_calls)
     } rows[] = {
         {"ca", "spiffe", "spiffe://posward.test/posp"},
         {"ca", "named", "posv-by-name"},
+        {"ca", "posing", ""},     /* a common name is no SPIFFE identity */
+        {"ca", "doubled", ""},    /* two identities are none */
+        {"ca", "pathless", ""},   /* one that does not verify does not fall back to the name */
         {"ca", "stranger", NULL}, /* of an authority that the server does not know */
         {"ca", NULL, NULL},       /* without a certificate */
         {"other", "spiffe", NULL} /* the client does not know the server's authority */
@@ -183,13 +190,27 @@ START_TEST(renewed_certificate_is_taken_and_a_broken_one_is_not)
     char identity[64];
     struct err e = {0};
     ck_assert_ok(say_as("ca", NULL, identity, &e), e);
+    const struct rpc_tls_state first = rpc_server_tls_state(echo.server);
+    ck_assert(first.secure && !first.broken);
+    ck_assert_uint_eq(first.taken, 1);
+    ck_assert_uint_eq(first.kept, 0);
+    const int64_t hours = (first.expires_s - (int64_t)time(NULL)) / 3600;
+    ck_assert_int_ge(hours, 2 * 24 - 1);
+    ck_assert_int_le(hours, 2 * 24);
     copy_file("log", "live.pem");
     ck_assert_ok(say_as("ca", NULL, identity, &e), e);
+    ck_assert_ok(say_as("ca", NULL, identity, &e), e); /* the same broken file counts once */
+    ck_assert_uint_eq(rpc_server_tls_state(echo.server).kept, 1);
+    ck_assert(rpc_server_tls_state(echo.server).broken);
     copy_file("renewed.pem", "live.pem"); /* its key is not there yet */
     ck_assert_ok(say_as("ca", NULL, identity, &e), e);
     copy_file("renewed.key", "live.key");
     ck_assert_int_eq(say_as("ca", NULL, identity, &e), ERR_UNAVAILABLE);
     ck_assert_ok(say_as("other", NULL, identity, &e), e);
+    const struct rpc_tls_state last = rpc_server_tls_state(echo.server);
+    ck_assert(!last.broken);
+    ck_assert_uint_eq(last.taken, 2);
+    ck_assert_uint_eq(last.kept, 2);
     echo_stop(&echo);
 }
 END_TEST
@@ -262,6 +283,28 @@ START_TEST(tls_check_wants_a_pair_that_fits)
 }
 END_TEST
 
+START_TEST(tls_check_of_a_server_wants_client_certificates_off_loopback)
+{
+    static const struct {
+        const char *listen, *authority, *leaf;
+        const char *note; /* NULL: accepted */
+    } rows[] = {
+        {"0.0.0.0:7001", "ca", "server", NULL},    {"0.0.0.0:7001", NULL, "server", "tls.ca is missing"},
+        {"10.0.0.1:7001", NULL, "server", "mTLS"}, {"[::]:7001", "ca", NULL, "tls.cert is missing"},
+        {"127.0.0.1:7001", NULL, "server", NULL},  {"[::1]:7001", NULL, "server", NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct identity identity;
+        const struct rpc_tls tls = identity_of(&identity, rows[i].authority, rows[i].leaf);
+        struct err e = {0};
+        const enum err_code code = rpc_tls_check_server(&tls, rows[i].listen, &e);
+        ck_assert_msg(code == (rows[i].note == NULL ? ERR_OK : ERR_INPUT), "row %zu: %s", i, e.note);
+        if (rows[i].note != NULL)
+            ck_assert_msg(strstr(e.note, rows[i].note) != NULL, "row %zu: %s", i, e.note);
+    }
+}
+END_TEST
+
 START_TEST(server_and_channel_refuse_plain_text_off_loopback)
 {
     struct rpc_server_options options = echo_options();
@@ -291,6 +334,7 @@ static Suite *suite(void)
     tcase_add_test(tc, renewed_certificate_is_taken_and_a_broken_one_is_not);
     tcase_add_test(tc, tls_check_wants_matching_settings);
     tcase_add_test(tc, tls_check_wants_a_pair_that_fits);
+    tcase_add_test(tc, tls_check_of_a_server_wants_client_certificates_off_loopback);
     tcase_add_test(tc, server_and_channel_refuse_plain_text_off_loopback);
     suite_add_tcase(s, tc);
     return s;

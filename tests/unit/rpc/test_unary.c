@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/trace.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "tests/support/echo_server.h"
 
@@ -194,6 +195,27 @@ START_TEST(traceparent_reaches_the_handler_when_well_formed)
 }
 END_TEST
 
+START_TEST(a_call_carries_the_trace_of_its_thread_as_a_child)
+{
+    const struct trace trace = trace_new(), before = trace_enter(trace);
+    const struct {
+        const char *given;
+        size_t same; /* leading characters of the thread's traceparent that arrive */
+    } rows[] = {{NULL, 36}, {"", 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        echo_response *response = NULL;
+        struct err e = {0};
+        const struct rpc_call_options options = {.traceparent = rows[i].given};
+        ck_assert_ok(echo_say(echo.channel, &ECHO_REQUEST("t"), &options, &response, &e), e);
+        ck_assert_uint_eq(strlen(response->traceparent), rows[i].same > 0 ? TRACE_PARENT_BYTES - 1 : 0);
+        ck_assert_int_eq(strncmp(response->traceparent, trace.parent, rows[i].same), 0);
+        ck_assert_str_ne(response->traceparent, trace.parent);
+        echo_free(response);
+    }
+    (void)trace_enter(before);
+}
+END_TEST
+
 static enum err_code only_counting(void *context, const struct rpc_peer *peer, const char *path,
                                    struct err *e)
 {
@@ -256,6 +278,7 @@ static Suite *suite(void)
     tcase_add_test(tc, call_that_never_sends_its_request_is_cancelled);
     tcase_add_test(tc, deadline_ends_the_call_at_the_client);
     tcase_add_test(tc, traceparent_reaches_the_handler_when_well_formed);
+    tcase_add_test(tc, a_call_carries_the_trace_of_its_thread_as_a_child);
     tcase_add_test(tc, authorise_refuses_before_the_handler);
     tcase_add_test(tc, absent_peer_fails_fast);
     suite_add_tcase(s, tc);

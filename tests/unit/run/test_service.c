@@ -142,10 +142,10 @@ static void hook_stop(void *state)
     log_event(LOG_INFO, "hook stop", LOG_INT("state", state != NULL));
 }
 
-static void hook_metrics(void *state, FILE *out)
+static void hook_metrics(void *state, struct prometheus *page)
 {
-    fprintf(out, "# HELP unit_state Whether there is state.\n# TYPE unit_state gauge\nunit_state %d\n",
-            state != NULL);
+    prometheus_family(page, "unit_state", PROMETHEUS_GAUGE, "Whether there is state.");
+    prometheus_count(page, NULL, state != NULL);
 }
 
 static int other_mode(int argc, char **argv)
@@ -154,20 +154,28 @@ static int other_mode(int argc, char **argv)
     return 5;
 }
 
-static const struct service_spec spec = {.name = "posward-unit",
-                                         .summary = "A daemon for tests.",
-                                         .rows = rows,
-                                         .config_bytes = sizeof(struct config),
-                                         .check = check,
-                                         .start = start,
-                                         .serve = serve,
-                                         .authorise = authorise,
-                                         .drain = hook_drain,
-                                         .reload = hook_reload,
-                                         .stop = hook_stop,
-                                         .metrics = hook_metrics,
-                                         .mode_option = "--other",
-                                         .mode_main = other_mode};
+static const struct roles_row role_rows[] = {
+    {"/posward.business.v1.Business/Authorize", ROLE_ALL},
+    {"/posward.business.v1.Business/Reverse", ROLE_ALL},
+    {"/posward.business.v1.Business/GetStatus", ROLE_ALL},
+    {0},
+};
+
+static struct service_spec spec = {.name = "posward-unit",
+                                   .summary = "A daemon for tests.",
+                                   .rows = rows,
+                                   .config_bytes = sizeof(struct config),
+                                   .check = check,
+                                   .start = start,
+                                   .serve = serve,
+                                   .roles = role_rows,
+                                   .authorise = authorise,
+                                   .drain = hook_drain,
+                                   .reload = hook_reload,
+                                   .stop = hook_stop,
+                                   .metrics = hook_metrics,
+                                   .mode_option = "--other",
+                                   .mode_main = other_mode};
 
 /* A running child and what it has said so far, on both streams. */
 struct child {
@@ -327,7 +335,7 @@ START_TEST(service_serves_and_stops_in_order)
     ck_assert_int_eq(health_at(number_after(&c, " port=")),
                      GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING);
     call_methods(number_after(&c, " port="));
-    char page[8192];
+    char page[65536];
     http(number_after(&c, "metrics_port="), "GET /metrics HTTP/1.0\r\n\r\n", page, sizeof page);
     ck_assert_ptr_nonnull(strstr(page, "Content-Type: text/plain; version=0.0.4"));
     ck_assert_ptr_nonnull(
@@ -338,6 +346,19 @@ START_TEST(service_serves_and_stops_in_order)
     ck_assert_ptr_nonnull(strstr(page, "posward_rpc_calls_total{outcome=\"failed\"} 1\n"));
     ck_assert_ptr_nonnull(strstr(page, "posward_rpc_in_flight 0\n"));
     ck_assert_ptr_nonnull(strstr(page, "\nunit_state 1\n"));
+    static const char *const by_method[] = {
+        "posward_rpc_server_handled_total{method=\"posward.business.v1.Business/GetStatus\",code=\"OK\"} 1\n",
+        "posward_rpc_server_handled_total{method=\"posward.business.v1.Business/Authorize\",code=\"OK\"} 0\n",
+        "posward_rpc_server_handled_total{method=\"posward.business.v1.Business/"
+        "Authorize\",code=\"PERMISSION_DENIED\"} "
+        "1\n",
+        "posward_rpc_server_handling_seconds_bucket{method=\"posward.business.v1.Business/"
+        "GetStatus\",le=\"+Inf\"} 1\n",
+        "posward_rpc_server_handling_seconds_count{method=\"posward.business.v1.Business/GetStatus\"} 1\n",
+        "posward_rpc_server_handled_total{method=\"unknown\",code=\"OK\"} 0\n",
+    };
+    for (size_t i = 0; i < sizeof by_method / sizeof by_method[0]; i++)
+        ck_assert_msg(strstr(page, by_method[i]) != NULL, "no %s", by_method[i]);
     kill(c.pid, SIGHUP);
     child_expect(&c, "hook reload state=1");
     kill(c.pid, SIGPIPE); /* ignored */
@@ -414,6 +435,7 @@ static const struct {
     {"tls.insecur: true\n", NULL, 1, ":1: unknown key 'tls.insecur'; did you mean 'tls.insecure'?"},
     {"listen: 0.0.0.0:7001\ntls.insecure: true\n", "--check-config", 1, "posward-unit: "},
     {"tls.insecure: false\n", "--check-config", 1, "posward-unit: "},
+    {"tls.insecure: true\ninsecure_role: root\n", "--check-config", 1, "'root' is no role"},
     {"tls.insecure: true\nlog.level: loud\n", "--check-config", 1, "log level \"loud\" is none of"},
     {"tls.insecure: true\nlog.format: xml\n", "--check-config", 1, "log.format is 'xml'"},
     {"tls.insecure: true\nfail: check\n", "--check-config", 1, "told to fail in check"},
@@ -430,6 +452,19 @@ START_TEST(service_refuses_or_answers)
     const int status = run_with(runs[_i].config, (char *)(uintptr_t)runs[_i].option, &c);
     ck_assert_msg(status == runs[_i].status, "status %d: %s", status, c.said);
     ck_assert_msg(strstr(c.said, runs[_i].says) != NULL, "\"%s\" not in: %s", runs[_i].says, c.said);
+}
+END_TEST
+
+START_TEST(service_does_not_start_with_a_method_that_has_no_row)
+{
+    static const struct roles_row short_rows[] = {{"/posward.business.v1.Business/Authorize", ROLE_POSP},
+                                                  {"/posward.business.v1.Business/GetStatus", ROLE_POSP},
+                                                  {0}};
+    struct child c;
+    spec.roles = short_rows;
+    ck_assert_int_eq(run_with("tls.insecure: true\n", NULL, &c), 1);
+    ck_assert_msg(strstr(c.said, "Business/Reverse is served but has no row") != NULL, "%s", c.said);
+    ck_assert_ptr_null(strstr(c.said, "serving"));
 }
 END_TEST
 
@@ -453,6 +488,7 @@ static Suite *suite(void)
     tcase_add_test(tc, service_answers_http_strictly);
     tcase_add_test(tc, service_shares_its_metrics_port_with_nobody);
     tcase_add_loop_test(tc, service_refuses_or_answers, 0, (int)(sizeof runs / sizeof runs[0]));
+    tcase_add_test(tc, service_does_not_start_with_a_method_that_has_no_row);
     tcase_add_test(tc, service_gives_the_other_mode_its_arguments);
     suite_add_tcase(s, tc);
     return s;

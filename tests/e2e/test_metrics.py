@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""What the four daemons say on /metrics: in the strict format, with what was done counted; promtool agrees if it is here."""
+import os
+import shutil
+import subprocess
+import sys
+import unittest
+import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import prometheus_text  # noqa: E402
+from estate import SERVICES, Estate  # noqa: E402
+
+HANDLED, SECONDS = "posward_rpc_server_handled_total", "posward_rpc_server_handling_seconds"
+OWN = {"hsm": "posward_hsm_keepers_ready", "bank": "posward_build_info", "posv": "posward_posv_devices",
+       "posp": "posward_posp_sign_ins_total"}
+
+
+def handled(families, method, code="OK"):
+    return families[HANDLED].samples.get((HANDLED, (("method", method), ("code", code))))
+
+
+class Metrics(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.estate = Estate()
+        cls.addClassCleanup(cls.estate.__exit__, None, None, None)
+        cls.estate.__enter__()
+        (terminal, card), = cls.estate.equip(1)
+        subprocess.run(cls.estate.terminal(terminal, card, "tdes", "purchase", "--amount", "1234", "--pan",
+                                           "6225758326736419", "--expiry", "3012", "--pin", "123456"),
+                       check=True, timeout=60, stdout=subprocess.DEVNULL)
+        cls.estate.posward("device", "show", "99999999", check=False)
+        cls.pages = {name: cls.fetch(name) for name in SERVICES}
+        cls.families = {name: prometheus_text.parse(page) for name, page in cls.pages.items()}
+
+    @classmethod
+    def fetch(cls, name):
+        port = cls.estate.env["PORT_METRICS_" + name.upper()]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            return answer.read().decode()
+
+    def test_the_reader_refuses_what_it_must(self):
+        prometheus_text.self_check()
+
+    def test_every_daemon_has_the_common_families_and_its_own(self):
+        for name, families in self.families.items():
+            for family in ("posward_build_info", "process_start_time_seconds", "posward_uptime_seconds",
+                           "posward_rpc_in_flight", "posward_rpc_calls_total", HANDLED, SECONDS, OWN[name]):
+                self.assertIn(family, families, name)
+
+    def test_calls_are_counted_by_method_and_code(self):
+        done = {"hsm": "posward.hsm.v1.DataPlane/ProcessBatch", "bank": "posward.business.v1.Business/Authorize",
+                "posv": "posward.posv.v1.Registry/RegisterDevice", "posp": "posward.posp.v1.CardKeys/RequestCardKey"}
+        for name, method in done.items():
+            families = self.families[name]
+            methods = {dict(labels)["method"] for _, labels in families[HANDLED].samples}
+            self.assertIn(method, methods)
+            self.assertGreaterEqual(handled(families, method), 1, method)
+            count = families[SECONDS].samples[SECONDS + "_count", (("method", method),)]
+            total = sum(value for (_, labels), value in families[HANDLED].samples.items() if ("method", method) in labels)
+            self.assertEqual(count, total, method)
+            self.assertGreater(families[SECONDS].samples[SECONDS + "_sum", (("method", method),)], 0)
+        self.assertGreaterEqual(handled(self.families["posv"], "posward.posv.v1.Registry/GetDevice", "NOT_FOUND"), 1)
+        self.assertEqual(handled(self.families["bank"], "posward.business.v1.Business/Authorize"), 1)
+
+    def test_counters_do_not_fall(self):
+        for name, before in self.families.items():
+            after = prometheus_text.parse(self.fetch(name))
+            for family in before.values():
+                if family.type == "counter":
+                    for sample, value in family.samples.items():
+                        self.assertGreaterEqual(after[family.name].samples[sample], value, sample)
+
+    @unittest.skipUnless(shutil.which("promtool"), "promtool is not installed (package prometheus)")
+    def test_promtool_agrees(self):
+        for name, page in self.pages.items():
+            done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True,
+                                  timeout=60, check=False)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""), name)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,321 @@
+#!/usr/bin/python3
+"""A client that is not ours, with a certificate of each role, calls every method of every service: exactly what the table
+below allows passes the gate. The table is written after the policy, not after the C tables, and must name every method."""
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.request
+
+import grpc
+from google.protobuf import descriptor_pb2
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import prometheus_text  # noqa: E402
+
+SOURCE, BUILD = os.environ["POSWARD_SOURCE"], os.environ["POSWARD_BUILD"]
+BIN = os.path.join(BUILD, "bin")
+ROLES = ("issuer", "posp", "posv", "operator", "auditor", "monitor")
+LOOKERS = {"operator", "auditor", "monitor"}
+WRITERS = {"operator", "issuer"}
+REFUSED = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
+REFLECTION = [f"/grpc.reflection.{v}.ServerReflection/ServerReflectionInfo" for v in ("v1", "v1alpha")]
+HEALTH = "/grpc.health.v1.Health/Check"
+
+POLICY = {
+    "hsm": {
+        "/posward.hsm.v1.DataPlane/": {
+            **dict.fromkeys(("DiversifyCardKey", "GenerateWorkingKeys", "GenerateMac", "VerifyMac", "TranslatePin",
+                             "EncryptData", "DecryptData", "ProcessTransaction", "ProcessBatch"), {"posp"}),
+            "Echo": {"posp", "operator", "monitor"}},
+        "/posward.hsm.v1.Control/": {"GetTokenReport": LOOKERS, "ListKeys": {"operator", "auditor"},
+                                     "GetStatus": LOOKERS | {"posp"}}},
+    "posp": {
+        "/posward.posp.v1.CardKeys/": {"RequestCardKey": {"issuer"}, "ConfirmCardKey": {"issuer"},
+                                       "GetCard": {"issuer", "operator", "auditor"}},
+        "/posward.posp.v1.Operations/": {"GetStatus": LOOKERS, "ListTransactions": {"operator", "auditor"}}},
+    "posv": {
+        "/posward.posv.v1.Registry/": {
+            **dict.fromkeys(("RegisterDevice", "ReplaceCard", "SuspendDevice", "ResumeDevice", "RetireDevice"), WRITERS),
+            **dict.fromkeys(("GetDevice", "ListDevices"), LOOKERS | {"issuer"}),
+            "WatchDevices": {"posp"}, "GetStatus": LOOKERS | {"posp"}}},
+    "bank": {
+        "/posward.business.v1.Business/": {"Authorize": {"posp"}, "Reverse": {"posp"}, "GetStatus": LOOKERS | {"posp"}}},
+}
+TABLE = {service: {**{prefix + name: roles for prefix, methods in groups.items() for name, roles in methods.items()},
+                   **dict.fromkeys(REFLECTION, LOOKERS)} for service, groups in POLICY.items()}
+STREAMS = {"/posward.posv.v1.Registry/WatchDevices"}
+
+# certificate -> the roles that its identity has here
+HOLDERS = {**{role: {role} for role in ROLES}, "both": {"issuer", "monitor"}, "named": {"operator"}, "hsm": set(),
+           "stranger": set()}
+
+
+def served_methods():
+    """What the .proto files say, by service."""
+    with tempfile.NamedTemporaryFile() as out:
+        files = [os.path.relpath(path, f"{SOURCE}/proto") for path in glob.glob(f"{SOURCE}/proto/posward/*/v1/*.proto")]
+        subprocess.run(["protoc", "-I", f"{SOURCE}/proto", f"--descriptor_set_out={out.name}", *files], check=True)
+        found = descriptor_pb2.FileDescriptorSet.FromString(out.read())
+    return {f"/{file.package}.{service.name}/{method.name}": method.server_streaming
+            for file in found.file for service in file.service for method in service.method}
+
+
+def openssl_leaf(folder, name, subject, extension=""):
+    """A leaf of the estate's authority that deploy/pki would not make."""
+    script = """set -e; cd "$1"
+        openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "$3" -keyout "$2.key" -out "$2.csr"
+        printf '%s\\n' "extendedKeyUsage=clientAuth" $4 >"$2.ext"
+        openssl x509 -req -in "$2.csr" -CA ca.pem -CAkey ca.key -set_serial 77 -days 1 -extfile "$2.ext" -out "$2.pem" """
+    subprocess.run(["bash", "-c", script, "bash", folder, name, subject, extension], check=True, capture_output=True)
+
+
+class Estate:
+    """deploy/estate --tls, with every role granted at every service."""
+
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="posward-roles.")
+        os.rmdir(self.dir)
+        self.tool("new", "--tls", "--bin", BIN)
+        self.pki = f"{self.dir}/pki"
+        subprocess.run([f"{SOURCE}/deploy/pki", self.pki, *ROLES, "both", "stranger"], check=True)
+        openssl_leaf(self.pki, "named", "/CN=named")
+        openssl_leaf(self.pki, "nameless", "/O=somebody")
+        openssl_leaf(self.pki, "posing", "/CN=spiffe:\\/\\/posward\\/posp")
+        os.mkdir(f"{self.dir}/foreign")
+        subprocess.run([f"{SOURCE}/deploy/pki", f"{self.dir}/foreign", "posp"], check=True)
+        with open(f"{self.dir}/env", encoding="ascii") as file:
+            self.env = dict(line.strip().split("=", 1) for line in file)
+        rows = [(f"spiffe://posward/{name}" if name != "named" else name, roles) for name, roles in HOLDERS.items() if roles]
+        grants = "roles:\n" + "".join(f"  - identity: {who}\n    roles: {', '.join(sorted(what))}\n" for who, what in rows)
+        for service in TABLE:
+            self.edit(service, r"^roles:\n(?:  .*\n)*", grants)
+
+    def edit(self, service, pattern, text):
+        path = f"{self.dir}/{service}.yaml"
+        with open(path, encoding="utf-8") as file:
+            old = file.read()
+        new, count = re.subn(pattern, text, old, flags=re.M)
+        assert count == 1, (pattern, old)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(new)
+        return old
+
+    def tool(self, command, *words):
+        subprocess.run([f"{SOURCE}/deploy/estate", command, "--dir", self.dir, *words], check=True,
+                       stdin=subprocess.DEVNULL, timeout=180)
+
+    def port(self, service):
+        return self.env[f"PORT_{service.upper()}"]
+
+    def read(self, name):
+        with open(f"{self.dir}/{name}", "rb") as file:
+            return file.read()
+
+    def channel(self, service, who):
+        """who: a certificate's name; None: no certificate; "foreign": of an authority nobody knows."""
+        folder, name = ("foreign", "posp") if who == "foreign" else ("pki", who)
+        pair = (self.read(f"{folder}/{name}.key"), self.read(f"{folder}/{name}.pem")) if who else (None, None)
+        return grpc.secure_channel(f"127.0.0.1:{self.port(service)}",
+                                   grpc.ssl_channel_credentials(self.read("pki/ca.pem"), *pair),
+                                   [("grpc.use_local_subchannel_pool", 1)])
+
+    def page(self, service):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.env['PORT_METRICS_' + service.upper()]}/metrics") as page:
+            text = page.read().decode()
+        prometheus_text.parse(text)  # with roles and certificates in use, it is well-formed too
+        return text
+
+    def metric(self, service, name):
+        return int(float(re.search(rf"^{re.escape(name)} (\S+)$", self.page(service), re.M).group(1)))
+
+    def log(self, service):
+        return self.read(f"log/{service}.log").decode()
+
+    def drop(self):
+        self.tool("down")
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def call(channel, path, seconds=20):
+    """(status, note) of one call with an empty request; a stream counts as OK once it runs."""
+    try:
+        if path in REFLECTION:
+            next(channel.stream_stream(path)(iter([b"\x3a\x00"]), timeout=seconds))  # list_services: ""
+        elif path in STREAMS:
+            # The feed starts with a message at once, or stays silent, which is not a refusal either.
+            next(channel.unary_stream(path)(b"", timeout=1))
+        else:
+            channel.unary_unary(path)(b"", timeout=seconds)
+    except grpc.RpcError as failure:
+        return failure.code(), failure.details()
+    return grpc.StatusCode.OK, ""
+
+
+class Roles(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.estate = Estate()
+        cls.addClassCleanup(cls.estate.drop)
+        cls.estate.tool("start")
+
+    def walk(self, service, who):
+        with self.estate.channel(service, who) as channel:
+            return {path: call(channel, path) for path in TABLE[service]}
+
+    def test_table_names_every_method(self):
+        methods = served_methods()
+        self.assertEqual(set(methods), {path for table in TABLE.values() for path in table} - set(REFLECTION))
+        self.assertEqual({path for path, streams in methods.items() if streams}, STREAMS)
+
+    def test_every_role_passes_exactly_where_the_table_says(self):
+        for service, table in TABLE.items():
+            before = {path: self.estate.metric(service, self.counter(path, "denied")) for path in table}
+            refusals = dict.fromkeys(table, 0)
+            for who, roles in HOLDERS.items():
+                for path, (code, note) in self.walk(service, who).items():
+                    with self.subTest(service=service, who=who, path=path):
+                        self.check(who, roles, path, table[path], code, note)
+                    refusals[path] += code in REFUSED
+            for path in table:
+                self.assertEqual(self.estate.metric(service, self.counter(path, "denied")) - before[path],
+                                 refusals[path], path)
+
+    def check(self, who, roles, path, allowed, code, note):
+        if roles & allowed:
+            self.assertNotIn(code, REFUSED + (grpc.StatusCode.UNIMPLEMENTED,), note)
+            self.assertFalse(code == grpc.StatusCode.UNAVAILABLE and "handshake" in note.lower(), note)
+            return
+        self.assertEqual(code, grpc.StatusCode.PERMISSION_DENIED, note)
+        identity = who if who == "named" else f"spiffe://posward/{who}"
+        for part in (identity, path[:64], *allowed):
+            self.assertIn(part, note)
+
+    @staticmethod
+    def counter(path, reason):
+        return f'posward_refusals_total{{method="{path[1:]}",reason="{reason}"}}'
+
+    def test_a_certificate_without_a_name_is_nobody(self):
+        for who in ("nameless", "posing"):
+            for service in TABLE:
+                for path, (code, note) in self.walk(service, who).items():
+                    with self.subTest(who=who, path=path):
+                        self.assertEqual(code, grpc.StatusCode.UNAUTHENTICATED, note)
+
+    def test_no_certificate_or_a_foreign_one_does_not_connect(self):
+        for who in (None, "foreign"):
+            for service in TABLE:
+                with self.estate.channel(service, who) as channel:
+                    for path in [HEALTH, *TABLE[service]]:
+                        with self.subTest(who=who, path=path):
+                            self.assertEqual(call(channel, path)[0], grpc.StatusCode.UNAVAILABLE)
+
+    def test_health_is_open_to_every_certificate(self):
+        for service in TABLE:
+            for who in ("stranger", "nameless", "monitor"):
+                with self.estate.channel(service, who) as channel:
+                    self.assertEqual(call(channel, HEALTH), (grpc.StatusCode.OK, ""))
+
+    def test_refusals_are_logged(self):
+        path = "/posward.posv.v1.Registry/RetireDevice"
+        time.sleep(1.1)  # past the other tests' share of lines
+        with self.estate.channel("posv", "auditor") as channel:
+            call(channel, path)
+        line = [line for line in self.estate.log("posv").splitlines() if "call refused" in line][-1]
+        for part in ("spiffe://posward/auditor", path, "issuer, operator", "reason=denied"):
+            self.assertIn(part, line)
+
+    def test_certificates_reload_without_dropping_calls(self):
+        path = "/posward.posv.v1.Registry/GetStatus"
+        expiry = "posward_tls_certificate_expiry_seconds"
+        kept, broken = 'posward_tls_reloads_total{outcome="kept_old"}', "posward_tls_certificate_broken"
+        old = self.estate.metric("posv", expiry)
+        self.assertAlmostEqual(old, time.time() + 90 * 86400, delta=3600)
+        before = self.estate.metric("posv", kept)
+        with self.estate.channel("posv", "monitor") as early:
+            self.assertEqual(call(early, path)[0], grpc.StatusCode.OK)
+            good = self.estate.read("pki/posv.pem")
+            with open(f"{self.estate.pki}/posv.pem", "wb") as file:
+                file.write(good[:100])
+            with self.estate.channel("posv", "monitor") as late:
+                self.assertEqual(call(late, path)[0], grpc.StatusCode.OK)
+            self.assertEqual(self.estate.metric("posv", kept), before + 1)
+            self.assertEqual(self.estate.metric("posv", broken), 1)
+            self.assertEqual(self.estate.metric("posv", expiry), old)
+            subprocess.run([f"{SOURCE}/deploy/pki", self.estate.pki, "posv"], check=True, env={**os.environ, "DAYS": "30"})
+            with self.estate.channel("posv", "monitor") as later:
+                self.assertEqual(call(later, path)[0], grpc.StatusCode.OK)
+            self.assertEqual(self.estate.metric("posv", broken), 0)
+            self.assertAlmostEqual(self.estate.metric("posv", expiry), time.time() + 30 * 86400, delta=3600)
+            self.assertEqual(call(early, path)[0], grpc.StatusCode.OK)
+
+    def restarted(self, pattern, text):
+        """POSV with an edited configuration; set back at the end of the test."""
+        old = self.estate.edit("posv", pattern, text)
+
+        def back():
+            self.estate.tool("stop", "posv")
+            with open(f"{self.estate.dir}/posv.yaml", "w", encoding="utf-8") as file:
+                file.write(old)
+            self.estate.tool("start", "posv")
+        self.addCleanup(back)
+        self.estate.tool("stop", "posv")
+        self.estate.tool("start", "posv")
+
+    def test_tls_that_asks_for_no_certificate_knows_nobody(self):
+        self.restarted(r"^  ca: .*\n", "")
+        for who in (None, "operator"):
+            for path, (code, note) in self.walk("posv", who).items():
+                with self.subTest(who=who, path=path):
+                    self.assertEqual(code, grpc.StatusCode.UNAUTHENTICATED, note)
+        with self.estate.channel("posv", None) as channel:
+            self.assertEqual(call(channel, HEALTH)[0], grpc.StatusCode.OK)
+
+    def test_insecure_callers_have_the_insecure_role(self):
+        self.restarted(r"^tls:\n(?:  .*\n)*", "tls:\n  insecure: true\ninsecure_role: monitor\n")
+        self.assertRegex(self.estate.log("posv"), r"callers are not known: .*roles=monitor")
+        with grpc.insecure_channel(f"127.0.0.1:{self.estate.port('posv')}") as channel:
+            for path, roles in TABLE["posv"].items():
+                with self.subTest(path=path):
+                    self.assertEqual(call(channel, path)[0] in REFUSED, "monitor" not in roles)
+
+    def test_reflection_can_be_off(self):
+        self.restarted(r"\Z", "reflection: false\n")
+        with self.estate.channel("posv", "operator") as channel:
+            for path in REFLECTION:
+                self.assertEqual(call(channel, path)[0], grpc.StatusCode.PERMISSION_DENIED)
+
+    def test_configurations_that_would_not_do_are_refused(self):
+        text = self.estate.read("posv.yaml").decode()
+        port = self.estate.port("posv")
+        cases = {
+            "mTLS": [(f"127.0.0.1:{port}", f"0.0.0.0:{port}"), (r"\n  ca: .*", "")],
+            "may not be plain text": [(f"127.0.0.1:{port}", f"0.0.0.0:{port}"),
+                                      (r"tls:\n(?:  .*\n)*", "tls:\n  insecure: true\n")],
+            "roles is empty": [(r"roles:\n(?:  .*\n)*", "")],
+            "'root' is no role": [("roles: auditor", "roles: root")],
+            "stands twice": [("identity: spiffe://posward/auditor", "identity: spiffe://posward/monitor")],
+        }
+        for note, edits in cases.items():
+            with self.subTest(note):
+                wrong = text
+                for pattern, new in edits:
+                    wrong, count = re.subn(pattern, new, wrong)
+                    self.assertEqual(count, 1, pattern)
+                with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+                    file.write(wrong)
+                    file.flush()
+                    for words in (["--check-config"], []):
+                        done = subprocess.run([f"{BIN}/posward-posv", "--config", file.name, *words], capture_output=True,
+                                              text=True, timeout=30, check=False)
+                        self.assertEqual(done.returncode, 1, done.stderr)
+                        self.assertIn(note, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

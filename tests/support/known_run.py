@@ -1,0 +1,158 @@
+"""What a run of the whole system does: every RPC of the data plane, cards, sign-ins and purchases, in phases that
+differ in what the token has to show. Each phase leaves its secrets with the system."""
+import os
+
+import reference as ref
+from hsm_estate import hsm, types
+from known_system import RPC_PSAM
+from posp_estate import PAN, POOR_PAN
+
+PIK, MAK, TDK = types.KEY_USAGE_PIK, types.KEY_USAGE_MAK, types.KEY_USAGE_TDK
+SUITES = {"tdes": types.SUITE_TDES, "aes-128": types.SUITE_AES_128, "aes-256": types.SUITE_AES_256}
+TDES_MACS = [hsm.MAC_ALGORITHM_UNIONPAY_ECB, hsm.MAC_ALGORITHM_X9_19, hsm.MAC_ALGORITHM_ISO9797_1_ALG1_PAD1,
+             hsm.MAC_ALGORITHM_ISO9797_1_ALG1_PAD2, hsm.MAC_ALGORITHM_ISO9797_1_ALG3_PAD2]
+SHORT_MACS = [hsm.MAC_ALGORITHM_X9_9, hsm.MAC_ALGORITHM_UNIONPAY_ECB]
+AES_MACS = [hsm.MAC_ALGORITHM_AES_CMAC]
+ISO = {0: hsm.PIN_FORMAT_ISO_0, 1: hsm.PIN_FORMAT_ISO_1, 3: hsm.PIN_FORMAT_ISO_3, 4: hsm.PIN_FORMAT_ISO_4}
+LAYOUTS = ("001", "003", "004", "005")
+
+
+class Keys:
+    """Working keys as the data plane makes them: references, and the clear values."""
+
+    def __init__(self, system, suite, mak_bytes=16):
+        self.suite, self.family = suite, "tdes" if suite == "tdes" else "aes"
+        self.request = hsm.GenerateWorkingKeysRequest(
+            psam_number=RPC_PSAM, suite=SUITES[suite], master_version=1,
+            keys=[hsm.WorkingKeySpec(usage=u, key_bytes=n) for u, n in ((PIK, 16), (MAK, mak_bytes), (TDK, 16))])
+        self.take(system, system.data.GenerateWorkingKeys(self.request))
+
+    def take(self, system, answer):
+        tmk = ref.tmk_of(system, self.suite, RPC_PSAM)
+        clear = [ref.open_working_key(self.family, tmk, key.cryptogram) for key in answer.keys]
+        for key, value in zip(answer.keys, clear):
+            assert ref.kcv(self.family, value) == key.kcv
+            system.never_logged.opaque("blob", "a working key's blob", key.blob[-32:])
+        self.pik, self.mak, self.tdk = clear
+        self.pik_ref, self.mak_ref, self.tdk_ref = (hsm.KeyRef(blob=key.blob) for key in answer.keys)
+        system.know_working(self.suite, {"pik": self.pik, "mak": self.mak, "tdk": self.tdk})
+
+
+def zone(suite):
+    return hsm.KeyRef(zone=hsm.ZoneKey(zone="bank", suite=SUITES[suite]))
+
+
+def batch(system, items):
+    answer = system.data.ProcessBatch(hsm.ProcessBatchRequest(items=items))
+    assert all(result.status == 0 for result in answer.results), answer
+    return answer.results
+
+
+# ---- phase 1: nothing may be seen on any token ----
+
+def cards_and_keys(system):
+    for number, suite in ((1, "tdes"), (2, "aes-128"), (3, "aes-256")):
+        card = system.issue(number, suite)
+        for layout in ("single", "double", "track", "slots") if suite == "tdes" else ("slots",):
+            system.at_terminal(card, "signin", "--keys", layout)
+        system.at_terminal(card, "purchase", "--amount", "700")
+        system.data.DiversifyCardKey(hsm.DiversifyCardKeyRequest(
+            psam_number=RPC_PSAM, suite=SUITES[suite], profile=hsm.CARD_PROFILE_AES, challenge=os.urandom(8)))
+    for number, suite in ((11, "tdes"), (12, "aes-128"), (13, "aes-256")):
+        terminal = system.terminal_of(number, suite)
+        for layout in LAYOUTS:
+            assert terminal.sign_in(layout)[39] == "00"
+            assert terminal.purchase(pin=None)[39] == "00"
+
+
+def macs_and_data(system):
+    for suite, mak_bytes, algorithms in (("tdes", 16, TDES_MACS), ("tdes", 8, SHORT_MACS), ("aes-128", 16, AES_MACS),
+                                         ("aes-256", 16, AES_MACS)):
+        keys = Keys(system, suite, mak_bytes)
+        zoned = [zone("tdes" if suite == "tdes" else "aes-128")] if mak_bytes == 16 else []
+        for key in [keys.mak_ref] + zoned:
+            for algorithm in algorithms:
+                made = hsm.GenerateMacRequest(key=key, algorithm=algorithm, data=os.urandom(45))
+                mac = system.data.GenerateMac(made).mac
+                check = hsm.VerifyMacRequest(key=key, algorithm=algorithm, data=made.data, mac=mac)
+                assert system.data.VerifyMac(check).matches
+                batch(system, [hsm.BatchItem(generate_mac=made), hsm.BatchItem(verify_mac=check)])
+        for key in [keys.tdk_ref] + zoned:
+            data_both_ways(system, key, 8 if suite == "tdes" else 16)
+        generated = batch(system, [hsm.BatchItem(generate_working_keys=keys.request)] * 4)
+        for result in generated:
+            keys.take(system, result.generate_working_keys)
+    assert system.data.Echo(hsm.EchoRequest(payload=b"echo")).payload == b"echo"
+
+
+def data_both_ways(system, key, block):
+    for mode in (hsm.CIPHER_MODE_ECB, hsm.CIPHER_MODE_CBC):
+        clear = hsm.EncryptDataRequest(key=key, mode=mode, iv=os.urandom(block) if mode == hsm.CIPHER_MODE_CBC else b"",
+                                       data=os.urandom(96))
+        sent = hsm.DecryptDataRequest(key=key, mode=mode, iv=clear.iv, data=system.data.EncryptData(clear).data)
+        assert system.data.DecryptData(sent).data == clear.data
+        batch(system, [hsm.BatchItem(encrypt_data=clear), hsm.BatchItem(decrypt_data=sent)])
+
+
+# ---- phase 2: PINs that keep their format ----
+
+def pin_block(iso, key, pin, pan):
+    if iso == 4:
+        return ref.pin_block_4(key, pin, pan, os.urandom(8))
+    if iso == 0:
+        return ref.des_ecb(key, ref.pin_block_0(pin, pan))
+    field = bytes.fromhex(f"{iso}C{pin}" + ("AF" if iso == 3 else "51"))
+    return ref.des_ecb(key, ref.xor(field, bytes.fromhex("0000" + pan[-13:-1])) if iso == 3 else field)
+
+
+def translation(system, keys, iso, to=None, to_suite=None):
+    block = pin_block(iso, keys.pik, system.pins[PAN], PAN)
+    system.never_logged.opaque("enciphered-pin", f"RPC format {iso}", block)
+    return hsm.TranslatePinRequest(source=keys.pik_ref, pan=PAN, source_format=ISO[iso], block=block,
+                                   destination=zone(to_suite or ("tdes" if iso != 4 else "aes-128")),
+                                   destination_format=ISO[iso if to is None else to])
+
+
+def translate(system, request):
+    """Each of the RPCs that translate a PIN."""
+    whole = hsm.ProcessTransactionRequest(pin=request)
+    for block in (system.data.TranslatePin(request).block, system.data.ProcessTransaction(whole).pin.block,
+                  *[result.translate_pin.block or result.process_transaction.pin.block for result in batch(
+                      system, [hsm.BatchItem(translate_pin=request), hsm.BatchItem(process_transaction=whole)])]):
+        assert block
+        system.never_logged.opaque("enciphered-pin", "to the zone", block)
+
+
+def pins(system):
+    tdes, aes = Keys(system, "tdes"), Keys(system, "aes-256")
+    for keys, iso in ((tdes, 0), (tdes, 1), (tdes, 3), (aes, 4)):
+        translate(system, translation(system, keys, iso))
+    for card in system.cards[:3]:
+        system.at_terminal(card, "purchase", "--amount", "900", "--pan", PAN, "--pin", system.pins[PAN])
+    for number, suite in ((21, "tdes"), (22, "aes-128"), (23, "aes-256")):
+        terminal = system.terminal_of(number, suite)
+        for layout in LAYOUTS:
+            assert terminal.sign_in(layout)[39] == "00"
+            assert terminal.purchase()[39] == "00"
+        assert terminal.purchase(pan=POOR_PAN, amount=500)[39] == "51"
+        assert terminal.purchase(pin=system.pins[POOR_PAN])[39] == "55"
+
+
+# ---- phase 3: the published card profile ----
+
+def pboc(system):
+    card = system.issue(31, "tdes", "pboc")
+    system.at_terminal(card, "signin", "--keys", "track")
+    number = RPC_PSAM[:-1] + "2"
+    system.know_card("tdes", number, "tmk-pboc")
+    system.data.DiversifyCardKey(hsm.DiversifyCardKeyRequest(
+        psam_number=number, suite=SUITES["tdes"], profile=hsm.CARD_PROFILE_PBOC, challenge=os.urandom(4)))
+
+
+# ---- phase 4: PINs that change their format ----
+
+def pin_formats(system):
+    tdes, aes = Keys(system, "tdes"), Keys(system, "aes-128")
+    for keys, iso, to, suite in ((tdes, 0, 3, "tdes"), (tdes, 3, 0, "tdes"), (tdes, 0, 4, "aes-128"), (aes, 4, 0, "tdes"),
+                                 (aes, 4, 3, "tdes")):
+        translate(system, translation(system, keys, iso, to, suite))
