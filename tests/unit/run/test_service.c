@@ -346,17 +346,18 @@ START_TEST(service_serves_and_stops_in_order)
     ck_assert_ptr_nonnull(strstr(page, "posward_rpc_calls_total{outcome=\"failed\"} 1\n"));
     ck_assert_ptr_nonnull(strstr(page, "posward_rpc_in_flight 0\n"));
     ck_assert_ptr_nonnull(strstr(page, "\nunit_state 1\n"));
+#define BY(family, labels) "posward_rpc_server_" family "{method=\"" labels
+#define BUSINESS           "posward.business.v1.Business/"
     static const char *const by_method[] = {
-        "posward_rpc_server_handled_total{method=\"posward.business.v1.Business/GetStatus\",code=\"OK\"} 1\n",
-        "posward_rpc_server_handled_total{method=\"posward.business.v1.Business/Authorize\",code=\"OK\"} 0\n",
-        "posward_rpc_server_handled_total{method=\"posward.business.v1.Business/"
-        "Authorize\",code=\"PERMISSION_DENIED\"} "
-        "1\n",
-        "posward_rpc_server_handling_seconds_bucket{method=\"posward.business.v1.Business/"
-        "GetStatus\",le=\"+Inf\"} 1\n",
-        "posward_rpc_server_handling_seconds_count{method=\"posward.business.v1.Business/GetStatus\"} 1\n",
-        "posward_rpc_server_handled_total{method=\"unknown\",code=\"OK\"} 0\n",
+        (BY("handled_total", BUSINESS "GetStatus\",code=\"OK\"} 1\n")),
+        (BY("handled_total", BUSINESS "Authorize\",code=\"OK\"} 0\n")),
+        (BY("handled_total", BUSINESS "Authorize\",code=\"PERMISSION_DENIED\"} 1\n")),
+        (BY("handling_seconds_bucket", BUSINESS "GetStatus\",le=\"+Inf\"} 1\n")),
+        (BY("handling_seconds_count", BUSINESS "GetStatus\"} 1\n")),
+        (BY("handled_total", "unknown\",code=\"OK\"} 0\n")),
     };
+#undef BUSINESS
+#undef BY
     for (size_t i = 0; i < sizeof by_method / sizeof by_method[0]; i++)
         ck_assert_msg(strstr(page, by_method[i]) != NULL, "no %s", by_method[i]);
     kill(c.pid, SIGHUP);
