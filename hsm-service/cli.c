@@ -32,6 +32,30 @@ static const struct cli_option load_options[] = {
     {0},
 };
 
+#define AUDIT_KINDS "service|login|key|refusal|use|ceremony|checkpoint|torn|lost"
+static const struct cli_option verify_options[] = {
+    {"log", "FILE", "A folder of log files, or a file; oldest first.", .several = true},
+    {"public-key", "FILE", "PEM, as the service wrote it at its first start."},
+    {"expect-seq", "NUMBER", "The log must reach this record."},
+    {"expect-hash", "HEX", "And that record must have this hash."},
+    {"unsigned-most", "NUMBER", "Fail when more records stand after the last one that is signed."},
+    {"partial", NULL, "The first files may be elsewhere."},
+    {0},
+};
+static const struct cli_option show_options[] = {
+    {"log", "FILE", "A folder of log files, or a file; oldest first.", .several = true},
+    {"public-key", "FILE", "PEM: verify the token's signatures on the way."},
+    {"kind", AUDIT_KINDS, "Records of this kind."},
+    {"who", "TEXT", "Records whose caller contains this."},
+    {"what", "TEXT", "Records whose event contains this."},
+    {"key", "TEXT", "Records whose key contains this."},
+    {"result", "TEXT", "Records whose result contains this."},
+    {"trace", "ID", "Records of this trace."},
+    {"since", "TIME", "Records from this time on, UTC."},
+    {"until", "TIME", "Records up to this time, UTC."},
+    {0},
+};
+
 cli_table hsm_commands = {
     {.group = "key",
      .name = "init",
@@ -48,8 +72,13 @@ cli_table hsm_commands = {
     {.group = "audit",
      .name = "verify",
      .help = "Verify an audit log from its files and the public key.",
-     .run = audit_cli_verify},
-    {.group = "audit", .name = "show", .help = "Print records of an audit log.", .run = audit_cli_show},
+     .run = audit_cli_verify,
+     .options = verify_options},
+    {.group = "audit",
+     .name = "show",
+     .help = "Print records of an audit log.",
+     .run = audit_cli_show,
+     .options = show_options},
     CONTROL("token", "report", "GetTokenReport", "Show the token and which way each flow takes on it."),
     CONTROL("hsm", "status", "GetStatus", "Show the HSM service's keepers and calls."),
     DATA("diversify-card-key", "DiversifyCardKey", "Make the commands that write a card's TMK."),
