@@ -45,21 +45,23 @@ static void print_verify_help(void)
 
 static void print_show_help(void)
 {
-    puts("Usage: posward audit show --log DIR|FILE ... [--kind KIND] [--who TEXT] [--what TEXT] [--key TEXT]\n"
-         "         [--result TEXT] [--trace ID] [--since TIME] [--until TIME] [--public-key FILE]\n\n"
-         "Print the records of an audit log whose fields contain the texts given. The chain is verified on the "
-         "way.\n\n"
-         "  --log PATH          a folder of log files, or a file; several times, oldest first\n"
-         "  --public-key FILE   PEM: verify the token's signatures too\n"
-         "  --kind KIND         service, login, key, refusal, use, ceremony, checkpoint, torn or lost\n"
-         "  --who TEXT          the caller's identity, or the user of a ceremony\n"
-         "  --what TEXT         the method or event\n"
-         "  --key TEXT          a key's label and version\n"
-         "  --result TEXT       OK, or the class of the failure\n"
-         "  --trace ID          32 hexadecimal digits, as in the services' logs\n"
-         "  --since TIME        from then on: 2026-11-23T21:45 or a part of it, UTC\n"
-         "  --until TIME        up to then\n"
-         "  --json              one JSON object a line");
+    puts(
+        "Usage: posward audit show --log DIR|FILE ... [--kind KIND] [--who TEXT] [--what TEXT] [--key TEXT]\n"
+        "         [--result TEXT] [--trace ID] [--since TIME] [--until TIME] [--public-key FILE]\n\n"
+        "Print the records of an audit log whose fields contain the texts given. The chain is verified on "
+        "the "
+        "way.\n\n"
+        "  --log PATH          a folder of log files, or a file; several times, oldest first\n"
+        "  --public-key FILE   PEM: verify the token's signatures too\n"
+        "  --kind KIND         service, login, key, refusal, use, ceremony, checkpoint, torn or lost\n"
+        "  --who TEXT          the caller's identity, or the user of a ceremony\n"
+        "  --what TEXT         the method or event\n"
+        "  --key TEXT          a key's label and version\n"
+        "  --result TEXT       OK, or the class of the failure\n"
+        "  --trace ID          32 hexadecimal digits, as in the services' logs\n"
+        "  --since TIME        from then on: 2026-11-23T21:45 or a part of it, UTC\n"
+        "  --until TIME        up to then\n"
+        "  --json              one JSON object a line");
 }
 
 static enum err_code read_count(const char *text, const char *name, uint64_t *out_count, struct err *e)
