@@ -7,12 +7,14 @@
 
 #include <posward/business/v1/business.pb-c.h>
 #include <posward/hsm/v1/hsm.pb-c.h>
+#include <posward/hsm/v1/keys.pb-c.h>
 #include <posward/posp/v1/posp.pb-c.h>
 #include <posward/posv/v1/posv.pb-c.h>
 
 static const struct cli_service services[] = {
     {&posward__hsm__v1__control__descriptor, "hsm", "GetTokenReport", "{\"chosenOnly\":true}"},
     {&posward__hsm__v1__data_plane__descriptor, "hsm"},
+    {&posward__hsm__v1__key_management__descriptor, "hsm"},
     {&posward__posp__v1__operations__descriptor, "posp"},
     {&posward__posp__v1__card_keys__descriptor, "posp"},
     {&posward__posv__v1__registry__descriptor, "posv"},
