@@ -4,6 +4,7 @@
 #include "hsm-service/front/state.h"
 #include "hsm-service/harden.h"
 #include "posward/hsm/v1/hsm.pb-c.h"
+#include "posward/hsm/v1/keys.pb-c.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -115,6 +116,17 @@ static void take_control(void *context, struct rpc_call *call, unsigned index, c
         front_take(context, call, IPC_METHOD(IPC_CONTROL, index), bytes, len);
 }
 
+static void take_keys(void *context, struct rpc_call *call, unsigned index, const uint8_t *bytes, size_t len)
+{
+    struct err e = {0};
+    (void)context;
+    (void)index;
+    (void)bytes;
+    (void)len;
+    (void)err_set(&e, ERR_STATE, "this service keeps no key management: control.path is empty");
+    rpc_call_fail(call, &e);
+}
+
 static struct front *make_front(const struct hsm_config *config, struct rpc_server *server)
 {
     struct front *const f = calloc(1, sizeof *f);
@@ -151,6 +163,8 @@ enum err_code front_start(const void *config, struct rpc_server *server, void **
         code = rpc_server_add_raw(server, &posward__hsm__v1__data_plane__descriptor, take_data, f, e);
     if (code == ERR_OK)
         code = rpc_server_add_raw(server, &posward__hsm__v1__control__descriptor, take_control, f, e);
+    if (code == ERR_OK)
+        code = rpc_server_add_raw(server, &posward__hsm__v1__key_management__descriptor, take_keys, f, e);
     if (code == ERR_OK)
         code = front_loop_start(f, e);
     if (code != ERR_OK) {

@@ -34,7 +34,12 @@ POLICY = {
                              "EncryptData", "DecryptData", "ProcessTransaction", "ProcessBatch"), {"posp"}),
             "Echo": {"posp", "operator", "monitor"}},
         "/posward.hsm.v1.Control/": {"GetTokenReport": LOOKERS, "ListKeys": {"operator", "auditor"},
-                                     "GetStatus": LOOKERS | {"posp"}}},
+                                     "GetStatus": LOOKERS | {"posp"}},
+        "/posward.hsm.v1.KeyManagement/": {
+            **dict.fromkeys(("Propose", "Approve", "Reject", "SubmitComponent"), {"operator"}),
+            **dict.fromkeys(("GetTransportKeys", "GetProposal", "ListProposals", "GetKey", "GetPolicy"),
+                            {"operator", "auditor"}),
+            "ReportKeyUse": {"posp"}}},
     "posp": {
         "/posward.posp.v1.CardKeys/": {"RequestCardKey": {"issuer"}, "ConfirmCardKey": {"issuer"},
                                        "GetCard": {"issuer", "operator", "auditor"}},
