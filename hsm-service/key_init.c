@@ -102,7 +102,7 @@ static enum err_code make_key(struct ceremony *c, struct tok_key_name *name, boo
     name->version = newest > 0 ? newest : 1;
     const bool there = newest > 0 && ceremony_find(c, name, &info);
     if (!there) {
-        TRY(tok_key_generate(c->tok, name, &info, e));
+        TRY(tok_key_generate(c->tok, name, TOK_KEY_ACTIVE, &info, e));
         TRY(ceremony_record(c, "key init: made", &info, e));
     }
     ceremony_kcv_text(&info, kcv);

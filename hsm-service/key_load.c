@@ -224,7 +224,7 @@ static enum err_code load(struct ceremony *c, const struct load_options *o, stru
     TRY(choose_version(c, name, e));
     TRY(collect(c, o, name->suite, &parts, e));
     TRY(components_combine(&parts, &key, e));
-    TRY(tok_key_import(c->tok, name, &key, &info, e));
+    TRY(tok_key_import(c->tok, name, &key, TOK_KEY_ACTIVE, &info, e));
     TRY(ceremony_record(c, "load-components: loaded", &info, e));
     ceremony_kcv_text(&info, kcv);
     printf("%s  check value %s  loaded\n", info.label, kcv);

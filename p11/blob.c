@@ -25,7 +25,7 @@ static enum err_code find_key(struct tok *tok, enum tok_role role, unsigned vers
                               struct tok_found *out_found, struct err *e)
 {
     const struct tok_key_name name = {.role = role, .suite = TOK_AES_256, .version = version};
-    const enum err_code code = tok_keys_find(tok, &name, out_found, e);
+    const enum err_code code = tok_keys_find(tok, &name, TOK_OPEN, out_found, e);
     if (code != ERR_NOT_FOUND)
         return code;
     return err_set(e, ERR_CHECK,
@@ -84,8 +84,8 @@ enum err_code tok_blob_seal(struct tok_session *s, struct tok_blob_keys keys,
     const struct tok_key_name tag_name = {.role = TOK_BLOB_TAG, .suite = TOK_AES_256};
     struct tok_found storage, tag;
     uint8_t blob[TOK_BLOB_BYTES];
-    TRY(tok_keys_find(s->tok, &storage_name, &storage, e));
-    TRY(tok_keys_find(s->tok, &tag_name, &tag, e));
+    TRY(tok_keys_find(s->tok, &storage_name, TOK_PROTECT, &storage, e));
+    TRY(tok_keys_find(s->tok, &tag_name, TOK_PROTECT, &tag, e));
 
     struct tok_blob_view view = {
         .info = *info, .tag_version = tag.name.version, .parts = keys.left != CK_INVALID_HANDLE ? 2 : 1};
@@ -246,27 +246,28 @@ static enum err_code open_blob(struct tok_session *s, const struct tok_key_ref *
     return ERR_OK;
 }
 
-static enum err_code open_zone(struct tok_session *s, const struct tok_key_ref *ref, enum tok_role zone_role,
-                               struct tok_opened *out_opened, struct err *e)
+static enum err_code open_zone(struct tok_session *s, const struct tok_key_ref *ref,
+                               const struct tok_need *need, struct tok_opened *out_opened, struct err *e)
 {
-    struct tok_key_name name = {.role = zone_role, .suite = ref->zone_suite, .version = ref->zone_version};
+    struct tok_key_name name = {
+        .role = need->zone_role, .suite = ref->zone_suite, .version = ref->zone_version};
     struct tok_found found;
     const size_t len = strnlen(ref->zone, TOK_ZONE_BYTES);
     if (len == 0 || len == TOK_ZONE_BYTES)
         return err_set(e, ERR_INPUT, "a zone's name is 1 to %d of a-z 0-9 -", TOK_ZONE_BYTES - 1);
     memcpy(name.zone, ref->zone, len);
-    TRY(tok_keys_find(s->tok, &name, &found, e));
+    TRY(tok_keys_find(s->tok, &name, need->purpose, &found, e));
     *out_opened = (struct tok_opened){
         .handle = found.handle, .left = found.left, .suite = found.name.suite, .key_bytes = 16};
     return ERR_OK;
 }
 
-enum err_code tok_open_ref(struct tok_session *s, const struct tok_key_ref *ref, int usage,
-                           enum tok_role zone_role, struct tok_opened *out_opened, struct err *e)
+enum err_code tok_open_ref(struct tok_session *s, const struct tok_key_ref *ref, const struct tok_need *need,
+                           struct tok_opened *out_opened, struct err *e)
 {
     if ((ref->blob == NULL) == (ref->zone == NULL))
         return err_set(e, ERR_INPUT, "a key is either a blob or the name of a zone");
     if (ref->blob != NULL)
-        return open_blob(s, ref, usage, out_opened, e);
-    return open_zone(s, ref, zone_role, out_opened, e);
+        return open_blob(s, ref, need->usage, out_opened, e);
+    return open_zone(s, ref, need, out_opened, e);
 }

@@ -38,12 +38,14 @@ static enum err_code check_blocks(const struct tok_data_request *request, size_t
     return ERR_OK;
 }
 
-static enum err_code run(struct tok_session *s, const struct tok_data_request *request, cipher_call *call,
-                         uint8_t *out_data, enum tok_grade *out_grade, struct err *e)
+static enum err_code run(struct tok_session *s, const struct tok_data_request *request,
+                         enum tok_purpose purpose, uint8_t *out_data, enum tok_grade *out_grade,
+                         struct err *e)
 {
     TRY(check_request(request, e));
     AUTO(tok_opened) opened = {0};
-    TRY(tok_open_ref(s, &request->key, TOK_TDK, TOK_ZONE_DATA, &opened, e));
+    const struct tok_need need = {TOK_TDK, TOK_ZONE_DATA, purpose};
+    TRY(tok_open_ref(s, &request->key, &need, &opened, e));
     const struct cipher_row *row = opened.suite == TOK_TDES ? &des_row : &aes_row;
     TRY(check_blocks(request, row->block_bytes, e));
     const char *way;
@@ -57,6 +59,7 @@ static enum err_code run(struct tok_session *s, const struct tok_data_request *r
         mechanism.pParameter = iv;
         mechanism.ulParameterLen = row->block_bytes;
     }
+    cipher_call *const call = purpose == TOK_PROTECT ? tok_encrypt : tok_decrypt;
     TRY(call(s, &mechanism, opened.handle, request->data, request->len, out_data, e));
     *out_grade = grade;
     return ERR_OK;
@@ -65,11 +68,11 @@ static enum err_code run(struct tok_session *s, const struct tok_data_request *r
 enum err_code tok_data_encrypt(struct tok_session *s, const struct tok_data_request *request,
                                uint8_t *out_data, enum tok_grade *out_grade, struct err *e)
 {
-    return run(s, request, tok_encrypt, out_data, out_grade, e);
+    return run(s, request, TOK_PROTECT, out_data, out_grade, e);
 }
 
 enum err_code tok_data_decrypt(struct tok_session *s, const struct tok_data_request *request,
                                uint8_t *out_data, enum tok_grade *out_grade, struct err *e)
 {
-    return run(s, request, tok_decrypt, out_data, out_grade, e);
+    return run(s, request, TOK_OPEN, out_data, out_grade, e);
 }

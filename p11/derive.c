@@ -112,7 +112,7 @@ enum err_code tok_derive_child(struct tok_session *s, const struct tok_child_req
                                         .suite = tdes ? TOK_TDES : TOK_AES_256,
                                         .version = request->master_version};
     struct tok_found found;
-    TRY(tok_keys_find(s->tok, &master, &found, e));
+    TRY(tok_keys_find(s->tok, &master, TOK_PROTECT, &found, e));
     const struct tok_derive_request derive = {.base_suite = master.suite,
                                               .base = found.handle,
                                               .data = data,

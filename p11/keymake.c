@@ -2,6 +2,7 @@
  * object with nothing but the role's usages. So no half-made key is ever seen, and no key keeps a usage it
  * does not need. */
 #include "p11/keyrole.h"
+#include "p11/keystate.h"
 #include "p11/state.h"
 
 #include <string.h>
@@ -96,7 +97,7 @@ static enum err_code keep(const struct make *m, const struct tok_object *made,
                           struct tok_key_record *out_record, struct err *e)
 {
     const struct tok_key_name *name = m->name;
-    struct tok_key_record record = {.has_left = m->left != NULL};
+    struct tok_key_record record = {.has_left = m->left != NULL, .has_state = true};
     TRY(tok_object_kcv(m->s, made->handle, name->suite, record.kcv, TOK_KCV_BYTES, e));
     TRY(tok_role_check(m->s, made->handle, name->role, name->suite, record.check, e));
 
@@ -265,38 +266,76 @@ static enum err_code make_room(struct tok_session *s, const struct tok_key_name 
     TRY(tok_objects_labelled(s, left.label, found, 4, &count, e));
     for (size_t i = 0; i < count; i++)
         TRY(tok_rv(s->fn->C_DestroyObject(s->handle, found[i]), "C_DestroyObject", e));
+    return tok_stamps_destroy(s, key.label, TOK_GENERATIONS + 1, e);
+}
+
+/* A key that is being made, from the lock to its stamp. */
+struct making {
+    struct tok_lock lock;
+    struct tok_session rw;
+    struct tok_stamp stamp;
+    struct tok_key_record record;
+    char label[TOK_LABEL_BYTES];
+};
+
+static void making_drop(struct making *m)
+{
+    tok_session_drop(&m->rw);
+    tok_lock_drop(&m->lock);
+}
+
+static enum err_code start_making(struct tok *tok, const struct tok_key_name *name, enum tok_key_state state,
+                                  struct making *m, struct err *e)
+{
+    if (state != TOK_KEY_PRE_ACTIVE && state != TOK_KEY_ACTIVE)
+        return err_set(e, ERR_INPUT, "a new key is pre-active or active");
+    m->stamp = tok_stamp_first(state);
+    tok_key_label(name, m->label);
+    TRY(tok_lock_take(tok->lock_path, &m->lock, e));
+    TRY(tok_session_open_rw(tok, &m->rw, e));
+    TRY(make_room(&m->rw, name, e));
+    return tok_stamp_keep(&m->rw, m->label, &m->stamp, e); /* first: no key is ever without its state */
+}
+
+/* `code`: how the making of the key went. */
+static enum err_code end_making(struct making *m, const struct tok_key_name *name, enum err_code code,
+                                struct tok_key_info *out_info)
+{
+    struct err ignored = {0};
+    if (code != ERR_OK) { /* a stamp that stays is no key, and the next attempt clears it away */
+        (void)!tok_stamps_destroy(&m->rw, m->label, TOK_GENERATIONS + 1, &ignored);
+        return code;
+    }
+    *out_info = (struct tok_key_info){.name = *name,
+                                      .has_kcv = name->role != TOK_AUDIT,
+                                      .state = m->stamp.state,
+                                      .created_s = m->stamp.created_s,
+                                      .activated_s = m->stamp.activated_s};
+    memcpy(out_info->label, m->label, sizeof out_info->label);
+    memcpy(out_info->kcv, m->record.kcv, sizeof out_info->kcv);
     return ERR_OK;
 }
 
-static void fill_info(const struct tok_key_name *name, const struct tok_key_record *record,
-                      struct tok_key_info *out_info)
+static enum err_code generate(struct making *m, const struct tok_key_name *name, struct err *e)
 {
-    *out_info = (struct tok_key_info){.name = *name, .has_kcv = name->role != TOK_AUDIT};
-    tok_key_label(name, out_info->label);
-    memcpy(out_info->kcv, record->kcv, sizeof out_info->kcv);
+    if (name->role == TOK_AUDIT)
+        return generate_audit(&m->rw, m->label, e);
+    if (has_left(name)) { /* or a token that cannot derive: then there is no left half */
+        const enum err_code code = generate_pair(&m->rw, name, &m->record, e);
+        if (code != ERR_UNSUPPORTED)
+            return code;
+    }
+    struct make key = make_of(&m->rw, name, false);
+    return make_and_keep(&key, &(struct source){0}, &m->record, e);
 }
 
-enum err_code tok_key_generate(struct tok *tok, const struct tok_key_name *name,
+enum err_code tok_key_generate(struct tok *tok, const struct tok_key_name *name, enum tok_key_state state,
                                struct tok_key_info *out_info, struct err *e)
 {
-    AUTO(tok_lock) lock = {0};
-    AUTO(tok_session) rw = {0};
-    struct tok_key_record record = {0};
+    AUTO(making) making = {0};
     TRY(tok_key_check_name(name, e));
-    TRY(tok_lock_take(tok->lock_path, &lock, e));
-    TRY(tok_session_open_rw(tok, &rw, e));
-    TRY(make_room(&rw, name, e));
-    struct make m = make_of(&rw, name, false);
-    if (name->role == TOK_AUDIT) {
-        TRY(generate_audit(&rw, m.label, e));
-    } else {
-        enum err_code code = has_left(name) ? generate_pair(&rw, name, &record, e) : ERR_UNSUPPORTED;
-        if (code == ERR_UNSUPPORTED) /* or a token that cannot derive: then there is no left half */
-            code = make_and_keep(&m, &(struct source){0}, &record, e);
-        TRY(code);
-    }
-    fill_info(name, &record, out_info);
-    return ERR_OK;
+    TRY(start_making(tok, name, state, &making, e));
+    return end_making(&making, name, generate(&making, name, e), out_info);
 }
 
 static void force_odd_parity(uint8_t *bytes, size_t len)
@@ -319,28 +358,27 @@ static enum err_code check_value(const struct tok_key_name *name, struct secret 
     return ERR_OK;
 }
 
-enum err_code tok_key_import(struct tok *tok, const struct tok_key_name *name, const struct secret *value,
-                             struct tok_key_info *out_info, struct err *e)
+static enum err_code import(struct making *m, const struct tok_key_name *name, const struct secret *value,
+                            struct err *e)
 {
-    AUTO(tok_lock) lock = {0};
-    AUTO(tok_session) rw = {0};
+    if (has_left(name))
+        return import_pair(&m->rw, name, value, &m->record, e);
+    struct make key = make_of(&m->rw, name, false);
+    return make_and_keep(&key, &(struct source){.value = value->bytes, .len = value->len}, &m->record, e);
+}
+
+enum err_code tok_key_import(struct tok *tok, const struct tok_key_name *name, const struct secret *value,
+                             enum tok_key_state state, struct tok_key_info *out_info, struct err *e)
+{
+    AUTO(making) making = {0};
     AUTO(secret) sound = {0};
-    struct tok_key_record record = {0};
     TRY(tok_key_check_name(name, e));
     if (name->role == TOK_AUDIT)
         return err_set(e, ERR_UNSUPPORTED, "the audit key is generated in the token, never loaded");
     TRY(secret_init_copy(&sound, value->bytes, value->len, e));
     TRY(check_value(name, &sound, e));
-    TRY(tok_lock_take(tok->lock_path, &lock, e));
-    TRY(tok_session_open_rw(tok, &rw, e));
-    TRY(make_room(&rw, name, e));
-    struct make m = make_of(&rw, name, false);
-    if (has_left(name))
-        TRY(import_pair(&rw, name, &sound, &record, e));
-    else
-        TRY(make_and_keep(&m, &(struct source){.value = sound.bytes, .len = sound.len}, &record, e));
-    fill_info(name, &record, out_info);
-    return ERR_OK;
+    TRY(start_making(tok, name, state, &making, e));
+    return end_making(&making, name, import(&making, name, &sound, e), out_info);
 }
 
 enum err_code tok_value_kcv(struct tok *tok, enum tok_suite suite, const struct secret *value,

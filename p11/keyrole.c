@@ -49,6 +49,20 @@ static const struct role_row *row_of(enum tok_role role, enum tok_suite suite)
     return suite == TOK_TDES ? &tdes_rows[role] : &aes_rows[role];
 }
 
+const char *tok_role_usage(enum tok_role role, enum tok_suite suite)
+{
+    static const struct {
+        const CK_ATTRIBUTE_TYPE *uses;
+        const char *text;
+    } texts[] = {{derives, "derive"},    {wraps, "wrap, unwrap"},       {signs, "sign, verify"},
+                 {enciphers, "encrypt"}, {ciphers, "encrypt, decrypt"}, {carries_pins, "translate PIN"}};
+    const CK_ATTRIBUTE_TYPE *const uses = role == TOK_AUDIT ? NULL : tok_role_uses(role, suite);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (texts[i].uses == uses)
+            return texts[i].text;
+    return "sign";
+}
+
 const CK_ATTRIBUTE_TYPE *tok_role_uses(enum tok_role role, enum tok_suite suite)
 {
     return row_of(role, suite)->uses;
@@ -163,6 +177,11 @@ enum err_code tok_audit_guard(struct tok_session *s, CK_OBJECT_HANDLE key, const
 
 /* ---- Record ---- */
 
+#define STATE_FIELD      "+STATE/"
+#define FIELD_CHARACTERS (2 * TOK_KCV_BYTES + 1) /* of a check value or STATE_FIELD, with the slash */
+#define FIELDS_LEAST     2
+#define FIELDS_MOST      4
+
 void tok_record_text(const struct tok_key_record *record, const char *label, char out_text[TOK_RECORD_BYTES])
 {
     char kcv[2 * TOK_KCV_BYTES + 1], check[2 * TOK_KCV_BYTES + 1], left[2 * TOK_KCV_BYTES + 1] = "";
@@ -170,11 +189,9 @@ void tok_record_text(const struct tok_key_record *record, const char *label, cha
     hex_encode(record->check, TOK_KCV_BYTES, check);
     if (record->has_left)
         hex_encode(record->left, TOK_KCV_BYTES, left);
-    snprintf(out_text, TOK_RECORD_BYTES, "%s/%s/%s%s%s", kcv, check, left, record->has_left ? "/" : "",
-             label);
+    snprintf(out_text, TOK_RECORD_BYTES, "%s/%s/%s%s%s%s", kcv, check, left, record->has_left ? "/" : "",
+             record->has_state ? STATE_FIELD : "", label);
 }
-
-#define FIELD_CHARACTERS (2 * TOK_KCV_BYTES + 1) /* of a check value and its slash */
 
 static bool read_field(const char *text, unsigned field, uint8_t out_check[TOK_KCV_BYTES])
 {
@@ -183,23 +200,35 @@ static bool read_field(const char *text, unsigned field, uint8_t out_check[TOK_K
            ERR_OK;
 }
 
+static bool read_record(const char *text, unsigned fields, struct tok_key_record *out_record)
+{
+    struct tok_key_record record = {0};
+    const char *const last = text + (size_t)(fields - 1) * FIELD_CHARACTERS;
+    record.has_state = strncmp(last, STATE_FIELD, FIELD_CHARACTERS) == 0;
+    record.has_left = fields - (record.has_state ? 1 : 0) > FIELDS_LEAST;
+    if (!read_field(text, 0, record.kcv) || !read_field(text, 1, record.check) ||
+        (record.has_left && !read_field(text, 2, record.left)))
+        return false;
+    *out_record = record;
+    return true;
+}
+
 enum err_code tok_record_parse(const uint8_t *id, size_t len, const char *label,
                                struct tok_key_record *out_record, struct err *e)
 {
-    struct tok_key_record record = {0};
+    struct tok_key_record record;
     char text[TOK_RECORD_BYTES], again[TOK_RECORD_BYTES];
     const size_t label_len = strlen(label);
-    const unsigned fields = len == label_len + 3UL * FIELD_CHARACTERS ? 3 : 2;
-    if (len != label_len + fields * FIELD_CHARACTERS || len >= sizeof text)
+    const size_t before = len > label_len ? len - label_len : 0;
+    const unsigned fields = (unsigned)(before / FIELD_CHARACTERS);
+    if (before % FIELD_CHARACTERS != 0 || fields < FIELDS_LEAST || fields > FIELDS_MOST || len >= sizeof text)
         return err_set(e, ERR_CHECK, "%s has no check value in CKA_ID; make or import it with posward",
                        label);
     memcpy(text, id, len);
     text[len] = '\0';
-    record.has_left = fields == 3;
-    if (read_field(text, 0, record.kcv) && read_field(text, 1, record.check) &&
-        (!record.has_left || read_field(text, 2, record.left))) {
+    if (read_record(text, fields, &record)) {
         tok_record_text(&record, label, again);
-        if (strcmp(text, again) == 0) {
+        if (strcmp(text, again) == 0) { /* one spelling only */
             *out_record = record;
             return ERR_OK;
         }

@@ -6,7 +6,8 @@
 
 #define TOK_KCV_BYTES 3
 /* Suffix of the label of the K1||K1 that stands beside a TDES zone MAC key. */
-#define TOK_LEFT_SUFFIX "/left"
+#define TOK_LEFT_SUFFIX  "/left"
+#define TOK_SUFFIX_BYTES 8 /* room for any suffix, with its NUL */
 
 /* NULL-free lists, ended by CK_UNAVAILABLE_INFORMATION. Not for the audit key. */
 const CK_ATTRIBUTE_TYPE *tok_role_uses(enum tok_role role, enum tok_suite suite);
@@ -22,12 +23,13 @@ enum err_code tok_role_check(struct tok_session *s, CK_OBJECT_HANDLE key, enum t
 
 /* What CKA_ID holds: "A1B2C3/D4E5F6/posward/...": KCV, role check, label. NSS overwrites keys of equal
  * CKA_ID, so the label is part of it. A key with a half at its side names it:
- * "A1B2C3/D4E5F6/778899/posward/..." has the half's role check in third place. */
+ * "A1B2C3/D4E5F6/778899/posward/..." has the half's role check in third place. A key that was made with a
+ * stamp of its state (keystate.h) says so last: "A1B2C3/D4E5F6/+STATE/posward/...". */
 struct tok_key_record {
     uint8_t kcv[TOK_KCV_BYTES], check[TOK_KCV_BYTES], left[TOK_KCV_BYTES];
-    bool has_left;
+    bool has_left, has_state;
 };
-#define TOK_RECORD_BYTES (21 + TOK_LABEL_BYTES + sizeof TOK_LEFT_SUFFIX)
+#define TOK_RECORD_BYTES (28 + TOK_LABEL_BYTES + sizeof TOK_LEFT_SUFFIX)
 void tok_record_text(const struct tok_key_record *record, const char *label, char out_text[TOK_RECORD_BYTES]);
 /* The object is private and sensitive, does not leave the token, and may do nothing beyond `uses`: ERR_CHECK
  * names the first attribute that says otherwise. Whoever writes to a token's directory can plant a key of

@@ -37,11 +37,20 @@ struct tok_key_name {
     char zone[TOK_ZONE_BYTES]; /* "" but for the zone roles */
 };
 
+/* Where a key is in its life (NIST SP 800-57 part 1, 7). A destroyed one is not in the token. */
+enum tok_key_state {
+    TOK_KEY_PRE_ACTIVE = 1, /* not to be used yet */
+    TOK_KEY_ACTIVE,
+    TOK_KEY_DEACTIVATED /* opens what it protected, protects nothing more */
+};
+
 struct tok_key_info {
     struct tok_key_name name;
     char label[TOK_LABEL_BYTES];
     uint8_t kcv[3];
     bool has_kcv; /* false for the audit key */
+    enum tok_key_state state;
+    int64_t created_s, activated_s, deactivated_s; /* Unix time; 0: not known, or not yet */
 };
 
 /* Text of a name and back. ERR_INPUT says what is wrong with the text. */
@@ -49,8 +58,11 @@ void tok_key_label(const struct tok_key_name *name, char out_label[TOK_LABEL_BYT
 enum err_code tok_key_parse(const char *label, struct tok_key_name *out_name, struct err *e) MUST_CHECK;
 /* Role, suite, version and zone fit together: ERR_INPUT says what does not. */
 enum err_code tok_key_check_name(const struct tok_key_name *name, struct err *e) MUST_CHECK;
-const char *tok_role_name(enum tok_role role);    /* "psam-master" */
-const char *tok_suite_name(enum tok_suite suite); /* "tdes", "aes-128", "aes-256", "ec-p256" */
+const char *tok_role_name(enum tok_role role);        /* "psam-master" */
+const char *tok_suite_name(enum tok_suite suite);     /* "tdes", "aes-128", "aes-256", "ec-p256" */
+const char *tok_state_name(enum tok_key_state state); /* "pre-active", "active", "deactivated" */
+/* What keys of a role do: "derive", "wrap, unwrap". */
+const char *tok_role_usage(enum tok_role role, enum tok_suite suite);
 
 /* Find every posward/ key once, check its check value, copy it to a session object where that is possible.
  * ERR_STATE two objects of one label (names it); ERR_CHECK a value that is not the recorded one. Keys added
@@ -58,16 +70,26 @@ const char *tok_suite_name(enum tok_suite suite); /* "tdes", "aes-128", "aes-256
 enum err_code tok_keys_load(struct tok *tok, struct err *e) MUST_CHECK;
 size_t tok_keys_count(const struct tok *tok);
 void tok_keys_info(const struct tok *tok, size_t index, struct tok_key_info *out_info);
-/* The highest version of a role, suite and zone ("" for none); 0 when there is no such key. */
+/* The highest version of a role, suite and zone ("" for none), in any state; 0 when there is no such key. */
 unsigned tok_keys_newest(const struct tok *tok, enum tok_role role, enum tok_suite suite, const char *zone);
+/* The same of those that are active: the one that a call without a version means. */
+unsigned tok_keys_current(const struct tok *tok, enum tok_role role, enum tok_suite suite, const char *zone);
 
-/* Make a key in the token by its generator. ERR_EXISTS. */
-enum err_code tok_key_generate(struct tok *tok, const struct tok_key_name *name,
+/* Make a key in the token by its generator, pre-active or active. ERR_EXISTS. */
+enum err_code tok_key_generate(struct tok *tok, const struct tok_key_name *name, enum tok_key_state state,
                                struct tok_key_info *out_info, struct err *e) MUST_CHECK;
 /* Load a key from its value. The clear value passes through this process: a ceremony, never the service's
  * path. TDES values get odd parity; halves that are equal (single DES in disguise) are ERR_INPUT. */
 enum err_code tok_key_import(struct tok *tok, const struct tok_key_name *name, const struct secret *value,
-                             struct tok_key_info *out_info, struct err *e) MUST_CHECK;
+                             enum tok_key_state state, struct tok_key_info *out_info,
+                             struct err *e) MUST_CHECK;
+/* Pre-active to active or deactivated, active to deactivated, and back. Every process of the token sees it
+ * after its next load. ERR_NOT_FOUND; ERR_STATE: not from the present state. */
+enum err_code tok_key_set_state(struct tok *tok, const struct tok_key_name *name, enum tok_key_state state,
+                                struct tok_key_info *out_info, struct err *e) MUST_CHECK;
+/* For ever. Copies in other processes go with their session: they must load anew. ERR_NOT_FOUND; ERR_STATE:
+ * the key is active. */
+enum err_code tok_key_destroy(struct tok *tok, const struct tok_key_name *name, struct err *e) MUST_CHECK;
 /* The check value of a key or component that is not kept: a throw-away session object. 3 bytes. */
 enum err_code tok_value_kcv(struct tok *tok, enum tok_suite suite, const struct secret *value,
                             uint8_t out_kcv[3], struct err *e) MUST_CHECK;

@@ -168,13 +168,14 @@ static bool wants_left(const struct mac_row *row, const struct tok_opened *key)
     return row->core == CORE_RETAIL && key->suite == TOK_TDES && key->key_bytes != DES_BLOCK;
 }
 
-enum err_code tok_mac_make(struct tok_session *s, const struct tok_mac_request *request,
-                           struct tok_mac_value *out_mac, struct err *e)
+static enum err_code make(struct tok_session *s, const struct tok_mac_request *request,
+                          enum tok_purpose purpose, struct tok_mac_value *out_mac, struct err *e)
 {
     TRY(check_request(request, e));
     const struct mac_row *row = &mac_rows[request->algorithm];
     AUTO(tok_opened) opened = {0};
-    TRY(tok_open_ref(s, &request->key, TOK_MAK, TOK_ZONE_MAC, &opened, e));
+    const struct tok_need need = {TOK_MAK, TOK_ZONE_MAC, purpose};
+    TRY(tok_open_ref(s, &request->key, &need, &opened, e));
 
     const char *way;
     struct tok_mac_value mac = {0};
@@ -190,6 +191,12 @@ enum err_code tok_mac_make(struct tok_session *s, const struct tok_mac_request *
     return ERR_OK;
 }
 
+enum err_code tok_mac_make(struct tok_session *s, const struct tok_mac_request *request,
+                           struct tok_mac_value *out_mac, struct err *e)
+{
+    return make(s, request, TOK_PROTECT, out_mac, e);
+}
+
 enum err_code tok_mac_check(struct tok_session *s, const struct tok_mac_request *request, bool *out_matches,
                             enum tok_grade *out_grade, struct err *e)
 {
@@ -200,7 +207,7 @@ enum err_code tok_mac_check(struct tok_session *s, const struct tok_mac_request 
         return err_set(e, ERR_INPUT, "a MAC to check has %zu bytes; %s has %u to %zu", request->mac_len,
                        row->name, row->shortest, longest);
     struct tok_mac_value right;
-    TRY(tok_mac_make(s, request, &right, e));
+    TRY(make(s, request, TOK_OPEN, &right, e));
     *out_matches = request->mac_len <= right.len && secret_equal(right.bytes, request->mac, request->mac_len);
     *out_grade = right.grade;
     secret_wipe(&right, sizeof right); /* the right MAC of a forged message is worth stealing */

@@ -173,9 +173,11 @@ enum err_code tok_pin_translate(struct tok_session *s, const struct tok_pin_requ
     TRY(check_request(request, e));
     AUTO(tok_opened) source = {0};
     AUTO(tok_opened) destination = {0};
-    TRY(tok_open_ref(s, &request->source, TOK_PIK, TOK_ZONE_PIN, &source, e));
+    const struct tok_need opens = {TOK_PIK, TOK_ZONE_PIN, TOK_OPEN},
+                          seals = {TOK_PIK, TOK_ZONE_PIN, TOK_PROTECT};
+    TRY(tok_open_ref(s, &request->source, &opens, &source, e));
     TRY(check_suite(request->source_format, &source, "source", e));
-    TRY(tok_open_ref(s, &request->destination, TOK_PIK, TOK_ZONE_PIN, &destination, e));
+    TRY(tok_open_ref(s, &request->destination, &seals, &destination, e));
     TRY(check_suite(request->destination_format, &destination, "destination", e));
 
     const enum tok_flow flow = flow_of(request);

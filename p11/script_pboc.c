@@ -130,7 +130,7 @@ static enum err_code clear_cipher(struct tok_session *s, const struct tok_card_r
     const struct tok_key_name name = {
         .role = TOK_PSAM_MASTER, .suite = TOK_TDES, .version = request->master_version};
     struct tok_found master;
-    TRY(tok_keys_find(s->tok, &name, &master, e));
+    TRY(tok_keys_find(s->tok, &name, TOK_PROTECT, &master, e));
     uint8_t factor[DES_BLOCK];
     const size_t digits = strlen(request->psam_number); /* tok_derive_child has checked it */
     TRY(bcd_encode(request->psam_number + digits - FACTOR_DIGITS, FACTOR_DIGITS, factor, e));

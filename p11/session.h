@@ -28,16 +28,32 @@ void tok_object_drop(struct tok_object *object);
 enum err_code tok_rv(CK_RV rv, const char *call, struct err *e);
 const char *tok_rv_name(CK_RV rv); /* "CKR_MECHANISM_INVALID" */
 
-/* A found token key. role, suite, version and zone as in its name; version 0: the newest; suite 0: the only
- * one. ERR_NOT_FOUND names the label that is missing. The handle is shared: never destroy it. */
+/* A found token key. role, suite, version and zone as in its name; version 0: the newest that is active;
+ * suite 0: the only one. ERR_NOT_FOUND names the label that is missing; ERR_STATE the key that is not active,
+ * or, where something is only opened, neither active nor deactivated. The handle is shared: never destroy it.
+ */
+enum tok_purpose {
+    TOK_PROTECT = 1, /* derive, seal, encipher, make a MAC, sign */
+    TOK_OPEN         /* what the key protected: unwrap, decipher, check a MAC */
+};
 struct tok_found {
     CK_OBJECT_HANDLE handle;
     CK_OBJECT_HANDLE left; /* a TDES zone MAC key's K1||K1, which algorithm 3 needs; 0: none */
     struct tok_key_name name;
 };
-enum err_code tok_keys_find(struct tok *tok, const struct tok_key_name *name, struct tok_found *out_found,
-                            struct err *e) MUST_CHECK;
+enum err_code tok_keys_find(struct tok *tok, const struct tok_key_name *name, enum tok_purpose purpose,
+                            struct tok_found *out_found, struct err *e) MUST_CHECK;
 
+/* ---- Objects of the token (find.c) ---- */
+
+/* Objects that a template (struct tok_template of template.h) matches; at most `capacity` are listed. */
+struct tok_template;
+enum err_code tok_objects_find(struct tok_session *s, const struct tok_template *t,
+                               CK_OBJECT_HANDLE *out_found, size_t capacity, size_t *out_count,
+                               struct err *e) MUST_CHECK;
+/* An attribute of at most capacity - 1 bytes, and a NUL. False: not there, or longer. */
+bool tok_attribute_text(struct tok_session *s, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type,
+                        char *out_text, size_t capacity, size_t *out_len);
 /* Token objects of one label, of any class; at most `capacity` are listed. */
 enum err_code tok_objects_labelled(struct tok_session *s, const char *label, CK_OBJECT_HANDLE *out_found,
                                    size_t capacity, size_t *out_count, struct err *e) MUST_CHECK;
@@ -113,9 +129,16 @@ struct tok_opened {
 void tok_opened_drop(struct tok_opened *opened);
 
 struct tok_key_ref;
-/* A blob must be of `usage`, a zone key of `zone_role`: ERR_DENIED otherwise, naming both usages. */
-enum err_code tok_open_ref(struct tok_session *s, const struct tok_key_ref *ref, int usage,
-                           enum tok_role zone_role, struct tok_opened *out_opened, struct err *e) MUST_CHECK;
+/* What the key must be for: a blob of this usage, or a zone key of this role. */
+struct tok_need {
+    int usage;
+    enum tok_role zone_role;
+    enum tok_purpose
+        purpose; /* of a zone key; a blob opens whatever state its storage key is in but pre-active */
+};
+/* ERR_DENIED: another usage than is needed, naming both. */
+enum err_code tok_open_ref(struct tok_session *s, const struct tok_key_ref *ref, const struct tok_need *need,
+                           struct tok_opened *out_opened, struct err *e) MUST_CHECK;
 /* Seal an extractable secret key object as a blob. All of struct tok_blob_info is given but storage_version
  * (the newest storage key seals) and kcv (computed; the key may encipher, or sign for AES). `left` is K1||K1
  * of a 16-byte TDES MAC key, which algorithm 3 needs, and 0 for others. */

@@ -7,7 +7,7 @@
 /* The version that is meant by 0. 0 is left where there is no such key: p11 says which one is missing. */
 static unsigned resolve(struct keeper_call *call, unsigned version, enum tok_role role, bool tdes)
 {
-    return version != 0 ? version : tok_keys_newest(call->tok, role, tdes ? TOK_TDES : TOK_AES_256, "");
+    return version != 0 ? version : tok_keys_current(call->tok, role, tdes ? TOK_TDES : TOK_AES_256, "");
 }
 
 static enum err_code convert_request(struct keeper_call *call, const HsmDiversifyRequest *in,

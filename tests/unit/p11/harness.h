@@ -67,7 +67,7 @@ static inline struct tok_key_info generate(struct tok *tok, enum tok_role role, 
     struct tok_key_name name = {.role = role, .suite = suite, .version = version};
     struct tok_key_info info;
     strcpy(name.zone, zone);
-    ck_assert_ok(tok_key_generate(tok, &name, &info, &e), e);
+    ck_assert_ok(tok_key_generate(tok, &name, TOK_KEY_ACTIVE, &info, &e), e);
     return info;
 }
 
@@ -76,7 +76,7 @@ static inline void import(struct tok *tok, struct tok_key_name name, const uint8
     AUTO(secret) secret = {0};
     struct tok_key_info info;
     ck_assert_ok(secret_init_copy(&secret, value, len, &e), e);
-    ck_assert_ok(tok_key_import(tok, &name, &secret, &info, &e), e);
+    ck_assert_ok(tok_key_import(tok, &name, &secret, TOK_KEY_ACTIVE, &info, &e), e);
 }
 
 #endif

@@ -53,9 +53,9 @@ static enum err_code make_key(struct tok *tok, const struct key_row *row)
     struct tok_key_info info;
     AUTO(secret) value = {0};
     if (row->value == NULL)
-        return tok_key_generate(tok, &row->name, &info, &pay_err);
+        return tok_key_generate(tok, &row->name, TOK_KEY_ACTIVE, &info, &pay_err);
     TRY(secret_init_copy(&value, row->value, tok_key_bytes(row->name.role, row->name.suite), &pay_err));
-    return tok_key_import(tok, &row->name, &value, &info, &pay_err);
+    return tok_key_import(tok, &row->name, &value, TOK_KEY_ACTIVE, &info, &pay_err);
 }
 
 static enum err_code make_keys(enum token_kind kind)

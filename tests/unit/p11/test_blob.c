@@ -34,7 +34,7 @@ static enum err_code open_bytes(struct tok_session *s, const uint8_t *blob, size
                                 struct tok_opened *out_opened)
 {
     const struct tok_key_ref ref = {.blob = blob, .blob_len = len};
-    return tok_open_ref(s, &ref, (int)usage, TOK_ZONE_MAC, out_opened, &e);
+    return tok_open_ref(s, &ref, &(struct tok_need){(int)usage, TOK_ZONE_MAC, TOK_OPEN}, out_opened, &e);
 }
 
 START_TEST(blob_says_what_it_is)
@@ -112,9 +112,12 @@ START_TEST(blob_of_another_card_is_denied)
         AUTO(tok_opened) opened = {0};
         AUTO(tok_opened) refused = {0};
         ref.psam_number = psam_number;
-        ck_assert_ok(tok_open_ref(s, &ref, TOK_MAK, TOK_ZONE_MAC, &opened, &e), e);
+        ck_assert_ok(tok_open_ref(s, &ref, &(struct tok_need){TOK_MAK, TOK_ZONE_MAC, TOK_OPEN}, &opened, &e),
+                     e);
         ref.psam_number = others[i % 3];
-        ck_assert_int_eq(tok_open_ref(s, &ref, TOK_MAK, TOK_ZONE_MAC, &refused, &e), ERR_DENIED);
+        ck_assert_int_eq(
+            tok_open_ref(s, &ref, &(struct tok_need){TOK_MAK, TOK_ZONE_MAC, TOK_OPEN}, &refused, &e),
+            ERR_DENIED);
         ck_assert_ptr_null(strstr(e.note, psam_number));
     }
     tok_session_give(s);
@@ -232,7 +235,7 @@ START_TEST(storage_key_opens_nothing_readable)
     struct tok_template t;
     CK_OBJECT_HANDLE handle = 0;
     CK_MECHANISM wrap = {.mechanism = CKM_AES_KEY_WRAP};
-    ck_assert_ok(tok_keys_find(tok, &name, &found, &e), e);
+    ck_assert_ok(tok_keys_find(tok, &name, TOK_PROTECT, &found, &e), e);
     ck_assert_ok(tok_objects_labelled(s, "posward/storage/aes-256/1", token_object, 2, &count, &e), e);
     tok_template_secret(&t, CKK_GENERIC_SECRET, TOK_USES(CKA_EXTRACTABLE));
     tok_template_bool(&t, CKA_SENSITIVE, false);
@@ -252,21 +255,25 @@ START_TEST(reference_is_one_thing)
     struct tok_session *s = take(tok);
     struct tok_opened opened = {0};
     struct tok_key_ref ref = {0};
-    ck_assert_int_eq(tok_open_ref(s, &ref, TOK_MAK, TOK_ZONE_MAC, &opened, &e), ERR_INPUT);
+    ck_assert_int_eq(tok_open_ref(s, &ref, &(struct tok_need){TOK_MAK, TOK_ZONE_MAC, TOK_OPEN}, &opened, &e),
+                     ERR_INPUT);
     ref.zone = "bank-a";
-    ck_assert_int_eq(tok_open_ref(s, &ref, TOK_MAK, TOK_ZONE_MAC, &opened, &e), ERR_NOT_FOUND);
+    ck_assert_int_eq(tok_open_ref(s, &ref, &(struct tok_need){TOK_MAK, TOK_ZONE_MAC, TOK_OPEN}, &opened, &e),
+                     ERR_NOT_FOUND);
     ck_assert_ptr_nonnull(strstr(e.note, "zone-mac/bank-a"));
     ref.zone = "a-zone-whose-name-is-longer-than-all";
-    ck_assert_int_eq(tok_open_ref(s, &ref, TOK_MAK, TOK_ZONE_MAC, &opened, &e), ERR_INPUT);
+    ck_assert_int_eq(tok_open_ref(s, &ref, &(struct tok_need){TOK_MAK, TOK_ZONE_MAC, TOK_OPEN}, &opened, &e),
+                     ERR_INPUT);
     ref.blob = (const uint8_t *)"x";
     ref.blob_len = 1;
-    ck_assert_int_eq(tok_open_ref(s, &ref, TOK_MAK, TOK_ZONE_MAC, &opened, &e), ERR_INPUT);
+    ck_assert_int_eq(tok_open_ref(s, &ref, &(struct tok_need){TOK_MAK, TOK_ZONE_MAC, TOK_OPEN}, &opened, &e),
+                     ERR_INPUT);
     tok_session_give(s);
     generate(tok, TOK_ZONE_MAC, TOK_TDES, 4, "bank-a");
     ck_assert_ok(tok_keys_load(tok, &e), e);
     s = take(tok);
     ref = (struct tok_key_ref){.zone = "bank-a"};
-    ck_assert_ok(tok_open_ref(s, &ref, TOK_MAK, TOK_ZONE_MAC, &opened, &e), e);
+    ck_assert_ok(tok_open_ref(s, &ref, &(struct tok_need){TOK_MAK, TOK_ZONE_MAC, TOK_OPEN}, &opened, &e), e);
     ck_assert_int_eq(opened.suite, TOK_TDES);
     ck_assert(opened.left != 0);
     tok_opened_drop(&opened);
@@ -356,7 +363,8 @@ static void *open_many(void *arg)
         if (tok_session_take(crowd->tok, &s, &mine) != ERR_OK)
             return crowd;
         struct tok_opened opened = {0};
-        enum err_code code = tok_open_ref(s, &ref, TOK_TDK, TOK_ZONE_DATA, &opened, &mine);
+        enum err_code code =
+            tok_open_ref(s, &ref, &(struct tok_need){TOK_TDK, TOK_ZONE_DATA, TOK_OPEN}, &opened, &mine);
         if (code == ERR_OK)
             code = tok_object_kcv(s, opened.handle, TOK_TDES, kcv, 4, &mine);
         tok_opened_drop(&opened);

@@ -41,7 +41,7 @@ START_TEST(keys_are_generated_loaded_and_found)
         struct tok_key_name name = {.role = kinds[i].role, .suite = kinds[i].suite};
         struct tok_found found;
         strcpy(name.zone, kinds[i].zone);
-        ck_assert_ok(tok_keys_find(tok, &name, &found, &e), e);
+        ck_assert_ok(tok_keys_find(tok, &name, TOK_PROTECT, &found, &e), e);
         ck_assert_uint_eq(found.name.version, 1);
         ck_assert_int_eq(found.left != 0, name.role == TOK_ZONE_MAC && name.suite == TOK_TDES);
         ck_assert_uint_eq(tok_keys_newest(tok, name.role, name.suite, name.zone), 1);
@@ -94,7 +94,7 @@ START_TEST(key_value_is_not_readable)
         struct tok_key_name name;
         struct tok_found found;
         ck_assert_ok(tok_key_parse(kinds[k].label, &name, &e), e);
-        ck_assert_ok(tok_keys_find(tok, &name, &found, &e), e);
+        ck_assert_ok(tok_keys_find(tok, &name, TOK_PROTECT, &found, &e), e);
         const CK_OBJECT_HANDLE both[] = {found.handle, found.left};
         for (size_t i = 0; i < 2 && both[i] != 0; i++) {
             uint8_t value[64];
@@ -122,10 +122,10 @@ START_TEST(imported_key_has_the_published_kcv)
     ck_assert_ok(secret_init_copy(&secret, value, sizeof value, &e), e);
     ck_assert_ok(tok_value_kcv(tok, TOK_TDES, &secret, kcv, &e), e);
     ck_assert_mem_eq(kcv, want, 3);
-    ck_assert_ok(tok_key_import(tok, &name, &secret, &info, &e), e);
+    ck_assert_ok(tok_key_import(tok, &name, &secret, TOK_KEY_ACTIVE, &info, &e), e);
     ck_assert_mem_eq(info.kcv, want, 3);
     ck_assert_str_eq(info.label, "posward/psam-master/tdes/7");
-    ck_assert_int_eq(tok_key_import(tok, &name, &secret, &info, &e), ERR_EXISTS);
+    ck_assert_int_eq(tok_key_import(tok, &name, &secret, TOK_KEY_ACTIVE, &info, &e), ERR_EXISTS);
     ck_assert_ok(tok_keys_load(tok, &e), e);
     tok_keys_info(tok, 0, &info);
     ck_assert(info.has_kcv);
@@ -144,13 +144,13 @@ START_TEST(import_refuses_what_is_no_such_key)
     ck_assert_ok(
         secret_init_copy(&secret, "\x10\x20\x30\x40\x50\x60\x70\x80\x11\x21\x31\x41\x51\x61\x71\x81", 16, &e),
         e);
-    ck_assert_int_eq(tok_key_import(tok, &name, &secret, &info, &e), ERR_INPUT);
+    ck_assert_int_eq(tok_key_import(tok, &name, &secret, TOK_KEY_ACTIVE, &info, &e), ERR_INPUT);
     secret.len = 15;
-    ck_assert_int_eq(tok_key_import(tok, &name, &secret, &info, &e), ERR_INPUT);
+    ck_assert_int_eq(tok_key_import(tok, &name, &secret, TOK_KEY_ACTIVE, &info, &e), ERR_INPUT);
     name.suite = TOK_AES_128;
-    ck_assert_int_eq(tok_key_import(tok, &name, &secret, &info, &e), ERR_INPUT);
+    ck_assert_int_eq(tok_key_import(tok, &name, &secret, TOK_KEY_ACTIVE, &info, &e), ERR_INPUT);
     name = (struct tok_key_name){.role = TOK_AUDIT, .suite = TOK_EC_P256, .version = 1};
-    ck_assert_int_eq(tok_key_import(tok, &name, &secret, &info, &e), ERR_UNSUPPORTED);
+    ck_assert_int_eq(tok_key_import(tok, &name, &secret, TOK_KEY_ACTIVE, &info, &e), ERR_UNSUPPORTED);
     ck_assert_ok(tok_keys_load(tok, &e), e);
     ck_assert_uint_eq(tok_keys_count(tok), 0);
     close_copy(tok);
@@ -228,7 +228,7 @@ START_TEST(missing_key_is_named_and_the_newest_is_found)
     const struct tok_key_name storage = {.role = TOK_STORAGE, .suite = TOK_AES_256, .version = 3};
     struct tok_found found;
     ck_assert_ok(tok_keys_load(tok, &e), e);
-    ck_assert_int_eq(tok_keys_find(tok, &storage, &found, &e), ERR_NOT_FOUND);
+    ck_assert_int_eq(tok_keys_find(tok, &storage, TOK_PROTECT, &found, &e), ERR_NOT_FOUND);
     ck_assert_ptr_nonnull(strstr(e.note, "posward/storage/aes-256/3"));
     ck_assert_uint_eq(tok_keys_newest(tok, TOK_STORAGE, TOK_AES_256, ""), 0);
     generate(tok, TOK_STORAGE, TOK_AES_256, 2, "");
@@ -247,11 +247,11 @@ START_TEST(zone_of_two_suites_must_be_told_which)
     struct tok_found found;
     generate(tok, TOK_ZONE_PIN, TOK_TDES, 1, "bank-a");
     ck_assert_ok(tok_keys_load(tok, &e), e);
-    ck_assert_ok(tok_keys_find(tok, &name, &found, &e), e);
+    ck_assert_ok(tok_keys_find(tok, &name, TOK_PROTECT, &found, &e), e);
     ck_assert_int_eq(found.name.suite, TOK_TDES);
     generate(tok, TOK_ZONE_PIN, TOK_AES_128, 1, "bank-a");
     ck_assert_ok(tok_keys_load(tok, &e), e);
-    ck_assert_int_eq(tok_keys_find(tok, &name, &found, &e), ERR_STATE);
+    ck_assert_int_eq(tok_keys_find(tok, &name, TOK_PROTECT, &found, &e), ERR_STATE);
     close_copy(tok);
 }
 END_TEST
@@ -263,7 +263,8 @@ START_TEST(keys_leave_no_session_objects)
     const size_t before = count_objects(s);
     generate_all(tok);
     const size_t made = count_objects(s);
-    ck_assert_uint_eq(made, before + KINDS + 2); /* the left half and the audit key's public half */
+    ck_assert_uint_eq(made, before + 2 * KINDS +
+                                2); /* each with its state; the left half and the audit key's public half */
     ck_assert_ok(tok_keys_load(tok, &e), e);
     const size_t loaded = count_objects(s);
     ck_assert_ok(tok_keys_load(tok, &e), e);

@@ -105,7 +105,11 @@ static void token_holds(struct tok_session *s, size_t i, const struct tok_workin
     const bool tdes = requests[i].suite == TOK_TDES;
     AUTO(tok_opened) opened = {0};
     uint8_t got[16], want[16];
-    ck_assert_ok(tok_open_ref(s, &ref, (int)requests[i].usage, zone_role(requests[i].usage), &opened, &e), e);
+    ck_assert_ok(
+        tok_open_ref(s, &ref,
+                     &(struct tok_need){(int)requests[i].usage, zone_role(requests[i].usage), TOK_OPEN},
+                     &opened, &e),
+        e);
     ck_assert_uint_eq(opened.key_bytes, requests[i].key_bytes);
     ck_assert_int_eq(opened.suite, tdes ? TOK_TDES : TOK_AES_128);
     if (requests[i].usage == TOK_PIK && tdes)
