@@ -39,7 +39,8 @@ enum ipc_service { IPC_DATA_PLANE = 1, IPC_CONTROL = 2, IPC_INTERNAL = 3 };
 /* Of IPC_INTERNAL, which is the front's own and no gRPC service. */
 enum ipc_internal {
     IPC_SIGN_CHECKPOINT =
-        1 /* body: a digest of 32 bytes; answer: the audit key's point (65), signature (64) */
+        1,            /* body: a digest of 32 bytes; answer: the audit key's point (65), signature (64) */
+    IPC_KEY_ORDER = 2 /* body: a packed KeyOrder; answer: a packed KeyOutcome */
 };
 #define IPC_METHOD(service, index) ((uint16_t)((service) << 8 | (index)))
 

@@ -207,64 +207,18 @@ bool front_audit_answer(struct front_audit *a, struct front_call *call, const st
 
 /* ---- What is asked of keepers ---- */
 
-static void ask(struct front *f, struct front_keeper *k, enum front_internal what, uint16_t method,
-                const uint8_t *body, size_t len)
+static void take_keys(struct front *f, void *context, const struct ipc_frame *frame)
 {
-    struct err e = {0};
-    struct front_call *const call = calloc(1, sizeof *call);
-    uint8_t packet[IPC_HEADER_BYTES + AUDIT_HASH_BYTES];
-    size_t packet_len = 0;
-    if (call == NULL)
-        return;
-    *call = (struct front_call){.internal = what, .deadline_ms = INT64_MAX, .sent_ms = clock_monotonic_ms()};
-    call->id = atomic_fetch_add(&f->next_id, 1);
-    const struct ipc_frame frame = {.kind = IPC_REQUEST,
-                                    .method = method,
-                                    .request_id = call->id,
-                                    .deadline_ms = INT64_MAX,
-                                    .body = body,
-                                    .body_len = len};
-    if (ipc_encode(&frame, packet, sizeof packet, &packet_len, &e) != ERR_OK ||
-        ipc_send(k->fd, packet, packet_len, false, &e) != ERR_OK) {
-        free(call); /* a full or closed socket: the next tick, or the next keeper */
-        return;
-    }
-    TAILQ_INSERT_TAIL(&k->calls, call, link);
-    k->load++;
-    if (what == FRONT_CHECKPOINT)
-        f->audit->signing = true;
+    (void)context;
+    if (frame != NULL && frame->kind == IPC_RESPONSE)
+        audit_keys_take(&f->audit->keys, f->audit->writer, frame->body, frame->body_len);
 }
 
 void front_audit_keeper_ready(struct front *f, size_t slot)
 {
-    if (f->audit != NULL)
-        ask(f, &f->keepers[slot], FRONT_KEY_LIST, audit_keys_method(), NULL, 0);
-}
-
-void front_audit_tick(struct front *f, int64_t now_ms)
-{
-    struct front_audit *const a = f->audit;
-    if (a == NULL || a->signing || f->ready == 0)
-        return;
-    const struct audit_counts counts = audit_writer_counts(a->writer);
-    const bool due = counts.unsigned_records >= (uint64_t)a->config->audit_checkpoint_records ||
-                     now_ms - a->signed_ms >= a->config->audit_checkpoint_seconds * 1000;
-    if (counts.files != a->files_seen)
-        atomic_store(&a->force, true);
-    if (counts.unsigned_records == 0 || (!due && !atomic_load(&a->force)) || counts.head.seq == 0)
-        return;
-    if (!a->can_sign && now_ms - a->signed_ms < 1000) /* after a failure, not at every tick */
-        return;
-    uint8_t digest[AUDIT_HASH_BYTES];
-    audit_checkpoint_digest(&counts.head, digest);
-    a->files_seen = counts.files;
-    a->signing_head = counts.head;
-    a->signed_ms = now_ms;
-    atomic_store(&a->force, false);
-    for (size_t i = 0; i < FRONT_KEEPERS && !a->signing; i++)
-        if (f->keepers[i].state == KEEPER_READY && !f->keepers[i].broken)
-            ask(f, &f->keepers[i], FRONT_CHECKPOINT, IPC_METHOD(IPC_INTERNAL, IPC_SIGN_CHECKPOINT), digest,
-                sizeof digest);
+    const struct front_question question = {.method = audit_keys_method(), .done = take_keys};
+    if (f->audit != NULL) /* a keeper that takes no packet is lost anyhow: the next one is asked */
+        (void)front_ask(f, &f->keepers[slot], &question);
 }
 
 /* The key that an auditor needs lies beside the log; it is what signs, or nothing is written. */
@@ -302,15 +256,11 @@ static enum err_code take_signature(struct front_audit *a, const struct ipc_fram
     return ERR_OK;
 }
 
-void front_audit_internal(struct front *f, struct front_call *call, const struct ipc_frame *frame)
+static void end_signing(struct front *f, void *context, const struct ipc_frame *frame)
 {
     struct front_audit *const a = f->audit;
     struct err e = {0};
-    if (call->internal == FRONT_KEY_LIST) {
-        if (frame != NULL && frame->kind == IPC_RESPONSE)
-            audit_keys_take(&a->keys, a->writer, frame->body, frame->body_len);
-        return;
-    }
+    (void)context;
     a->signing = false;
     if (frame == NULL) {
         atomic_store(&a->force, true); /* another keeper */
@@ -323,6 +273,35 @@ void front_audit_internal(struct front *f, struct front_call *call, const struct
     atomic_store(&a->force, true);
     if (could)
         log_failure(LOG_ERROR, "the audit log is not signed", &e);
+}
+
+void front_audit_tick(struct front *f, int64_t now_ms)
+{
+    struct front_audit *const a = f->audit;
+    if (a == NULL || a->signing || f->ready == 0)
+        return;
+    const struct audit_counts counts = audit_writer_counts(a->writer);
+    const bool due = counts.unsigned_records >= (uint64_t)a->config->audit_checkpoint_records ||
+                     now_ms - a->signed_ms >= a->config->audit_checkpoint_seconds * 1000;
+    if (counts.files != a->files_seen)
+        atomic_store(&a->force, true);
+    if (counts.unsigned_records == 0 || (!due && !atomic_load(&a->force)) || counts.head.seq == 0)
+        return;
+    if (!a->can_sign && now_ms - a->signed_ms < 1000) /* after a failure, not at every tick */
+        return;
+    uint8_t digest[AUDIT_HASH_BYTES];
+    audit_checkpoint_digest(&counts.head, digest);
+    a->files_seen = counts.files;
+    a->signing_head = counts.head;
+    a->signed_ms = now_ms;
+    atomic_store(&a->force, false);
+    const struct front_question question = {.method = IPC_METHOD(IPC_INTERNAL, IPC_SIGN_CHECKPOINT),
+                                            .body = digest,
+                                            .len = sizeof digest,
+                                            .done = end_signing};
+    for (size_t i = 0; i < FRONT_KEEPERS && !a->signing; i++)
+        if (f->keepers[i].state == KEEPER_READY && !f->keepers[i].broken)
+            a->signing = front_ask(f, &f->keepers[i], &question);
 }
 
 /* ---- Start and end ---- */

@@ -39,8 +39,6 @@ bool front_audit_answer(struct front_audit *audit, struct front_call *call, cons
 void front_audit_keeper_ready(struct front *f, size_t slot);
 /* Have a checkpoint signed when it is time. Mutex held. */
 void front_audit_tick(struct front *f, int64_t now_ms);
-/* A keeper's answer to one of these; frame NULL: it was lost. Any mutex. */
-void front_audit_internal(struct front *f, struct front_call *call, const struct ipc_frame *frame);
 
 /* Sign the end of the log, if a keeper can: at the stop, while the loop still runs. Mutex not held. */
 void front_audit_finish(struct front *f);

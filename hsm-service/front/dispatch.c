@@ -62,8 +62,7 @@ bool front_may_wait(const struct front *f)
     return f->ever_ready && !f->start_failed && !f->halted && !f->stopping;
 }
 
-/* Why no keeper is there, for the caller. */
-static enum err_code say_unavailable(const struct front *f, struct err *e)
+enum err_code front_say_unavailable(const struct front *f, struct err *e)
 {
     if (f->stopping)
         return err_set(e, ERR_UNAVAILABLE, "the HSM service is stopping");
@@ -77,8 +76,7 @@ static enum err_code say_unavailable(const struct front *f, struct err *e)
     return err_set(e, ERR_UNAVAILABLE, "no keeper is ready yet: the first one is starting");
 }
 
-/* The ready keeper with the fewest calls that has room for one more. */
-static struct front_keeper *least_loaded(struct front *f)
+struct front_keeper *front_least_loaded(struct front *f)
 {
     struct front_keeper *best = NULL;
     for (size_t i = 0; i < FRONT_KEEPERS; i++) {
@@ -130,7 +128,7 @@ void front_pump(struct front *f, struct front_calls *out_failed)
             give_up(call, out_failed);
             continue;
         }
-        struct front_keeper *const k = least_loaded(f);
+        struct front_keeper *const k = front_least_loaded(f);
         if (k == NULL || (!send_first(f, k, call) && !k->broken))
             return; /* all are busy: an answer, or the next tick, comes back here */
     }
@@ -166,7 +164,7 @@ void front_take(struct front *f, struct rpc_call *rpc, uint16_t method, const ui
         TAILQ_INSERT_TAIL(&f->waiting, call, link);
         front_pump(f, &failed);
     } else {
-        (void)say_unavailable(f, &call->outcome);
+        (void)front_say_unavailable(f, &call->outcome);
         TAILQ_INSERT_TAIL(&failed, call, link);
     }
     pthread_mutex_unlock(&f->lock);
@@ -197,8 +195,8 @@ void front_orphan(struct front *f, struct front_keeper *k, unsigned blame, int64
         k->load--;
         call->blame += call->sent_ms < blamed_before_ms ? blame : 0;
         if (call->rpc == NULL) {
-            if (call->internal != FRONT_NOT_INTERNAL)
-                front_audit_internal(f, call, NULL);
+            if (call->asked != NULL)
+                call->asked(f, call->asked_context, NULL);
             front_call_free(call);
         } else if (call->blame >= FRONT_BLAME_MOST) {
             give_up(call, out_failed);
@@ -258,7 +256,7 @@ void front_flush(struct front *f, struct front_calls *out_failed)
     struct front_call *call;
     while ((call = TAILQ_FIRST(&f->waiting)) != NULL) {
         TAILQ_REMOVE(&f->waiting, call, link);
-        (void)say_unavailable(f, &call->outcome);
+        (void)front_say_unavailable(f, &call->outcome);
         TAILQ_INSERT_TAIL(out_failed, call, link);
     }
 }

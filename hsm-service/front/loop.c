@@ -34,8 +34,8 @@ static void finish(struct front *f, struct front_call *call, const struct ipc_fr
 {
     if (call == NULL)
         return; /* answered before */
-    if (call->internal != FRONT_NOT_INTERNAL)
-        front_audit_internal(f, call, frame);
+    if (call->asked != NULL)
+        call->asked(f, call->asked_context, frame);
     else if (!front_audit_answer(f->audit, call, frame))
         answer(call, frame);
     front_call_free(call);

@@ -7,6 +7,7 @@
 #define POSWARD_HSM_SERVICE_FRONT_STATE_H
 
 #include "hsm-service/config.h"
+#include "hsm-service/front/ask.h"
 #include "hsm-service/front/audit.h"
 #include "hsm-service/ipc.h"
 
@@ -23,14 +24,12 @@
 /* Keepers, each with a successor, and some that are on their way out. */
 #define FRONT_KEEPERS (2 * HSM_KEEPERS_MOST + 8)
 
-/* What the front asks a keeper for itself: audit.h. */
-enum front_internal { FRONT_NOT_INTERNAL, FRONT_KEY_LIST, FRONT_CHECKPOINT };
-
 /* A gRPC call that waits for a keeper or is with one. */
 struct front_call {
     TAILQ_ENTRY(front_call) link; /* in front.waiting, or in the keeper's calls */
     struct rpc_call *rpc;         /* NULL: answered already (deadline); the keeper is still at it */
-    enum front_internal internal; /* then rpc is NULL from the start, and it never waits */
+    front_asked_fn asked;         /* ask.h; then rpc is NULL from the start, and it never waits */
+    void *asked_context;
     uint64_t id;
     int64_t deadline_ms, sent_ms;
     unsigned blame;
@@ -104,6 +103,10 @@ void front_orphan(struct front *f, struct front_keeper *k, unsigned blame, int64
 void front_expire(struct front *f, int64_t now_ms, struct front_calls *out_failed);
 /* Without a keeper in sight nothing waits: the whole queue fails. */
 void front_flush(struct front *f, struct front_calls *out_failed);
+/* The ready keeper with the fewest calls that has room for one more; NULL: none. */
+struct front_keeper *front_least_loaded(struct front *f);
+/* Why no keeper is there, for a caller: ERR_UNAVAILABLE. */
+enum err_code front_say_unavailable(const struct front *f, struct err *e);
 /* Whether calls may wait while no keeper is ready: one is on its way and the last start did not fail. */
 bool front_may_wait(const struct front *f);
 /* Mutex not held: answer and free. */
