@@ -1,4 +1,5 @@
-/* One SQLite connection with its prepared statements, how result codes become errors, and whose file it is. */
+/* One SQLite connection with its prepared statements, how result codes become errors, and whose file it is.
+ */
 #ifndef POSWARD_RUN_SQLITE_H
 #define POSWARD_RUN_SQLITE_H
 

@@ -38,15 +38,15 @@ static enum err_code check_integrity(struct sqlite_link *link, struct err *e)
     return code;
 }
 
-static enum err_code check_owner(struct sqlite_link *link, const struct sqlite_schema *schema, int64_t version,
-                                 struct err *e)
+static enum err_code check_owner(struct sqlite_link *link, const struct sqlite_schema *schema,
+                                 int64_t version, struct err *e)
 {
     int64_t application = 0, tables = 0;
     TRY(read_number(link, "PRAGMA application_id", &application, e));
     TRY(read_number(link, "SELECT count(*) FROM sqlite_schema", &tables, e));
     if (application != schema->application_id && (application != 0 || version != 0 || tables != 0))
-        return err_set(e, ERR_IO,
-                       "the file is a database of another program: name another file in %s", schema->key);
+        return err_set(e, ERR_STATE, "the file is a database of another program: name another file in %s",
+                       schema->key);
     if (version > schema->version)
         return err_set(
             e, ERR_UNSUPPORTED,
