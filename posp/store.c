@@ -1,19 +1,17 @@
 #include "posp/store_sql.h"
+#include "run/sqlite.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 1
-#define APPLICATION_ID 0x504F5350 /* "POSP" */
-#define BUSY_MS        5000
-#define BATCH_MAX      256 /* writes joined in one commit */
+#define BUSY_MS   5000
+#define BATCH_MAX 256 /* writes joined in one commit */
 
-static const char schema[] =
+static const char *const migrations[] = {
     "CREATE TABLE sequence (value INTEGER NOT NULL);"
     "INSERT INTO sequence VALUES (0);"
     "CREATE TABLE followed (revision INTEGER NOT NULL);"
@@ -51,8 +49,15 @@ static const char schema[] =
     " approved = approved + (new.state = 2 AND new.response_code = '00')"
     " - (old.state = 2 AND old.response_code = '00'),"
     " declined = declined + (new.response_code NOT IN ('00', '')) - (old.response_code NOT IN ('00', '')),"
-    " reversing = reversing + (new.state = 3) - (old.state = 3); END;"
-    "PRAGMA application_id = 0x504F5350; PRAGMA user_version = 1;";
+    " reversing = reversing + (new.state = 3) - (old.state = 3); END;",
+};
+
+static const struct sqlite_schema schema = {
+    .application_id = 0x504F5350, /* "POSP" */
+    .migrations = migrations,
+    .version = (int)(sizeof migrations / sizeof migrations[0]),
+    .key = "store.path",
+};
 
 struct write_request {
     store_apply_fn apply;
@@ -96,63 +101,6 @@ static void close_db(struct store_db *db)
     for (size_t i = 0; i < SQL_COUNT_; i++)
         sqlite3_finalize(db->statements[i]);
     sqlite3_close(db->db);
-}
-
-static enum err_code read_number(sqlite3 *db, const char *sql, int64_t *out_number, struct err *e)
-{
-    sqlite3_stmt *s;
-    int rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(s);
-    if (rc == SQLITE_ROW)
-        *out_number = sqlite3_column_int64(s, 0);
-    sqlite3_finalize(s);
-    return rc == SQLITE_ROW ? ERR_OK : err_native(e, ERR_IO, rc, "store: %s", sqlite3_errmsg(db));
-}
-
-/* Making tables in another program's file would spoil it for both. */
-static enum err_code check_owner(sqlite3 *db, int64_t *out_version, struct err *e)
-{
-    int64_t application = 0, tables = 0;
-    TRY(read_number(db, "PRAGMA user_version", out_version, e));
-    TRY(read_number(db, "PRAGMA application_id", &application, e));
-    TRY(read_number(db, "SELECT count(*) FROM sqlite_schema", &tables, e));
-    if (application != APPLICATION_ID && (application != 0 || *out_version != 0 || tables != 0))
-        return err_set(e, ERR_STATE,
-                       "the file is a database of another program: name another file in store.path");
-    if (*out_version > SCHEMA_VERSION)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "the store has schema %lld, this program knows %d; use a newer one",
-                       (long long)*out_version, SCHEMA_VERSION);
-    return ERR_OK;
-}
-
-static enum err_code migrate(sqlite3 *db, struct err *e)
-{
-    int64_t version = 0;
-    TRY(check_owner(db, &version, e));
-    if (version == SCHEMA_VERSION)
-        return ERR_OK;
-    TRY(exec(db, "BEGIN IMMEDIATE", e));
-    TRY(exec(db, schema, e));
-    return exec(db, "COMMIT", e);
-}
-
-/* A damaged journal must be seen before a terminal is served from it. */
-static enum err_code prepare(struct store_db *db, struct err *e)
-{
-    sqlite3_stmt *s = NULL;
-    int rc = sqlite3_prepare_v2(db->db, "PRAGMA integrity_check(1)", -1, &s, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(s);
-    const char *finding = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : NULL;
-    enum err_code code = ERR_OK;
-    if (finding == NULL || strcmp(finding, "ok") != 0)
-        code = err_native(e, ERR_IO, rc == SQLITE_ROW ? SQLITE_CORRUPT : rc,
-                          "the store is damaged (%.60s): restore it from a backup",
-                          finding != NULL ? finding : sqlite3_errmsg(db->db));
-    sqlite3_finalize(s);
-    return code == ERR_OK ? migrate(db->db, e) : code;
 }
 
 static enum err_code apply_one(struct store_db *db, struct write_request *request, struct err *e)
@@ -255,30 +203,18 @@ enum err_code store_report(struct store *store, store_apply_fn apply, void *cont
     return code;
 }
 
-/* Two front ends on one journal would reverse each other's transactions. The lock dies with the process. */
-static enum err_code lock_store(struct store *store, const char *path, struct err *e)
-{
-    char name[4096];
-    if ((size_t)snprintf(name, sizeof name, "%s.lock", path) >= sizeof name)
-        return err_set(e, ERR_INPUT, "store.path is too long");
-    store->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (store->lock_fd < 0)
-        return err_errno(e, "cannot open %.100s; its folder must exist and belong to the service's user",
-                         name);
-    if (flock(store->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return err_set(e, ERR_STATE, "another process uses the store %.100s; stop it first", path);
-    return ERR_OK;
-}
-
 static enum err_code open_all(struct store *store, const char *path, struct err *e)
 {
-    TRY(lock_store(store, path, e));
+    /* Two front ends on one journal would reverse each other's transactions. */
+    TRY(sqlite_lock(path, "posward-posp", &store->lock_fd, e));
     const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_errno(e, "cannot open %.100s", path);
     close(fd);
-    if (open_db(path, &store->writer, e) != ERR_OK || prepare(&store->writer, e) != ERR_OK)
+    if (open_db(path, &store->writer, e) != ERR_OK)
         return err_context(e, "%.100s", path);
+    /* A damaged journal must be seen before a terminal is served from it. */
+    TRY(sqlite_schema_prepare(&(struct sqlite_link){.db = store->writer.db}, &schema, path, e));
     TRY(open_db(path, &store->reader, e));
     TRY(open_db(path, &store->reporter, e));
     if (pthread_create(&store->thread, NULL, write_loop, store) != 0)

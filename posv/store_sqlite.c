@@ -1,11 +1,8 @@
 #include "posv/store_sqlite.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 /* Writing side: on the writer's connection, under store.c's lock. */
@@ -29,9 +26,7 @@ static enum err_code writer_commit(struct store *s, struct err *e)
 
 static void writer_rollback(struct store *s)
 {
-    struct sqlite_link *link = &sqlite_of(s)->writer;
-    if (!sqlite3_get_autocommit(link->db)) /* some failures roll back by themselves */
-        sqlite3_exec(link->db, "ROLLBACK", NULL, NULL, NULL);
+    sqlite_rollback(&sqlite_of(s)->writer);
 }
 
 static enum err_code writer_find_terminal(struct store *s, const char *terminal_id, struct device *out_device,
@@ -56,20 +51,20 @@ static enum err_code writer_put(struct store *s, const struct device *device, st
     struct sqlite_link *link = &sqlite_of(s)->writer;
     sqlite3_stmt *statement;
     TRY(sqlite_take(link, PUT, &statement, e));
-    store_sqlite_bind(statement, 1, device->terminal_id);
-    store_sqlite_bind(statement, 2, device->merchant_id);
-    store_sqlite_bind(statement, 3, device->psam_number);
+    sqlite_bind_text(statement, 1, device->terminal_id);
+    sqlite_bind_text(statement, 2, device->merchant_id);
+    sqlite_bind_text(statement, 3, device->psam_number);
     sqlite3_bind_int(statement, 4, device->suite);
     sqlite3_bind_int(statement, 5, device->master_version);
     sqlite3_bind_int(statement, 6, (int)device->state);
     sqlite3_bind_int64(statement, 7, device->revision);
     sqlite3_bind_int64(statement, 8, device->created_ms);
     sqlite3_bind_int64(statement, 9, device->updated_ms);
-    store_sqlite_bind(statement, 10, device->reason);
+    sqlite_bind_text(statement, 10, device->reason);
     char card_key[PSAM_DIGITS_MOST + 1];
     device_card_key(device->psam_number, card_key);
     if (device->psam_number[0] != '\0')
-        store_sqlite_bind(statement, 11, card_key);
+        sqlite_bind_text(statement, 11, card_key);
     return sqlite_run(link, statement, e);
 }
 
@@ -80,9 +75,9 @@ static enum err_code writer_stay_begin(struct store *s, const struct device *dev
     TRY(sqlite_take(link, STAY_BEGIN, &statement, e));
     char card_key[PSAM_DIGITS_MOST + 1];
     device_card_key(device->psam_number, card_key);
-    store_sqlite_bind(statement, 1, device->terminal_id);
-    store_sqlite_bind(statement, 2, device->psam_number);
-    store_sqlite_bind(statement, 3, card_key);
+    sqlite_bind_text(statement, 1, device->terminal_id);
+    sqlite_bind_text(statement, 2, device->psam_number);
+    sqlite_bind_text(statement, 3, card_key);
     sqlite3_bind_int(statement, 4, device->suite);
     sqlite3_bind_int(statement, 5, device->master_version);
     sqlite3_bind_int64(statement, 6, device->updated_ms);
@@ -94,9 +89,9 @@ static enum err_code writer_stay_end(struct store *s, const struct device *devic
     struct sqlite_link *link = &sqlite_of(s)->writer;
     sqlite3_stmt *statement;
     TRY(sqlite_take(link, STAY_END, &statement, e));
-    store_sqlite_bind(statement, 1, device->terminal_id);
+    sqlite_bind_text(statement, 1, device->terminal_id);
     sqlite3_bind_int64(statement, 2, device->updated_ms);
-    store_sqlite_bind(statement, 3, device->reason);
+    sqlite_bind_text(statement, 3, device->reason);
     return sqlite_run(link, statement, e);
 }
 
@@ -130,27 +125,12 @@ static const struct store_backend sqlite_backend = {
     .free = sqlite_free,
 };
 
-/* One service a file: a second one's changes would not wake the watchers of the first. The kernel lets go of
- * the lock when the process ends, however it ends. */
-static enum err_code lock_file(struct store_sqlite *s, struct err *e)
-{
-    char path[PATH_MAX + 8];
-    snprintf(path, sizeof path, "%s.lock", s->path);
-    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (s->lock_fd < 0)
-        return err_errno(e, "%s: its folder must exist and belong to the service's user", path);
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
-        return ERR_OK;
-    if (errno == EWOULDBLOCK)
-        return err_set(e, ERR_STATE, "%s: another posward-posv serves this file", s->path);
-    return err_errno(e, "%s", path);
-}
-
 static enum err_code open_all(struct store_sqlite *s, struct err *e)
 {
-    TRY(lock_file(s, e));
+    /* A second service's changes would not wake the watchers of the first. */
+    TRY(sqlite_lock(s->path, "posward-posv", &s->lock_fd, e));
     TRY(sqlite_link_open(&s->writer, s->path, SQLITE_WRITER, s->busy_timeout_ms, e));
-    return sqlite_schema_prepare(&s->writer, s->path, e);
+    return sqlite_schema_prepare(&s->writer, &store_sqlite_schema, s->path, e);
 }
 
 enum err_code store_open_sqlite(const char *path, int64_t busy_timeout_ms, struct store **out_store,

@@ -2,8 +2,8 @@
 #ifndef POSWARD_POSV_STORE_SQLITE_H
 #define POSWARD_POSV_STORE_SQLITE_H
 
-#include "posv/sqlite.h"
 #include "posv/store_backend.h"
+#include "run/sqlite.h"
 
 #include <limits.h>
 
@@ -33,6 +33,7 @@ enum statement {
     COMMIT
 };
 
+extern const struct sqlite_schema store_sqlite_schema;
 /* SQL by statement number, for both kinds of connection. */
 extern const char *const store_sqlite_statements[];
 
@@ -41,7 +42,6 @@ static inline struct store_sqlite *sqlite_of(struct store *s)
     return (struct store_sqlite *)s;
 }
 
-void store_sqlite_bind(sqlite3_stmt *statement, int index, const char *text);
 /* FIND_TERMINAL or FIND_CARD. */
 enum err_code store_sqlite_find(struct sqlite_link *link, enum statement number, const char *key,
                                 struct device *out_device, bool *out_found, struct err *e) MUST_CHECK;

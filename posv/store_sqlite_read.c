@@ -33,30 +33,19 @@ const char *const store_sqlite_statements[] = {
     [COMMIT] = "COMMIT",
 };
 
-void store_sqlite_bind(sqlite3_stmt *statement, int index, const char *text)
-{
-    sqlite3_bind_text(statement, index, text, -1, SQLITE_TRANSIENT);
-}
-
-static void read_text(sqlite3_stmt *row, int column, char *out_text, size_t capacity)
-{
-    const unsigned char *text = sqlite3_column_text(row, column);
-    snprintf(out_text, capacity, "%s", text != NULL ? (const char *)text : "");
-}
-
 static void read_device(sqlite3_stmt *row, struct device *out_device)
 {
     struct device *d = out_device;
-    read_text(row, 0, d->terminal_id, sizeof d->terminal_id);
-    read_text(row, 1, d->merchant_id, sizeof d->merchant_id);
-    read_text(row, 2, d->psam_number, sizeof d->psam_number);
+    sqlite_read_text(row, 0, d->terminal_id, sizeof d->terminal_id);
+    sqlite_read_text(row, 1, d->merchant_id, sizeof d->merchant_id);
+    sqlite_read_text(row, 2, d->psam_number, sizeof d->psam_number);
     d->suite = sqlite3_column_int(row, 3);
     d->master_version = sqlite3_column_int(row, 4);
     d->state = (enum device_state)sqlite3_column_int(row, 5);
     d->revision = sqlite3_column_int64(row, 6);
     d->created_ms = sqlite3_column_int64(row, 7);
     d->updated_ms = sqlite3_column_int64(row, 8);
-    read_text(row, 9, d->reason, sizeof d->reason);
+    sqlite_read_text(row, 9, d->reason, sizeof d->reason);
 }
 
 enum err_code store_sqlite_devices(struct sqlite_link *link, sqlite3_stmt *statement, size_t capacity,
@@ -79,7 +68,7 @@ enum err_code store_sqlite_find(struct sqlite_link *link, enum statement number,
 {
     sqlite3_stmt *statement;
     TRY(sqlite_take(link, number, &statement, e));
-    store_sqlite_bind(statement, 1, key);
+    sqlite_bind_text(statement, 1, key);
     size_t count = 0;
     TRY(store_sqlite_devices(link, statement, 1, out_device, &count, e));
     *out_found = count == 1;
@@ -158,11 +147,11 @@ static enum err_code list_on(struct sqlite_link *link, const struct store_filter
 {
     sqlite3_stmt *statement;
     TRY(sqlite_take(link, LIST, &statement, e));
-    store_sqlite_bind(statement, 1, after);
-    store_sqlite_bind(statement, 2, filter->terminal_prefix);
+    sqlite_bind_text(statement, 1, after);
+    sqlite_bind_text(statement, 2, filter->terminal_prefix);
     sqlite3_bind_int(statement, 3, filter->state);
     sqlite3_bind_int(statement, 4, filter->suite);
-    store_sqlite_bind(statement, 5, filter->merchant_id);
+    sqlite_bind_text(statement, 5, filter->merchant_id);
     sqlite3_bind_int64(statement, 6, (sqlite3_int64)capacity);
     return store_sqlite_devices(link, statement, capacity, out_devices, out_count, e);
 }

@@ -37,7 +37,7 @@ FOREIGN = {
     "openssl/": ["proto/rpc/", "card-emu/", "tests/"],
     "nettle/": ["hsm-service/audit/", "tests/"],
     "grpc/": ["proto/rpc/", "tests/"],
-    "sqlite3.h": ["posv/", "posp/", "card-emu/bank/", "tests/"],
+    "sqlite3.h": ["proto/run/", "posv/", "posp/", "card-emu/bank/", "tests/"],
     "microhttpd.h": ["proto/run/", "posv/", "tests/"],
 }
 # memcmp leaks where two secrets differ; base/secret.h has secret_equal.

@@ -169,7 +169,7 @@ END_TEST
 START_TEST(database_of_another_program_is_refused)
 {
     execute("CREATE TABLE recipe (name TEXT)");
-    expect_open_fails(ERR_IO, "of another program");
+    expect_open_fails(ERR_STATE, "of another program");
 }
 END_TEST
 

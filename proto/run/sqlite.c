@@ -1,4 +1,11 @@
-#include "posv/sqlite.h"
+#include "run/sqlite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 static const struct {
     int result;
@@ -109,4 +116,40 @@ enum err_code sqlite_run(struct sqlite_link *link, sqlite3_stmt *statement, stru
     while (row)
         TRY(sqlite_step(link, statement, &row, e));
     return ERR_OK;
+}
+
+void sqlite_rollback(struct sqlite_link *link)
+{
+    if (!sqlite3_get_autocommit(link->db)) /* some failures roll back by themselves */
+        sqlite3_exec(link->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+void sqlite_bind_text(sqlite3_stmt *statement, int index, const char *text)
+{
+    sqlite3_bind_text(statement, index, text, -1, SQLITE_TRANSIENT);
+}
+
+void sqlite_read_text(sqlite3_stmt *row, int column, char *out_text, size_t capacity)
+{
+    const unsigned char *const text = sqlite3_column_text(row, column);
+    snprintf(out_text, capacity, "%s", text != NULL ? (const char *)text : "");
+}
+
+enum err_code sqlite_lock(const char *path, const char *program, int *out_fd, struct err *e)
+{
+    char name[PATH_MAX + 8];
+    snprintf(name, sizeof name, "%s.lock", path);
+    const int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_errno(e, "%s: its folder must exist and belong to the service's user", name);
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        *out_fd = fd;
+        return ERR_OK;
+    }
+    const int failed = errno;
+    close(fd);
+    errno = failed;
+    if (failed == EWOULDBLOCK)
+        return err_set(e, ERR_STATE, "%s: another %s serves this file", path, program);
+    return err_errno(e, "%s", name);
 }

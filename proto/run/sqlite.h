@@ -1,6 +1,7 @@
-/* One SQLite connection with its prepared statements, how result codes become errors, and POSV's schema. */
-#ifndef POSWARD_POSV_SQLITE_H
-#define POSWARD_POSV_SQLITE_H
+/* One SQLite connection with its prepared statements, how result codes become errors, and whose file it is.
+ */
+#ifndef POSWARD_RUN_SQLITE_H
+#define POSWARD_RUN_SQLITE_H
 
 #include "base/err.h"
 
@@ -8,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SQLITE_STATEMENTS_MOST 16
+#define SQLITE_STATEMENTS_MOST 32
 
 struct sqlite_link {
     sqlite3 *db;
@@ -40,8 +41,27 @@ enum err_code sqlite_execute(struct sqlite_link *link, const char *sql, struct e
 /* The class for a result code, with SQLite's message and what to do next. */
 enum err_code sqlite_failure(sqlite3 *db, int result, struct err *e);
 
+/* End a transaction that failed. */
+void sqlite_rollback(struct sqlite_link *link);
+
+/* A copy of `text`; memory that fails shows at the step. */
+void sqlite_bind_text(sqlite3_stmt *statement, int index, const char *text);
+/* Copy a column, cut to the capacity; "" for NULL. */
+void sqlite_read_text(sqlite3_stmt *row, int column, char *out_text, size_t capacity);
+
+/* Whose file it is, and how it came to be. */
+struct sqlite_schema {
+    int application_id;
+    const char *const *migrations; /* [n] brings a file of version n to n + 1; a released one never changes */
+    int version;                   /* how many there are */
+    const char *key;               /* of the configuration, which names the file: "store.path" */
+};
 /* Refuse a damaged file, one of another program and one of a newer release; bring an older one up to date,
  * each step in a transaction. On the writer's connection, before others open. */
-enum err_code sqlite_schema_prepare(struct sqlite_link *link, const char *path, struct err *e) MUST_CHECK;
+enum err_code sqlite_schema_prepare(struct sqlite_link *link, const struct sqlite_schema *schema,
+                                    const char *path, struct err *e) MUST_CHECK;
+/* One process a file, by a lock on PATH.lock that the kernel lets go of when the process ends, however it
+ * ends. ERR_STATE: another `program` has it. */
+enum err_code sqlite_lock(const char *path, const char *program, int *out_fd, struct err *e) MUST_CHECK;
 
 #endif
