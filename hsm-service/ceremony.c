@@ -79,29 +79,6 @@ void ceremony_say_next(void)
           stderr);
 }
 
-enum err_code ceremony_suite(const char *text, enum tok_suite *out_suite, struct err *e)
-{
-    for (int suite = TOK_TDES; suite <= TOK_AES_256; suite++)
-        if (strcmp(text, tok_suite_name((enum tok_suite)suite)) == 0) {
-            *out_suite = (enum tok_suite)suite;
-            return ERR_OK;
-        }
-    return err_set(e, ERR_INPUT, "'%.20s' is no suite; there are tdes, aes-128 and aes-256", text);
-}
-
-enum err_code ceremony_role(const char *text, enum tok_role *out_role, struct err *e)
-{
-    for (int role = 1; role < TOK_ROLE_COUNT; role++)
-        if (strcmp(text, tok_role_name((enum tok_role)role)) == 0) {
-            *out_role = (enum tok_role)role;
-            return ERR_OK;
-        }
-    return err_set(e, ERR_INPUT,
-                   "'%.20s' is no role; there are psam-master, card-control, storage, blob-tag, zone-pin, "
-                   "zone-mac and zone-data",
-                   text);
-}
-
 enum err_code ceremony_zone(const char *zone, struct tok_key_name *name, struct err *e)
 {
     const bool wanted =

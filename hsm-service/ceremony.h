@@ -33,9 +33,6 @@ void ceremony_kcv_text(const struct tok_key_info *info, char out_text[7]);
 /* What to do so that the service sees the change. */
 void ceremony_say_next(void);
 
-/* "tdes", "aes-128", "aes-256"; "psam-master", ... */
-enum err_code ceremony_suite(const char *text, enum tok_suite *out_suite, struct err *e) MUST_CHECK;
-enum err_code ceremony_role(const char *text, enum tok_role *out_role, struct err *e) MUST_CHECK;
 /* A zone's name for `name`, of which the role tells whether it needs one. */
 enum err_code ceremony_zone(const char *zone, struct tok_key_name *name, struct err *e) MUST_CHECK;
 

@@ -66,7 +66,7 @@ static enum err_code add_zone(struct init_options *options, const char *text, st
     zone->name[len] = '\0';
     zone->suite = TOK_TDES;
     if (text[len] == ':')
-        TRY(ceremony_suite(text + len + 1, &zone->suite, e));
+        TRY(tok_suite_parse(text + len + 1, &zone->suite, e));
     options->zone_count++;
     return ERR_OK;
 }

@@ -124,11 +124,11 @@ static enum err_code make_name(const struct load_options *o, struct tok_key_name
     struct tok_key_name name = {0};
     if (o->role == NULL || o->suite == NULL)
         return err_set(e, ERR_INPUT, "--role and --suite are needed; see posward key load-components --help");
-    TRY(ceremony_role(o->role, &name.role, e));
+    TRY(tok_role_parse(o->role, &name.role, e));
     if (name.role == TOK_AUDIT)
         return err_set(e, ERR_INPUT,
                        "the audit key is a key pair that only the token makes: posward key init");
-    TRY(ceremony_suite(o->suite, &name.suite, e));
+    TRY(tok_suite_parse(o->suite, &name.suite, e));
     TRY(ceremony_zone(o->zone, &name, e));
     if (o->version != NULL)
         TRY(read_number(o->version, "--version", 1, 255, &name.version, e));

@@ -60,6 +60,9 @@ enum err_code tok_key_parse(const char *label, struct tok_key_name *out_name, st
 enum err_code tok_key_check_name(const struct tok_key_name *name, struct err *e) MUST_CHECK;
 const char *tok_role_name(enum tok_role role);        /* "psam-master" */
 const char *tok_suite_name(enum tok_suite suite);     /* "tdes", "aes-128", "aes-256", "ec-p256" */
+/* ERR_INPUT lists what there is. */
+enum err_code tok_role_parse(const char *text, enum tok_role *out_role, struct err *e) MUST_CHECK;
+enum err_code tok_suite_parse(const char *text, enum tok_suite *out_suite, struct err *e) MUST_CHECK;
 const char *tok_state_name(enum tok_key_state state); /* "pre-active", "active", "deactivated" */
 /* What keys of a role do: "derive", "wrap, unwrap". */
 const char *tok_role_usage(enum tok_role role, enum tok_suite suite);
@@ -87,6 +90,8 @@ enum err_code tok_key_import(struct tok *tok, const struct tok_key_name *name, c
  * after its next load. ERR_NOT_FOUND; ERR_STATE: not from the present state. */
 enum err_code tok_key_set_state(struct tok *tok, const struct tok_key_name *name, enum tok_key_state state,
                                 struct tok_key_info *out_info, struct err *e) MUST_CHECK;
+/* The same question without an answer in the token: may a key go from one state to the other? */
+bool tok_state_may_become(enum tok_key_state from, enum tok_key_state to);
 /* For ever. Copies in other processes go with their session: they must load anew. ERR_NOT_FOUND; ERR_STATE:
  * the key is active. */
 enum err_code tok_key_destroy(struct tok *tok, const struct tok_key_name *name, struct err *e) MUST_CHECK;

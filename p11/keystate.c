@@ -106,11 +106,17 @@ static const bool steps[][TOK_KEY_DEACTIVATED + 1] = {
     [TOK_KEY_DEACTIVATED] = {[TOK_KEY_ACTIVE] = true},
 };
 
+bool tok_state_may_become(enum tok_key_state from, enum tok_key_state to)
+{
+    return from >= TOK_KEY_PRE_ACTIVE && from <= TOK_KEY_DEACTIVATED && to >= TOK_KEY_PRE_ACTIVE &&
+           to <= TOK_KEY_DEACTIVATED && steps[from][to];
+}
+
 enum err_code tok_stamp_next(const struct tok_stamp *from, enum tok_key_state state, const char *label,
                              struct tok_stamp *out_next, struct err *e)
 {
     struct tok_stamp next = *from;
-    if (state < TOK_KEY_PRE_ACTIVE || state > TOK_KEY_DEACTIVATED || !steps[from->state][state])
+    if (!tok_state_may_become(from->state, state))
         return err_set(e, ERR_STATE, "%s is %s, which cannot become %s", label, tok_state_name(from->state),
                        tok_state_name(state));
     if (from->generation >= TOK_GENERATIONS)

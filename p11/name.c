@@ -110,6 +110,28 @@ static enum tok_suite suite_by_name(const char *name)
     return (enum tok_suite)0;
 }
 
+enum err_code tok_role_parse(const char *text, enum tok_role *out_role, struct err *e)
+{
+    const enum tok_role role = role_by_name(text);
+    if (role == TOK_ROLE_COUNT)
+        return err_set(e, ERR_INPUT,
+                       "'%.20s' is no role; there are psam-master, card-control, storage, blob-tag, "
+                       "zone-pin, zone-mac, zone-data and audit",
+                       text);
+    *out_role = role;
+    return ERR_OK;
+}
+
+enum err_code tok_suite_parse(const char *text, enum tok_suite *out_suite, struct err *e)
+{
+    const enum tok_suite suite = suite_by_name(text);
+    if (suite == 0)
+        return err_set(e, ERR_INPUT, "'%.20s' is no suite; there are tdes, aes-128, aes-256 and ec-p256",
+                       text);
+    *out_suite = suite;
+    return ERR_OK;
+}
+
 static bool version_parse(const char *text, unsigned *out_version)
 {
     const size_t len = strlen(text);

@@ -63,6 +63,14 @@ enum err_code arena_copy(struct arena *a, const void *bytes, size_t len, Protobu
     return ERR_OK;
 }
 
+enum err_code arena_text(struct arena *a, const char *text, char **out_copy, struct err *e)
+{
+    ProtobufCBinaryData copy;
+    TRY(arena_copy(a, text, strlen(text) + 1, &copy, e));
+    *out_copy = (char *)copy.data;
+    return ERR_OK;
+}
+
 void arena_reset(struct arena *a)
 {
     secret_wipe(a->bytes, a->used); /* PAN, tracks, enciphered PIN blocks: nothing of a request stays */

@@ -27,6 +27,7 @@ void *arena_take(struct arena *a, size_t len);
 /* The same as an error: ERR_LIMIT. */
 enum err_code arena_copy(struct arena *a, const void *bytes, size_t len, ProtobufCBinaryData *out_copy,
                          struct err *e) MUST_CHECK;
+enum err_code arena_text(struct arena *a, const char *text, char **out_copy, struct err *e) MUST_CHECK;
 /* Wipe what was used. */
 void arena_reset(struct arena *a);
 

@@ -28,6 +28,7 @@ typedef Posward__Hsm__V1__ProcessTransactionRequest HsmTransactionRequest;
 typedef Posward__Hsm__V1__ProcessTransactionResponse HsmTransactionResponse;
 typedef Posward__Hsm__V1__ProcessBatchRequest HsmBatchRequest;
 typedef Posward__Hsm__V1__ProcessBatchResponse HsmBatchResponse;
+typedef Posward__Hsm__V1__Key HsmKey;
 
 /* One request at work. */
 struct keeper_call {
@@ -79,6 +80,17 @@ struct keeper_use {
 enum err_code case_run(struct keeper_call *call, const struct keeper_use *use,
                        const ProtobufCMessage *request, ProtobufCMessage **out_answer,
                        struct err *e) MUST_CHECK;
+
+/* A key as ListKeys and KeyOutcome say it. */
+enum err_code case_fill_key(struct keeper_call *call, const struct tok_key_info *info, HsmKey *out,
+                            struct err *e) MUST_CHECK;
+
+/* A packed message of `descriptor` into the arena, and back. ERR_LIMIT too large; ERR_INPUT it is none. */
+enum err_code case_unpack(struct keeper_call *call, const ProtobufCMessageDescriptor *descriptor,
+                          const uint8_t *body, size_t len, ProtobufCMessage **out_message,
+                          struct err *e) MUST_CHECK;
+enum err_code case_pack(struct keeper_call *call, const ProtobufCMessage *message,
+                        ProtobufCBinaryData *out_answer, struct err *e) MUST_CHECK;
 
 /* A zeroed message of `descriptor`, initialised, in the arena. */
 enum err_code case_message(struct keeper_call *call, const ProtobufCMessageDescriptor *descriptor,

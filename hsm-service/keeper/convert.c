@@ -218,3 +218,43 @@ Posward__Types__V1__KeyUsage convert_usage_back(enum tok_usage usage)
             return (Posward__Types__V1__KeyUsage)i;
     return POSWARD__TYPES__V1__KEY_USAGE__KEY_USAGE_UNSPECIFIED;
 }
+
+static enum err_code read_key_name(const Posward__Hsm__V1__KeyName *key, struct tok_key_name *name,
+                                   struct err *e)
+{
+    TRY(tok_role_parse(key->role, &name->role, e));
+    TRY(tok_suite_parse(key->suite, &name->suite, e));
+    if (strlen(key->zone) >= sizeof name->zone)
+        return err_set(e, ERR_INPUT, "a zone's name is 1 to %zu of a-z 0-9 -", sizeof name->zone - 1);
+    memcpy(name->zone, key->zone, strlen(key->zone) + 1);
+    TRY(convert_version(key->version, "version", true, e));
+    name->version = key->version != 0 ? key->version : 1;
+    TRY(tok_key_check_name(name, e));
+    name->version = key->version;
+    return ERR_OK;
+}
+
+enum err_code convert_key_name(const Posward__Hsm__V1__KeyName *key, const char *field,
+                               struct tok_key_name *out_name, struct err *e)
+{
+    struct tok_key_name name = {0};
+    if (key == NULL)
+        return err_set(e, ERR_INPUT, "%s is missing: which key?", field);
+    if (read_key_name(key, &name, e) != ERR_OK)
+        return err_context(e, "%s", field);
+    *out_name = name;
+    return ERR_OK;
+}
+
+Posward__Hsm__V1__KeyState convert_state_back(enum tok_key_state state)
+{
+    switch (state) {
+    case TOK_KEY_PRE_ACTIVE:
+        return POSWARD__HSM__V1__KEY_STATE__KEY_STATE_PRE_ACTIVE;
+    case TOK_KEY_ACTIVE:
+        return POSWARD__HSM__V1__KEY_STATE__KEY_STATE_ACTIVE;
+    case TOK_KEY_DEACTIVATED:
+        return POSWARD__HSM__V1__KEY_STATE__KEY_STATE_DEACTIVATED;
+    }
+    return POSWARD__HSM__V1__KEY_STATE__KEY_STATE_UNSPECIFIED;
+}

@@ -6,6 +6,7 @@
 
 #include "p11/flows.h"
 #include "posward/hsm/v1/hsm.pb-c.h"
+#include "posward/hsm/v1/keys.pb-c.h"
 
 /* A suite that must be given. */
 enum err_code convert_suite(Posward__Types__V1__Suite suite, enum tok_suite *out_suite,
@@ -35,6 +36,11 @@ enum err_code convert_profile(Posward__Hsm__V1__CardProfile profile, enum tok_ca
 enum err_code convert_length(size_t len, const char *field, size_t least, size_t most,
                              struct err *e) MUST_CHECK;
 
+/* `field` as in convert_key_ref. Version 0 stays, for who knows what it means; all else fits together. */
+enum err_code convert_key_name(const Posward__Hsm__V1__KeyName *key, const char *field,
+                               struct tok_key_name *out_name, struct err *e) MUST_CHECK;
+
+Posward__Hsm__V1__KeyState convert_state_back(enum tok_key_state state);
 Posward__Types__V1__Grade convert_grade(enum tok_grade grade);
 Posward__Types__V1__KeyUsage convert_usage_back(enum tok_usage usage);
 /* The one that promises less. */

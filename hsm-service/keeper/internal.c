@@ -1,6 +1,7 @@
 #include "hsm-service/keeper/internal.h"
 
 #include "hsm-service/ipc.h"
+#include "hsm-service/keeper/order.h"
 
 static enum err_code sign_once(struct keeper_call *call, const uint8_t *digest, uint8_t *out_answer,
                                struct err *e)
@@ -40,5 +41,7 @@ enum err_code internal_serve(struct keeper_call *call, unsigned index, const uin
 {
     if (index == IPC_SIGN_CHECKPOINT)
         return sign(call, body, len, out_answer, e);
+    if (index == IPC_KEY_ORDER)
+        return order_serve(call, body, len, out_answer, e);
     return err_set(e, ERR_UNSUPPORTED, "a keeper has no internal method %u", index);
 }

@@ -72,8 +72,8 @@ enum err_code case_message(struct keeper_call *call, const ProtobufCMessageDescr
     return ERR_OK;
 }
 
-static enum err_code unpack(struct keeper_call *call, const ProtobufCMessageDescriptor *descriptor,
-                            const uint8_t *body, size_t len, ProtobufCMessage **out_message, struct err *e)
+enum err_code case_unpack(struct keeper_call *call, const ProtobufCMessageDescriptor *descriptor,
+                          const uint8_t *body, size_t len, ProtobufCMessage **out_message, struct err *e)
 {
     ProtobufCMessage *const message =
         protobuf_c_message_unpack(descriptor, &call->arena->allocator, len, body);
@@ -85,8 +85,8 @@ static enum err_code unpack(struct keeper_call *call, const ProtobufCMessageDesc
     return ERR_OK;
 }
 
-static enum err_code pack(struct keeper_call *call, const ProtobufCMessage *message,
-                          ProtobufCBinaryData *out_answer, struct err *e)
+enum err_code case_pack(struct keeper_call *call, const ProtobufCMessage *message,
+                        ProtobufCBinaryData *out_answer, struct err *e)
 {
     const size_t len = protobuf_c_message_get_packed_size(message);
     if (len > IPC_BODY_BYTES)
@@ -138,7 +138,7 @@ enum err_code methods_serve(struct keeper_call *call, uint16_t method, const uin
         return internal_serve(call, method & 0xFF, body, len, out_answer, e);
     if (!find_method(method, &found))
         return err_set(e, ERR_UNSUPPORTED, "a keeper does not serve method %04x", method);
-    TRY(unpack(call, found.descriptor->input, body, len, &request, e));
+    TRY(case_unpack(call, found.descriptor->input, body, len, &request, e));
     const struct keeper_use use = {found.row->run, found.descriptor->output,
                                    found.row->needs == NEEDS_SESSION};
     const enum err_code code = case_run(call, &use, request, &answer, e);
@@ -146,5 +146,5 @@ enum err_code methods_serve(struct keeper_call *call, uint16_t method, const uin
         tok_session_give(call->session);
     call->session = NULL;
     TRY(code);
-    return pack(call, answer, out_answer, e);
+    return case_pack(call, answer, out_answer, e);
 }

@@ -5,21 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NO_ROOM "the answer needs more memory than a request may use"
+#define MS_A_SECOND 1000
+#define NO_ROOM     "the answer needs more memory than a request may use"
 
 typedef Posward__Hsm__V1__GetTokenReportResponse HsmReportResponse;
 typedef Posward__Hsm__V1__ListKeysResponse HsmKeysResponse;
 typedef Posward__Hsm__V1__Token HsmToken;
 typedef Posward__Hsm__V1__Way HsmWay;
-typedef Posward__Hsm__V1__Key HsmKey;
-
-static enum err_code copy_text(struct keeper_call *call, const char *text, char **out_text, struct err *e)
-{
-    ProtobufCBinaryData copy;
-    TRY(arena_copy(call->arena, text, strlen(text) + 1, &copy, e));
-    *out_text = (char *)copy.data;
-    return ERR_OK;
-}
 
 static enum err_code fill_token(struct keeper_call *call, HsmToken *out, struct err *e)
 {
@@ -27,11 +19,11 @@ static enum err_code fill_token(struct keeper_call *call, HsmToken *out, struct 
     char library[sizeof info.library + 24];
     tok_info(call->tok, &info);
     snprintf(library, sizeof library, "%s %d.%d", info.library, info.library_major, info.library_minor);
-    TRY(copy_text(call, info.label, &out->label, e));
-    TRY(copy_text(call, info.serial, &out->serial, e));
-    TRY(copy_text(call, info.manufacturer, &out->manufacturer, e));
-    TRY(copy_text(call, info.model, &out->model, e));
-    return copy_text(call, library, &out->library, e);
+    TRY(arena_text(call->arena, info.label, &out->label, e));
+    TRY(arena_text(call->arena, info.serial, &out->serial, e));
+    TRY(arena_text(call->arena, info.manufacturer, &out->manufacturer, e));
+    TRY(arena_text(call->arena, info.model, &out->model, e));
+    return arena_text(call->arena, library, &out->library, e);
 }
 
 static enum err_code fill_way(struct keeper_call *call, const struct tok_way *way, HsmWay *out, struct err *e)
@@ -40,9 +32,9 @@ static enum err_code fill_way(struct keeper_call *call, const struct tok_way *wa
     out->works = way->works;
     out->chosen = way->chosen;
     out->took_us = way->took_us;
-    TRY(copy_text(call, way->flow_name, &out->flow, e));
-    TRY(copy_text(call, way->way_name, &out->way, e));
-    return copy_text(call, way->why, &out->why, e);
+    TRY(arena_text(call->arena, way->flow_name, &out->flow, e));
+    TRY(arena_text(call->arena, way->way_name, &out->way, e));
+    return arena_text(call->arena, way->why, &out->why, e);
 }
 
 /* An array of `count` messages, filled by the caller; NULL: the arena is used up. */
@@ -82,13 +74,19 @@ enum err_code case_token_report(struct keeper_call *call, const ProtobufCMessage
     return ERR_OK;
 }
 
-static enum err_code fill_key(struct keeper_call *call, const struct tok_key_info *info, HsmKey *out,
-                              struct err *e)
+enum err_code case_fill_key(struct keeper_call *call, const struct tok_key_info *info, HsmKey *out,
+                            struct err *e)
 {
+    const struct tok_key_name *const name = &info->name;
+    out->state = convert_state_back(info->state);
+    out->created_ms = info->created_s * MS_A_SECOND;
+    out->activated_ms = info->activated_s * MS_A_SECOND;
+    out->deactivated_ms = info->deactivated_s * MS_A_SECOND;
+    TRY(arena_text(call->arena, tok_role_usage(name->role, name->suite), &out->usage, e));
     out->version = info->name.version;
-    TRY(copy_text(call, tok_role_name(info->name.role), &out->role, e));
-    TRY(copy_text(call, tok_suite_name(info->name.suite), &out->suite, e));
-    TRY(copy_text(call, info->name.zone, &out->zone, e));
+    TRY(arena_text(call->arena, tok_role_name(info->name.role), &out->role, e));
+    TRY(arena_text(call->arena, tok_suite_name(info->name.suite), &out->suite, e));
+    TRY(arena_text(call->arena, info->name.zone, &out->zone, e));
     return info->has_kcv ? arena_copy(call->arena, info->kcv, sizeof info->kcv, &out->kcv, e) : ERR_OK;
 }
 
@@ -117,7 +115,7 @@ enum err_code case_list_keys(struct keeper_call *call, const ProtobufCMessage *r
         tok_keys_info(call->tok, i, &infos[i]);
     qsort(infos, count, sizeof *infos, by_name);
     for (size_t i = 0; i < count; i++)
-        TRY(fill_key(call, &infos[i], (HsmKey *)keys[i], e));
+        TRY(case_fill_key(call, &infos[i], (HsmKey *)keys[i], e));
     out->n_keys = count;
     out->keys = (HsmKey **)keys;
     return ERR_OK;
