@@ -3,6 +3,7 @@
 #include "base/hex.h"
 #include "hsm-service/audit/store.h"
 #include "hsm-service/harden.h"
+#include "hsm-service/tokendir/tokendir.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,11 +19,39 @@ static struct tok_options options_of(const struct hsm_config *c)
                                 .session_count = 1};
 }
 
+static struct tokendir tokendir_of(const struct hsm_config *c)
+{
+    return (struct tokendir){.directory = c->token_directory,
+                             .label = c->token_label,
+                             .backup = c->token_backup_dir,
+                             .lock_path = c->token_lock_file};
+}
+
+static enum err_code mend(struct ceremony *c, struct err *e)
+{
+    const struct tokendir folder = tokendir_of(&c->config);
+    char notice[TOKENDIR_NOTICE_BYTES];
+    TRY(tokendir_mend(&folder, notice, e));
+    if (notice[0] == '\0')
+        return ERR_OK;
+    fprintf(stderr, "%s\n", notice);
+    return ceremony_record_notice(c, notice, e);
+}
+
+void ceremony_back_up(struct ceremony *c)
+{
+    const struct tokendir folder = tokendir_of(&c->config);
+    struct err e = {0};
+    if (tokendir_keep(&folder, &e) != ERR_OK)
+        fprintf(stderr, "the token was not backed up: %s\n", e.note);
+}
+
 static enum err_code open_token(struct ceremony *c, struct err *e)
 {
     const struct tok_options options = options_of(&c->config);
     TRY(hsm_config_check(&c->config, e));
     TRY(harden_process(e));
+    TRY(mend(c, e));
     TRY(tok_open(&options, &c->tok, e));
     return tok_keys_load(c->tok, e);
 }

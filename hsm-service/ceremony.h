@@ -22,8 +22,11 @@ enum err_code ceremony_init(struct ceremony *c, const char *config_path, struct 
 enum err_code ceremony_audit_open(struct ceremony *c, struct err *e) MUST_CHECK;
 enum err_code ceremony_record(struct ceremony *c, const char *what, const struct tok_key_info *key,
                               struct err *e) MUST_CHECK;
+enum err_code ceremony_record_notice(struct ceremony *c, const char *notice, struct err *e) MUST_CHECK;
 void ceremony_record_failure(struct ceremony *c, const struct err *failure);
 enum err_code ceremony_audit_end(struct ceremony *c, struct err *e) MUST_CHECK;
+/* Keep the token's folder as it is now, where the configuration wants that; says so when it cannot. */
+void ceremony_back_up(struct ceremony *c);
 /* Accepts a zeroed one. */
 void ceremony_drop(struct ceremony *c);
 /* The key of that name, when the token has it. */

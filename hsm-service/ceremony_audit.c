@@ -46,6 +46,17 @@ enum err_code ceremony_record(struct ceremony *c, const char *what, const struct
     return append(c, &r, e);
 }
 
+enum err_code ceremony_record_notice(struct ceremony *c, const char *notice, struct err *e)
+{
+    if (c->audit == NULL)
+        return ERR_OK;
+    struct audit_record r = {.kind = AUDIT_CEREMONY, .time_ms = clock_wall_ms(), .result = "OK"};
+    fill_who(&r);
+    snprintf(r.what, sizeof r.what, "ceremony notice");
+    audit_text(notice, strlen(notice), r.note, sizeof r.note);
+    return append(c, &r, e);
+}
+
 void ceremony_record_failure(struct ceremony *c, const struct err *failure)
 {
     struct audit_record r = {.kind = AUDIT_CEREMONY, .time_ms = clock_wall_ms()};

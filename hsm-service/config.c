@@ -32,6 +32,15 @@ const struct conf_row hsm_config_rows[] = {
      TEXT(token_lock_file),
      .help =
          "Lock held while a process initialises and logs in; all processes of a token must name the same."},
+    {.key = "token.backup_dir",
+     TEXT(token_backup_dir),
+     .fallback = "",
+     .help = "SoftHSM only: folder that keeps a second copy of the token, from which a token.object that a "
+             "kill left empty is restored; empty: none."},
+    {.key = "token.directory",
+     TEXT(token_directory),
+     .fallback = "",
+     .help = "SoftHSM only: its directories.tokendir; empty: as SOFTHSM2_CONF says."},
     {.key = "keepers.count",
      NUMBER(keeper_count),
      .fallback = "2",

@@ -11,6 +11,7 @@
 struct hsm_config {
     struct service_config service; /* first */
     char *token_module, *token_label, *token_serial, *token_pin_file, *token_init_string, *token_lock_file;
+    char *token_directory, *token_backup_dir; /* SoftHSM's: tokendir.h */
     int64_t keeper_count, keeper_sessions, retire_after, hang_ms, start_ms;
     char *keeper_environment; /* names of variables, separated by spaces */
     char *exposure;           /* "any", "in_token" */

@@ -30,6 +30,7 @@ enum ipc_kind {
     IPC_FAILURE,      /* keeper to front; body: the note */
     IPC_READY,        /* keeper to front, once; body: one line that describes the token */
     IPC_START_FAILED, /* keeper to front, once, then it exits; body: the note */
+    IPC_NOTICE,       /* keeper to front, any time; body: what the log and the audit log should know */
     IPC_KIND_COUNT
 };
 

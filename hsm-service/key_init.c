@@ -185,6 +185,7 @@ enum err_code ceremony_key_init(struct cli *cli, int argc, char **argv, struct e
     }
     TRY(ceremony_init(&ceremony, options.config_path, e));
     TRY(make_all(&ceremony, &options, cli_json(cli), e));
+    ceremony_back_up(&ceremony);
     TRY(ceremony_audit_end(&ceremony, e));
     if (cli_json(cli))
         TRY(print_json(cli, &ceremony, e));

@@ -245,6 +245,7 @@ enum err_code ceremony_load_components(struct cli *cli, int argc, char **argv, s
     TRY(make_name(&options, &name, e));
     TRY(ceremony_init(&ceremony, options.config_path, e));
     TRY(load(&ceremony, &options, &name, e));
+    ceremony_back_up(&ceremony);
     TRY(ceremony_audit_end(&ceremony, e));
     ceremony_say_next();
     return ERR_OK;

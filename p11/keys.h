@@ -58,8 +58,8 @@ void tok_key_label(const struct tok_key_name *name, char out_label[TOK_LABEL_BYT
 enum err_code tok_key_parse(const char *label, struct tok_key_name *out_name, struct err *e) MUST_CHECK;
 /* Role, suite, version and zone fit together: ERR_INPUT says what does not. */
 enum err_code tok_key_check_name(const struct tok_key_name *name, struct err *e) MUST_CHECK;
-const char *tok_role_name(enum tok_role role);        /* "psam-master" */
-const char *tok_suite_name(enum tok_suite suite);     /* "tdes", "aes-128", "aes-256", "ec-p256" */
+const char *tok_role_name(enum tok_role role);    /* "psam-master" */
+const char *tok_suite_name(enum tok_suite suite); /* "tdes", "aes-128", "aes-256", "ec-p256" */
 /* ERR_INPUT lists what there is. */
 enum err_code tok_role_parse(const char *text, enum tok_role *out_role, struct err *e) MUST_CHECK;
 enum err_code tok_suite_parse(const char *text, enum tok_suite *out_suite, struct err *e) MUST_CHECK;

@@ -2,6 +2,7 @@
 #ifndef POSWARD_P11_STATE_H
 #define POSWARD_P11_STATE_H
 
+#include "p11/lock.h"
 #include "p11/session.h"
 
 #include <pthread.h>
@@ -42,15 +43,6 @@ struct tok {
 enum err_code tok_module_load(const char *path, CK_FUNCTION_LIST **out_fn, struct err *e) MUST_CHECK;
 enum err_code tok_module_initialize(CK_FUNCTION_LIST *fn, const char *init_string, struct err *e) MUST_CHECK;
 enum err_code tok_module_find(struct tok *tok, const struct tok_options *options, struct err *e) MUST_CHECK;
-
-/* token.c: the flock of lock_path, held for a scope, so that starts, logins and the making of keys exclude
- * each other between processes. fd + 1: a zeroed one holds none. `path` NULL: no lock. ERR_TIMEOUT after 30
- * s. */
-struct tok_lock {
-    int fd_plus_1;
-};
-void tok_lock_drop(struct tok_lock *lock);
-enum err_code tok_lock_take(const char *path, struct tok_lock *out_lock, struct err *e) MUST_CHECK;
 
 /* token.c: open the holder session and log in, under the flock. A PIN that was refused is not tried again. */
 enum err_code tok_login(struct tok *tok, struct err *e) MUST_CHECK;

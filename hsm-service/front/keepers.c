@@ -123,6 +123,18 @@ void front_keeper_ready(struct front *f, struct front_keeper *k, const struct ip
     pthread_cond_broadcast(&f->changed);
 }
 
+void front_keeper_notice(struct front *f, const struct front_keeper *k, const struct ipc_frame *frame)
+{
+    char text[200];
+    const char *const line = text;
+    snprintf(text, sizeof text, "%.*s",
+             (int)(frame->body_len < sizeof text ? frame->body_len : sizeof text - 1),
+             (const char *)frame->body);
+    log_event(LOG_WARN, "keeper notice", LOG_INT("keeper", k->number), LOG_INT("pid", k->pid),
+              LOG_STR("notice", line));
+    front_audit_event(f->audit, AUDIT_SERVICE, "keeper notice", NULL, line);
+}
+
 void front_keeper_start_failed(struct front *f, struct front_keeper *k, const struct ipc_frame *frame,
                                struct front_calls *out_failed)
 {

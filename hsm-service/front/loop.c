@@ -55,6 +55,9 @@ static bool handle(struct front *f, struct front_keeper *k, const struct ipc_fra
         if (starting)
             front_keeper_start_failed(f, k, frame, out_failed);
         break;
+    case IPC_NOTICE:
+        front_keeper_notice(f, k, frame);
+        return true;
     case IPC_RESPONSE:
     case IPC_FAILURE:
         if (starting)

@@ -64,6 +64,8 @@ static enum err_code make_arguments(const struct hsm_config *c, struct strings *
         {"--pin-file", c->token_pin_file},
         {"--init-string", c->token_init_string},
         {"--lock-file", c->token_lock_file},
+        {"--token-directory", c->token_directory},
+        {"--backup-dir", c->token_backup_dir},
         {"--sessions", sessions},
         {"--exposure", c->exposure},
         {"--log-level", c->service.log_level},

@@ -121,6 +121,8 @@ void front_keepers_tend(struct front *f, int64_t now_ms, struct front_calls *out
 void front_keeper_ready(struct front *f, struct front_keeper *k, const struct ipc_frame *frame);
 void front_keeper_start_failed(struct front *f, struct front_keeper *k, const struct ipc_frame *frame,
                                struct front_calls *out_failed);
+/* What a keeper has to say besides: into the log and the audit log. */
+void front_keeper_notice(struct front *f, const struct front_keeper *k, const struct ipc_frame *frame);
 /* The socket closed or spoke nonsense. */
 void front_keeper_lost(struct front *f, struct front_keeper *k, const char *reason,
                        struct front_calls *out_failed);

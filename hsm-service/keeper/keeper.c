@@ -31,6 +31,24 @@ static enum err_code say(enum ipc_kind kind, const struct err *failure, const ch
     return ipc_send(IPC_KEEPER_FD, packet, len, true, e);
 }
 
+/* The service goes on without a backup, but not without telling. */
+static enum err_code keep_token_folder(const struct tokendir *t, struct err *e)
+{
+    struct err keep_e = {0};
+    char text[256];
+    if (tokendir_keep(t, &keep_e) == ERR_OK)
+        return ERR_OK;
+    snprintf(text, sizeof text, "the token was not backed up: %s", keep_e.note);
+    return say(IPC_NOTICE, NULL, text, e);
+}
+
+static enum err_code mend_token_folder(const struct tokendir *t, struct err *e)
+{
+    char notice[TOKENDIR_NOTICE_BYTES];
+    TRY(tokendir_mend(t, notice, e));
+    return notice[0] != '\0' ? say(IPC_NOTICE, NULL, notice, e) : ERR_OK;
+}
+
 /* What the front logs of a keeper that is up. */
 static enum err_code say_ready(const struct tok *tok, struct err *e)
 {
@@ -55,10 +73,13 @@ static enum err_code open_token(const struct keeper_options *options, struct tok
     TRY(harden_process(e));
     if (close_range(IPC_KEEPER_FD + 1, ~0U, 0) != 0)
         return err_errno(e, "cannot close descriptors");
+    TRY(mend_token_folder(&options->tokendir, e));
     TRY(tok_open(&options->token, &tok, e));
     enum err_code code = tok_ways_probe(tok, options->exposure, e);
     if (code == ERR_OK)
         code = tok_keys_load(tok, e);
+    if (code == ERR_OK)
+        code = keep_token_folder(&options->tokendir, e);
     if (code != ERR_OK)
         tok_close(tok);
     else

@@ -46,6 +46,8 @@ static const struct option_row {
     {"--pin-file", .text = offsetof(struct keeper_options, token.pin_path)},
     {"--init-string", .text = offsetof(struct keeper_options, token.init_string)},
     {"--lock-file", .text = offsetof(struct keeper_options, token.lock_path)},
+    {"--token-directory", .text = offsetof(struct keeper_options, tokendir.directory)},
+    {"--backup-dir", .text = offsetof(struct keeper_options, tokendir.backup)},
     {"--sessions", .set = set_sessions},
     {"--exposure", .set = set_exposure},
     {"--log-level", .set = set_log_level},
@@ -83,6 +85,8 @@ enum err_code keeper_options_read(int argc, char **argv, struct keeper_options *
         return err_set(e, ERR_INPUT,
                        "a keeper needs --module, --label and --pin-file; posward-hsm starts keepers "
                        "by itself");
+    o.tokendir.label = o.token.token_label;
+    o.tokendir.lock_path = o.token.lock_path;
     *out_options = o;
     return ERR_OK;
 }

@@ -2,12 +2,14 @@
 #ifndef POSWARD_HSM_SERVICE_KEEPER_OPTIONS_H
 #define POSWARD_HSM_SERVICE_KEEPER_OPTIONS_H
 
+#include "hsm-service/tokendir/tokendir.h"
 #include "p11/ways.h"
 
 #include "base/log.h"
 
 struct keeper_options {
     struct tok_options token;
+    struct tokendir tokendir; /* its label and lock are the token's */
     enum tok_exposure exposure;
     enum log_level log_level;
     bool log_json;
