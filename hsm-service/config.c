@@ -1,12 +1,43 @@
 #include "hsm-service/config.h"
 
 #include "hsm-service/ipc.h"
+#include "hsm-service/limits/limits.h"
 
 #include <stddef.h>
 #include <string.h>
 
 #define TEXT(field)   .type = CONF_STRING, .offset = offsetof(struct hsm_config, field)
 #define NUMBER(field) .type = CONF_INT, .offset = offsetof(struct hsm_config, field)
+
+#define COUNT_ROW(field, text, value)                                                                        \
+    {                                                                                                        \
+        .key = "limits." #field, NUMBER(field), .fallback = (value), .least = 0, .most = LIMITS_MOST,        \
+        .help = (text)                                                                                       \
+    }
+
+static const struct conf_row quota_rows[] = {
+    {.key = "identity",
+     .type = CONF_STRING,
+     .offset = offsetof(struct hsm_quota, identity),
+     .required = true,
+     .help = "SPIFFE URI, or common name of a certificate without one."},
+    {.key = "per_second",
+     .type = CONF_INT,
+     .offset = offsetof(struct hsm_quota, per_second),
+     .required = true,
+     .least = 0,
+     .most = 1000000,
+     .help = "Operations a second; the items of a batch count one by one. 0: no limit."},
+    {.key = "burst",
+     .type = CONF_INT,
+     .offset = offsetof(struct hsm_quota, burst),
+     .fallback = "0",
+     .least = 0,
+     .most = 1000000,
+     .help = "Operations that may come at once after a pause; 0: as many as in a second."},
+    CONF_END,
+};
+static const struct conf_list quota_list = {.rows = quota_rows, .item_bytes = sizeof(struct hsm_quota)};
 
 const struct conf_row hsm_config_rows[] = {
     SERVICE_CONFIG_ROWS("127.0.0.1:7001", "127.0.0.1:7101"),
@@ -81,6 +112,28 @@ const struct conf_row hsm_config_rows[] = {
      .fallback = "any",
      .help = "in_token refuses every way that shows a clear key or PIN to the keeper; any allows it, and "
              "says so."},
+    COUNT_ROW(pin_terminal_per_minute, "PIN operations of one terminal in a minute; 0: no limit.", "30"),
+    COUNT_ROW(pin_terminal_per_hour, "PIN operations of one terminal in an hour; 0: no limit.", "600"),
+    COUNT_ROW(pin_account_per_minute, "PIN operations of one account in a minute; 0: no limit.", "5"),
+    COUNT_ROW(pin_account_per_hour, "PIN operations of one account in an hour; 0: no limit.", "20"),
+    {.key = "limits.caller_per_second",
+     NUMBER(caller_per_second),
+     .fallback = "0",
+     .least = 0,
+     .most = 1000000,
+     .help = "Operations a second of all callers together that have no quota of their own; 0: no limit."},
+    {.key = "limits.caller_burst",
+     NUMBER(caller_burst),
+     .fallback = "0",
+     .least = 0,
+     .most = 1000000,
+     .help = "Those that may come at once after a pause; 0: as many as in a second."},
+    {.key = "limits.quotas",
+     .type = CONF_LIST,
+     .offset = offsetof(struct hsm_config, quotas),
+     .most = LIMITS_CALLERS - 1,
+     .list = &quota_list,
+     .help = "Quotas of single callers."},
     {.key = "audit.path",
      TEXT(audit_path),
      .fallback = "",

@@ -37,10 +37,13 @@ enum err_code ipc_encode(const struct ipc_frame *frame, uint8_t *out_packet, siz
     if (frame->traceparent_len > IPC_TRACEPARENT_BYTES)
         return err_set(e, ERR_LIMIT, "traceparent has %zu characters; at most %d are carried",
                        frame->traceparent_len, IPC_TRACEPARENT_BYTES);
+    if (frame->refused_len != 0 && frame->refused_len != IPC_REFUSED_BYTES)
+        return err_set(e, ERR_INTERNAL, "refused items of %zu bytes", frame->refused_len);
     if (frame->body_len > IPC_BODY_BYTES)
         return err_set(e, ERR_LIMIT, "the message has %zu bytes; at most %d are carried", frame->body_len,
                        IPC_BODY_BYTES);
-    const size_t len = IPC_HEADER_BYTES + frame->identity_len + frame->traceparent_len + frame->body_len;
+    const size_t len = IPC_HEADER_BYTES + frame->identity_len + frame->traceparent_len + frame->refused_len +
+                       frame->body_len;
     if (len > capacity)
         return err_set(e, ERR_INTERNAL, "a packet of %zu bytes does not fit into %zu", len, capacity);
     memcpy(out_packet, MAGIC, sizeof MAGIC);
@@ -50,14 +53,17 @@ enum err_code ipc_encode(const struct ipc_frame *frame, uint8_t *out_packet, siz
     put(out_packet + 6, frame->error, 1);
     put(out_packet + 7, frame->identity_len, 1);
     put(out_packet + 8, frame->traceparent_len, 1);
-    put(out_packet + 9, 0, 3);
+    put(out_packet + 9, frame->refused_len, 1);
+    put(out_packet + 10, 0, 2);
     put(out_packet + 12, frame->body_len, 4);
     put(out_packet + 16, frame->request_id, 8);
     put(out_packet + 24, (uint64_t)frame->deadline_ms, 8);
     put(out_packet + 32, frame->operations, 4);
     put(out_packet + 36, (uint64_t)frame->native, 8);
+    put(out_packet + 44, frame->retry_s, 4);
     uint8_t *at = append(out_packet + IPC_HEADER_BYTES, frame->identity, frame->identity_len);
     at = append(at, frame->traceparent, frame->traceparent_len);
+    at = append(at, frame->refused, frame->refused_len);
     append(at, frame->body, frame->body_len);
     *out_len = len;
     return ERR_OK;
@@ -81,12 +87,14 @@ static enum err_code check_header(const uint8_t *packet, size_t len, struct err 
     if (packet[0] != MAGIC[0] || packet[1] != MAGIC[1] || packet[2] != IPC_VERSION)
         return err_set(e, ERR_INPUT, "packet is not of version %d of this protocol", IPC_VERSION);
     TRY(check_kind(packet[3], packet[6], e));
-    if (get(packet + 9, 3) != 0)
+    if (get(packet + 10, 2) != 0)
         return err_set(e, ERR_INPUT, "packet has reserved bytes that are not zero");
-    const uint64_t identity = packet[7], traceparent = packet[8], body = get(packet + 12, 4);
-    if (identity > IPC_IDENTITY_BYTES || traceparent > IPC_TRACEPARENT_BYTES || body > IPC_BODY_BYTES)
+    const uint64_t identity = packet[7], traceparent = packet[8], refused = packet[9],
+                   body = get(packet + 12, 4);
+    if (identity > IPC_IDENTITY_BYTES || traceparent > IPC_TRACEPARENT_BYTES || body > IPC_BODY_BYTES ||
+        (refused != 0 && refused != IPC_REFUSED_BYTES))
         return err_set(e, ERR_INPUT, "packet has a part that is too long");
-    if (IPC_HEADER_BYTES + identity + traceparent + body != len)
+    if (IPC_HEADER_BYTES + identity + traceparent + refused + body != len)
         return err_set(e, ERR_INPUT, "packet has %zu bytes, but its parts say otherwise", len);
     return ERR_OK;
 }
@@ -100,18 +108,22 @@ enum err_code ipc_decode(const uint8_t *packet, size_t len, struct ipc_frame *ou
         .error = (enum err_code)packet[6],
         .identity_len = packet[7],
         .traceparent_len = packet[8],
+        .refused_len = packet[9],
         .body_len = (size_t)get(packet + 12, 4),
         .request_id = get(packet + 16, 8),
         .deadline_ms = (int64_t)get(packet + 24, 8),
         .operations = (uint32_t)get(packet + 32, 4),
         .native = (int64_t)get(packet + 36, 8),
+        .retry_s = (uint32_t)get(packet + 44, 4),
     };
     const uint8_t *const texts = packet + IPC_HEADER_BYTES;
     if (frame.identity_len > 0)
         frame.identity = (const char *)texts;
     if (frame.traceparent_len > 0)
         frame.traceparent = (const char *)texts + frame.identity_len;
-    frame.body = texts + frame.identity_len + frame.traceparent_len;
+    frame.body = texts + frame.identity_len + frame.traceparent_len + frame.refused_len;
+    if (frame.refused_len > 0)
+        frame.refused = frame.body - frame.refused_len;
     *out_frame = frame;
     return ERR_OK;
 }

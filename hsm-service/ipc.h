@@ -1,11 +1,12 @@
 /* The frame between front and keeper: one packet of a SOCK_SEQPACKET socket pair, so packets need no length
  * search.
  *
- * A frame is a fixed header (big-endian, IPC_HEADER_BYTES), the identity text, the traceparent text, then the
- * body: 0 magic "PK" | 2 version | 3 kind | 4 method (2) | 6 error class (1) | 7 identity length (1) | 8
- * traceparent length (1) | 9 zero (3) | 12 body length (4) | 16 request id (8) | 24 deadline (8) | 32
- * operations (4) | 36 native (8) Both ends are the same binary, yet each treats the other's packets as
- * hostile: that is what the separation is for. */
+ * A frame is a fixed header (big-endian, IPC_HEADER_BYTES), the identity text, the traceparent text, the
+ * refused items, then the body: 0 magic "PK" | 2 version | 3 kind | 4 method (2) | 6 error class (1) | 7
+ * identity length (1) | 8 traceparent length (1) | 9 refused length (1) | 10 zero (2) | 12 body length (4) |
+ * 16 request id (8) | 24 deadline (8) | 32 operations (4) | 36 native (8) | 44 retry in seconds (4). Both
+ * ends are the same binary, yet each treats the other's packets as hostile: that is what the separation is
+ * for. */
 #ifndef POSWARD_HSM_SERVICE_IPC_H
 #define POSWARD_HSM_SERVICE_IPC_H
 
@@ -13,16 +14,18 @@
 
 #include <stdint.h>
 
-#define IPC_VERSION           1
-#define IPC_HEADER_BYTES      44
+#define IPC_VERSION           2
+#define IPC_HEADER_BYTES      48
 #define IPC_IDENTITY_BYTES    200 /* longest identity text; a longer one is refused by ipc_encode */
 #define IPC_TRACEPARENT_BYTES 64
+#define IPC_REFUSED_BYTES     32     /* a bit for each item of the largest batch */
 #define IPC_REQUEST_BYTES     131072 /* the service's largest request */
 #define IPC_BODY_BYTES                                                                                       \
     262144 /* largest body: a batch of sign-ins is answered with more than it asks                           \
             */
-#define IPC_PACKET_BYTES (IPC_HEADER_BYTES + IPC_IDENTITY_BYTES + IPC_TRACEPARENT_BYTES + IPC_BODY_BYTES)
-#define IPC_KEEPER_FD    3 /* where a keeper finds its end */
+#define IPC_PACKET_BYTES                                                                                     \
+    (IPC_HEADER_BYTES + IPC_IDENTITY_BYTES + IPC_TRACEPARENT_BYTES + IPC_REFUSED_BYTES + IPC_BODY_BYTES)
+#define IPC_KEEPER_FD 3 /* where a keeper finds its end */
 
 enum ipc_kind {
     IPC_REQUEST = 1,  /* front to keeper; body: the packed request */
@@ -57,6 +60,9 @@ struct ipc_frame {
     size_t identity_len;
     const char *traceparent; /* not terminated; NULL when traceparent_len is 0 */
     size_t traceparent_len;
+    const uint8_t *refused; /* request: items of a batch that may not run, bit n % 8 of byte n / 8 */
+    size_t refused_len;     /* 0 or IPC_REFUSED_BYTES */
+    uint32_t retry_s;       /* request: when these may */
     const uint8_t *body;
     size_t body_len;
 };

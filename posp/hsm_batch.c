@@ -74,6 +74,7 @@ static void settle(struct waiting *w, Posward__Hsm__V1__ProcessBatchResponse *re
     }
     w->code = err_native(&w->err, rpc_status_class(result->status), result->status, "hsm: %s",
                          result->message != NULL ? result->message : "");
+    w->err.retry_ms = result->retry_ms; /* a limit on PIN operations says so */
 }
 
 static void send_taken(struct hsm_batch *batch, struct waiting **taken, size_t count)

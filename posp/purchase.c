@@ -75,8 +75,11 @@ static const struct {
     {ERR_DENIED, F39_SECURITY},  {ERR_UNSUPPORTED, F39_SECURITY},
 };
 
-static const char *code_of_hsm(enum err_code error)
+static const char *code_of_hsm(enum err_code error, const struct err *e)
 {
+    if (error == ERR_LIMIT &&
+        e->retry_ms > 0) /* PIN operations of this terminal or account, not POSP's own quota */
+        return F39_PIN_TRIES;
     for (size_t i = 0; i < sizeof hsm_codes / sizeof hsm_codes[0]; i++)
         if (hsm_codes[i].error == error)
             return hsm_codes[i].code;
@@ -108,7 +111,7 @@ static const char *prove(struct purchase *p, struct err *e)
         const struct hsm_transaction t = hsm_request(p, set);
         const enum err_code code = hsm_process(p->posp->hsm, &t, &p->outcome, e);
         if (code != ERR_OK)
-            return code_of_hsm(code);
+            return code_of_hsm(code, e);
         if (!p->outcome.mac_matches)
             continue;
         p->proven = set;
@@ -138,7 +141,7 @@ static const char *translate_late(struct purchase *p, struct err *e)
     struct hsm_transaction t = hsm_request(p, p->proven);
     t.pin_len = p->card.pin_len;
     const enum err_code code = hsm_translate_pin(p->posp->hsm, &t, &p->outcome, e);
-    return code == ERR_OK ? NULL : code_of_hsm(code);
+    return code == ERR_OK ? NULL : code_of_hsm(code, e);
 }
 
 static const step_fn steps[] = {read_card, check_amount,  find_keys,  find_route,

@@ -95,7 +95,7 @@ enum err_code front_audit_admit(struct front_audit *a, uint16_t method, const ui
                                 struct err *e)
 {
     if (a == NULL || audit_writer_healthy(a->writer) ||
-        !facts_makes_keys(method, (struct facts_bytes){body, len}))
+        !facts_makes_keys(method, (struct wire_bytes){body, len}))
         return ERR_OK;
     return err_set(e, ERR_UNAVAILABLE, NOT_WRITTEN);
 }
@@ -149,9 +149,9 @@ static void post_all(struct front_audit *a, const struct ipc_frame *request, con
                      const struct err *failure, struct held *held, bool late)
 {
     struct audit_record *const records = calloc(RECORDS_A_CALL, sizeof *records);
-    const struct facts_bytes in = {request->body, request->body_len};
-    const struct facts_bytes out = {failure == NULL ? answer->body : NULL,
-                                    failure == NULL ? answer->body_len : 0};
+    const struct wire_bytes in = {request->body, request->body_len};
+    const struct wire_bytes out = {failure == NULL ? answer->body : NULL,
+                                   failure == NULL ? answer->body_len : 0};
     const size_t count =
         records != NULL ? facts_of_call(request->method, in, out, records, RECORDS_A_CALL) : 0;
     for (size_t i = 0; i < count; i++) {
@@ -189,7 +189,7 @@ bool front_audit_answer(struct front_audit *a, struct front_call *call, const st
             (const char *)frame->body);
     const bool failed = frame == NULL || frame->kind != IPC_RESPONSE;
     const bool makes_keys =
-        facts_makes_keys(request.method, (struct facts_bytes){request.body, request.body_len});
+        facts_makes_keys(request.method, (struct wire_bytes){request.body, request.body_len});
     if (!makes_keys && !(failed && is_refusal(failure.code)) &&
         !(facts_is_data_plane(request.method) && is_sampled(a)))
         return false;

@@ -35,7 +35,8 @@ static int64_t deadline_of(const struct rpc_call *rpc)
 
 static enum err_code pack_call(struct front_call *call, const struct ipc_frame *frame, struct err *e)
 {
-    const size_t capacity = IPC_HEADER_BYTES + frame->identity_len + frame->traceparent_len + frame->body_len;
+    const size_t capacity = IPC_HEADER_BYTES + frame->identity_len + frame->traceparent_len +
+                            frame->refused_len + frame->body_len;
     call->packet = malloc(capacity);
     if (call->packet == NULL)
         return err_set(e, ERR_LIMIT, "no memory for a call");
@@ -153,7 +154,9 @@ void front_take(struct front *f, struct rpc_call *rpc, uint16_t method, const ui
         frame.traceparent_len = 0; /* not one of version 00: a trace is no reason to refuse a call */
     frame.request_id = atomic_fetch_add(&f->next_id, 1);
     struct front_call *call = NULL;
+    uint8_t refused[IPC_REFUSED_BYTES];
     if (front_audit_admit(f->audit, method, body, len, &e) != ERR_OK ||
+        front_limits_admit(f->limits, rpc, &frame, refused, &e) != ERR_OK ||
         make_call(rpc, &frame, &call, &e) != ERR_OK) {
         rpc_call_fail(rpc, &e);
         return;

@@ -4,24 +4,20 @@
 #define POSWARD_HSM_SERVICE_FRONT_FACTS_H
 
 #include "hsm-service/audit/record.h"
+#include "hsm-service/front/wire.h"
 
 #include <stdbool.h>
-
-struct facts_bytes {
-    const uint8_t *data;
-    size_t len;
-};
 
 /* "DiversifyCardKey"; "" for what is no method. */
 const char *facts_method(uint16_t method);
 bool facts_is_data_plane(uint16_t method);
 /* The call derives or makes keys: DiversifyCardKey, GenerateWorkingKeys, a batch with one of these. */
-bool facts_makes_keys(uint16_t method, struct facts_bytes request);
+bool facts_makes_keys(uint16_t method, struct wire_bytes request);
 
 /* Fill kind, what, key, grade, note and, for an item that failed, result of the records that a call deserves:
  * one, or one for each item of a batch that makes keys. `response` is empty for a call that failed; its
  * result is then the caller's to fill. At most `capacity`; the number of records. */
-size_t facts_of_call(uint16_t method, struct facts_bytes request, struct facts_bytes response,
+size_t facts_of_call(uint16_t method, struct wire_bytes request, struct wire_bytes response,
                      struct audit_record *out_records, size_t capacity);
 
 #endif

@@ -160,6 +160,8 @@ enum err_code front_start(const void *config, struct rpc_server *server, void **
         return err_set(e, ERR_LIMIT, "no memory for the front");
     enum err_code code = front_audit_open(config, &f->audit, e);
     if (code == ERR_OK)
+        code = front_limits_new(config, f->audit, &f->limits, e);
+    if (code == ERR_OK)
         code = rpc_server_add_raw(server, &posward__hsm__v1__data_plane__descriptor, take_data, f, e);
     if (code == ERR_OK)
         code = rpc_server_add_raw(server, &posward__hsm__v1__control__descriptor, take_control, f, e);
@@ -227,6 +229,7 @@ void front_stop(void *front)
     front_flush(f, &failed);
     front_answer_failed(f, &failed);
     front_audit_close(f->audit);
+    front_limits_free(f->limits);
     pthread_cond_destroy(&f->changed);
     pthread_mutex_destroy(&f->lock);
     free(f);
@@ -263,6 +266,7 @@ void front_metrics(void *front, struct prometheus *page)
     };
     prometheus_rows(page, rows, sizeof rows / sizeof rows[0]);
     front_audit_metrics(f->audit, page);
+    front_limits_metrics(f->limits, page);
 }
 
 void front_refused(void *front, const struct rpc_call *call, const char *path, const struct err *e)

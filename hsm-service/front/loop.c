@@ -36,7 +36,9 @@ static void finish(struct front *f, struct front_call *call, const struct ipc_fr
         return; /* answered before */
     if (call->asked != NULL)
         call->asked(f, call->asked_context, frame);
-    else if (!front_audit_answer(f->audit, call, frame))
+    else
+        front_limits_answer(f->limits, call->packet, call->packet_len, frame);
+    if (call->asked == NULL && !front_audit_answer(f->audit, call, frame))
         answer(call, frame);
     front_call_free(call);
 }

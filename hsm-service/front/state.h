@@ -9,6 +9,7 @@
 #include "hsm-service/config.h"
 #include "hsm-service/front/ask.h"
 #include "hsm-service/front/audit.h"
+#include "hsm-service/front/limits.h"
 #include "hsm-service/ipc.h"
 
 #include <pthread.h>
@@ -64,6 +65,7 @@ struct front {
     const struct hsm_config *config;
     struct rpc_server *server;
     struct front_audit *audit; /* NULL: none */
+    struct front_limits *limits;
     int64_t start_ms;
     _Atomic uint64_t next_id;
     int wake_fd; /* eventfd: the loop looks again */

@@ -78,13 +78,25 @@ static enum err_code answer_item(struct keeper_call *call, const HsmBatchItem *i
                                  struct err *e)
 {
     struct err item_e = {0};
-    ProtobufCBinaryData note;
     if (run_traced_item(call, item, out, &item_e) == ERR_OK)
         return ERR_OK;
     out->status = rpc_status_of(item_e.code);
-    TRY(arena_copy(call->arena, item_e.note, strlen(item_e.note) + 1, &note, e));
-    out->message = (char *)note.data;
-    return ERR_OK;
+    return arena_text(call->arena, item_e.note, &out->message, e);
+}
+
+static bool is_refused(const struct keeper_call *call, size_t index)
+{
+    return call->refused != NULL && (call->refused[index / 8] >> index % 8 & 1) != 0;
+}
+
+static enum err_code refuse_item(struct keeper_call *call, HsmBatchResult *out, struct err *e)
+{
+    struct err limit = {0};
+    (void)err_set(&limit, ERR_LIMIT, "too many PIN operations of this terminal or account; try again in %u s",
+                  call->retry_s);
+    out->status = rpc_status_of(limit.code);
+    out->retry_ms = (int64_t)call->retry_s * 1000;
+    return arena_text(call->arena, limit.note, &out->message, e);
 }
 
 enum err_code case_batch(struct keeper_call *call, const ProtobufCMessage *request,
@@ -102,7 +114,8 @@ enum err_code case_batch(struct keeper_call *call, const ProtobufCMessage *reque
         ProtobufCMessage *result = NULL;
         TRY(case_message(call, &posward__hsm__v1__batch_result__descriptor, &result, e));
         results[i] = (HsmBatchResult *)result;
-        TRY(answer_item(call, in->items[i], results[i], e));
+        TRY(is_refused(call, i) ? refuse_item(call, results[i], e)
+                                : answer_item(call, in->items[i], results[i], e));
     }
     out->n_results = in->n_items;
     out->results = results;

@@ -35,8 +35,10 @@ struct keeper_call {
     struct tok *tok;
     struct tok_session *session; /* NULL: none is borrowed yet */
     struct arena *arena;
-    int64_t deadline_ms; /* of clock_monotonic_ms; a batch ends there */
-    bool in_token_only;  /* policy.exposure */
+    int64_t deadline_ms;    /* of clock_monotonic_ms; a batch ends there */
+    bool in_token_only;     /* policy.exposure */
+    const uint8_t *refused; /* items of a batch that limits forbid, as in struct ipc_frame; NULL: none */
+    uint32_t retry_s;       /* when they may */
     bool token_away;     /* it failed on a session that was opened anew: no further part of the call tries */
     uint32_t operations; /* what it cost so far */
 };

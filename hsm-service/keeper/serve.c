@@ -91,6 +91,8 @@ static bool serve_packet(struct worker *w, size_t len)
         return false; /* the two are one binary: a front that speaks nonsense is not served */
     const struct trace before = trace_enter(trace_parse(in.traceparent, in.traceparent_len));
     call.deadline_ms = in.deadline_ms;
+    call.refused = in.refused;
+    call.retry_s = in.retry_s;
     code = serve_frame(w, &in, &call, &answer, &e);
     (void)trace_enter(before);
     struct ipc_frame out = {.kind = code == ERR_OK ? IPC_RESPONSE : IPC_FAILURE,

@@ -35,6 +35,7 @@ enum err_code err_fill(struct err *e, enum err_code code, long native, const cha
         return code;
     e->code = code;
     e->native = native;
+    e->retry_ms = 0;
     e->where = where;
     va_list args;
     va_start(args, format);

@@ -6,6 +6,7 @@
 #define POSWARD_BASE_ERR_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum err_code {
     ERR_OK = 0,
@@ -30,6 +31,7 @@ struct err {
     enum err_code code;
     long native;       /* CKR, errno, SQL or gRPC number; 0 when there is none */
     const char *where; /* static: the function or call that failed */
+    int64_t retry_ms;  /* when it may succeed; 0: not known. Servers pass it on as a hint */
     char note[200];    /* one sentence that says what is wrong and, where known, what to do next */
 };
 

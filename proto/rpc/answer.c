@@ -4,12 +4,15 @@
 #include "rpc/status.h"
 
 #include <grpc/slice.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* One status, perhaps with the one message of a unary answer in front. */
 struct ending {
     grpc_slice *message; /* NULL: none; taken */
+    int64_t retry_ms;    /* 0: no hint */
     int status;
     const char *note;
 };
@@ -42,6 +45,15 @@ static void count_outcome(struct rpc_call *call, int status)
     call->slots = NULL;
 }
 
+/* gRFC A6: clients that retry wait so long. */
+static void set_pushback(struct rpc_call *call, int64_t retry_ms)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRId64, retry_ms < INT32_MAX ? retry_ms : INT32_MAX);
+    call->pushback = (grpc_metadata){.key = grpc_slice_from_static_string("grpc-retry-pushback-ms"),
+                                     .value = grpc_slice_from_copied_string(text)};
+}
+
 static void end_call(struct rpc_call *call, struct ending ending)
 {
     if (atomic_exchange(&call->answered, true)) {
@@ -62,7 +74,13 @@ static void end_call(struct rpc_call *call, struct ending ending)
     call->note = grpc_slice_from_copied_string(ending.note);
     ops[count].op = GRPC_OP_SEND_STATUS_FROM_SERVER;
     ops[count].data.send_status_from_server.status = (grpc_status_code)ending.status;
-    ops[count++].data.send_status_from_server.status_details = ending.note[0] != '\0' ? &call->note : NULL;
+    ops[count].data.send_status_from_server.status_details = ending.note[0] != '\0' ? &call->note : NULL;
+    if (ending.retry_ms > 0) {
+        set_pushback(call, ending.retry_ms);
+        ops[count].data.send_status_from_server.trailing_metadata_count = 1;
+        ops[count].data.send_status_from_server.trailing_metadata = &call->pushback;
+    }
+    count++;
     rpc_call_batch(call, ops, count, &call->ended);
     rpc_call_unref(call); /* the answer that was due */
 }
@@ -142,7 +160,7 @@ void rpc_answer(const ProtobufCMessage *message, void *closure_data)
 void rpc_call_fail(struct rpc_call *call, const struct err *e)
 {
     const enum err_code code = e->code != ERR_OK ? e->code : ERR_INTERNAL;
-    end_call(call, (struct ending){.status = rpc_status_of(code), .note = e->note});
+    end_call(call, (struct ending){.status = rpc_status_of(code), .note = e->note, .retry_ms = e->retry_ms});
 }
 
 void rpc_call_finish(struct rpc_call *call, const uint8_t *bytes, size_t len)

@@ -15,6 +15,7 @@ struct rpc_call *rpc_call_new(struct rpc_server *server)
     grpc_call_details_init(&call->details);
     grpc_metadata_array_init(&call->metadata);
     call->note = grpc_empty_slice();
+    call->pushback.value = grpc_empty_slice();
     call->deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
     pthread_mutex_init(&call->lock, NULL);
     pthread_condattr_t monotonic;
@@ -47,6 +48,7 @@ static void call_free(struct rpc_call *call)
     grpc_byte_buffer_destroy(call->payload);
     grpc_byte_buffer_destroy(call->outgoing);
     grpc_slice_unref(call->note);
+    grpc_slice_unref(call->pushback.value);
     grpc_metadata_array_destroy(&call->metadata);
     grpc_call_details_destroy(&call->details);
     gpr_free(call->address);

@@ -111,8 +111,8 @@ static inline struct rpc_call *rpc_call_of(void *closure_data)
 {
     return closure_data;
 }
-/* Finish with a status instead of a message; the client sees the mapped code and `e->note`. Once, any thread.
- */
+/* Finish with a status instead of a message; the client sees the mapped code and `e->note`, and where
+ * e->retry_ms is set the trailer grpc-retry-pushback-ms (gRFC A6). Once, any thread. */
 void rpc_call_fail(struct rpc_call *call, const struct err *e);
 /* Finish a raw call with the packed response, which is copied. Once, any thread. */
 void rpc_call_finish(struct rpc_call *call, const uint8_t *bytes, size_t len);

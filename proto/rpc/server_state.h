@@ -83,6 +83,7 @@ struct rpc_call {
     grpc_byte_buffer *payload;  /* received */
     grpc_byte_buffer *outgoing; /* being sent */
     grpc_slice note;
+    grpc_metadata pushback; /* the trailer, when there is one */
     bool head_sent;
 
     pthread_mutex_t lock; /* the streaming fields */

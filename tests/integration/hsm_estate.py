@@ -70,6 +70,8 @@ class Estate:
         self.config = f"{self.dir}/hsm.yaml"
         environment = "SOFTHSM2_CONF HOME ASAN_OPTIONS LSAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS"
         sections.setdefault("keepers", {})
+        sections.setdefault("limits", {f"pin_{of}_per_{time}": 0 for of in ("terminal", "account")
+                                       for time in ("minute", "hour")})
         sections["keepers"].setdefault("environment", environment)
         with open(self.config, "w") as f:
             f.write("listen: 127.0.0.1:0\ntls:\n  insecure: true\nmetrics:\n  listen: 127.0.0.1:0\ntoken:\n")

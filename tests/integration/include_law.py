@@ -35,7 +35,7 @@ LAW = {
 FOREIGN = {
     "p11-kit/": ["p11/", "tests/"],
     "openssl/": ["proto/rpc/", "card-emu/", "tests/"],
-    "nettle/": ["hsm-service/audit/", "tests/"],
+    "nettle/": ["hsm-service/audit/", "hsm-service/limits/", "tests/"],
     "grpc/": ["proto/rpc/", "tests/"],
     "sqlite3.h": ["proto/run/", "posv/", "posp/", "card-emu/bank/", "tests/"],
     "microhttpd.h": ["proto/run/", "posv/", "tests/"],

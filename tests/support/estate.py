@@ -86,6 +86,10 @@ def children(pid):
     return sorted(found)
 
 
+# Tests buy with few accounts, more often than their holders would.
+UNLIMITED = "limits:\n" + "".join(f"  pin_{of}_per_{time}: 0\n" for of in ("terminal", "account") for time in ("minute", "hour"))
+
+
 class Daemon:
     """A posward-NAME process with its log in a file."""
 
@@ -120,9 +124,9 @@ class Daemon:
 class Estate:
     """`with Estate("softhsm") as estate:` a token, keys and running services, gone afterwards."""
 
-    def __init__(self, token="softhsm", settings=""):
-        """`settings`: YAML that is added to the configuration of each service."""
-        self.token, self.settings = token, settings
+    def __init__(self, token="softhsm", settings="", hsm_settings=UNLIMITED):
+        """`settings`: YAML that is added to the configuration of each service; `hsm_settings`: to the HSM service's."""
+        self.token, self.settings, self.hsm_settings = token, settings, hsm_settings
         self.dir = tempfile.mkdtemp(prefix="posward-e2e.")
 
     def __enter__(self):
@@ -134,6 +138,8 @@ class Estate:
             for name in SERVICES:
                 with open(os.path.join(self.dir, name + ".yaml"), "a", encoding="ascii") as file:
                     file.write(self.settings)
+                    if name == "hsm":
+                        file.write(self.hsm_settings)
             self.tool("start")
         except BaseException:
             self.show_logs()

@@ -52,6 +52,30 @@ START_TEST(frame_round_trips)
     ck_assert_mem_eq(out.traceparent, in.traceparent, in.traceparent_len);
     ck_assert_uint_eq(out.body_len, in.body_len);
     ck_assert_mem_eq(out.body, in.body, in.body_len);
+    ck_assert_ptr_null(out.refused);
+}
+END_TEST
+
+START_TEST(refused_items_travel_along)
+{
+    static const uint8_t refused[IPC_REFUSED_BYTES] = {5, [31] = 0x80};
+    uint8_t packet[256];
+    struct ipc_frame in = sample(), out;
+    struct err e = {0};
+    in.refused = refused;
+    in.refused_len = sizeof refused;
+    in.retry_s = 59;
+    const size_t len = encode(&in, packet, sizeof packet);
+    ck_assert_ok(ipc_decode(packet, len, &out, &e), e);
+    ck_assert_mem_eq(out.refused, refused, sizeof refused);
+    ck_assert_uint_eq(out.retry_s, 59);
+    ck_assert_mem_eq(out.body, in.body, in.body_len);
+    ck_assert_mem_eq(out.traceparent, in.traceparent, in.traceparent_len);
+    packet[9] = IPC_REFUSED_BYTES - 1;
+    ck_assert_int_eq(ipc_decode(packet, len - 1, &out, &e), ERR_INPUT);
+    in.refused_len = 3;
+    size_t ignored = 0;
+    ck_assert_int_eq(ipc_encode(&in, packet, sizeof packet, &ignored, &e), ERR_INTERNAL);
 }
 END_TEST
 
@@ -80,7 +104,7 @@ static const struct {
     size_t at;
     uint8_t value;
 } wrong_bytes[] = {
-    {0, 'X'}, {1, 'X'}, {2, 2},  {3, 0},  {3, IPC_KIND_COUNT}, {6, ERR_INPUT}, {6, ERR_CODE_COUNT}, {7, 201},
+    {0, 'X'}, {1, 'X'}, {2, 1},  {3, 0},  {3, IPC_KIND_COUNT}, {6, ERR_INPUT}, {6, ERR_CODE_COUNT}, {7, 201},
     {8, 65},  {9, 1},   {10, 1}, {11, 1}, {12, 0xFF},          {15, 4},
 };
 
@@ -178,6 +202,7 @@ static Suite *suite(void)
     Suite *s = suite_create("hsm ipc");
     TCase *t = tcase_create("frame");
     tcase_add_test(t, frame_round_trips);
+    tcase_add_test(t, refused_items_travel_along);
     tcase_add_test(t, frame_cut_anywhere_is_refused);
     tcase_add_loop_test(t, frame_with_a_wrong_byte_is_refused, 0, sizeof wrong_bytes / sizeof wrong_bytes[0]);
     tcase_add_test(t, failure_needs_a_class);
