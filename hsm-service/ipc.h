@@ -43,9 +43,13 @@ enum ipc_service { IPC_DATA_PLANE = 1, IPC_CONTROL = 2, IPC_INTERNAL = 3 };
 /* Of IPC_INTERNAL, which is the front's own and no gRPC service. */
 enum ipc_internal {
     IPC_SIGN_CHECKPOINT =
-        1,            /* body: a digest of 32 bytes; answer: the audit key's point (65), signature (64) */
-    IPC_KEY_ORDER = 2 /* body: a packed KeyOrder; answer: a packed KeyOutcome */
+        1,             /* body: a digest of 32 bytes; answer: the audit key's point (65), signature (64) */
+    IPC_KEY_ORDER = 2, /* body: a packed KeyOrder; answer: a packed KeyOutcome */
+    IPC_PROBE = 3      /* body: none; answer: IPC_HEALTH_BYTES, when the token works */
 };
+/* What a keeper says of itself, big-endian: sessions, idle ones, logins after the first, initialisations
+ * after the first, blobs in the cache, room in the cache (4 each); cache hits, cache misses (8 each). */
+#define IPC_HEALTH_BYTES           40
 #define IPC_METHOD(service, index) ((uint16_t)((service) << 8 | (index)))
 
 struct ipc_frame {

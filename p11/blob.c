@@ -201,7 +201,7 @@ static enum err_code open_fresh(struct tok_session *s, const struct tok_key_ref 
                                 const struct tok_blob_view *view, struct tok_opened *out_opened,
                                 struct err *e)
 {
-    pthread_mutex_lock(&s->tok->holder_lock);
+    tok_holder_take(s->tok);
     const enum err_code code = open_on_holder(s->tok, ref, view, out_opened, e);
     pthread_mutex_unlock(&s->tok->holder_lock);
     return code == ERR_LIMIT ? unwrap_parts(s, view, out_opened, e) : code;

@@ -23,6 +23,7 @@ struct tok_cache {
     struct tok_cached *buckets[BUCKETS];
     struct tok_cached *newest, *oldest;
     size_t count;
+    uint64_t hits, misses;
 };
 
 /* The last bytes of a blob are its tag: as good as random. */
@@ -77,8 +78,23 @@ struct tok_cached *tok_cache_take(struct tok *tok, const uint8_t *blob, size_t l
         link_newest(c, entry);
         *out_keys = entry->keys;
     }
+    c->hits += entry != NULL;
+    c->misses += entry == NULL;
     pthread_mutex_unlock(&c->lock);
     return entry;
+}
+
+void tok_cache_tell(struct tok *tok, struct tok_health *health)
+{
+    struct tok_cache *c = tok->cache;
+    if (c == NULL)
+        return;
+    pthread_mutex_lock(&c->lock);
+    health->cached = c->count;
+    health->cache_room = TOK_CACHE_ENTRIES;
+    health->cache_hits = c->hits;
+    health->cache_misses = c->misses;
+    pthread_mutex_unlock(&c->lock);
 }
 
 void tok_cache_give(struct tok *tok, struct tok_cached *entry)

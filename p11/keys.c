@@ -138,3 +138,32 @@ unsigned tok_keys_current(const struct tok *tok, enum tok_role role, enum tok_su
     unlock_from_reading(tok);
     return version;
 }
+
+/* One key after the other; false when there is none with a check value. */
+static bool next_to_probe(struct tok *tok, struct tok_key_entry *out_entry)
+{
+    bool found = false;
+    lock_for_reading(tok);
+    const size_t count = tok->keys != NULL ? tok->keys->count : 0;
+    for (size_t i = 0; i < count && !found; i++) {
+        const struct tok_key_entry *const entry = &tok->keys->entries[tok->probed++ % count];
+        found = entry->info.has_kcv;
+        *out_entry = *entry;
+    }
+    unlock_from_reading(tok);
+    return found;
+}
+
+enum err_code tok_probe(struct tok_session *s, struct err *e)
+{
+    uint8_t random[8], check[TOK_KCV_BYTES];
+    struct tok_key_entry entry;
+    TRY(tok_random(s, random, sizeof random, e));
+    if (!next_to_probe(s->tok, &entry))
+        return ERR_OK;
+    const CK_OBJECT_HANDLE handle = entry.copy != CK_INVALID_HANDLE ? entry.copy : entry.handle;
+    TRY(tok_role_check(s, handle, entry.info.name.role, entry.info.name.suite, check, e));
+    if (!secret_equal(check, entry.record.check, sizeof check))
+        return err_set(e, ERR_CHECK, "%s does not give its check value any more", entry.info.label);
+    return ERR_OK;
+}

@@ -1,7 +1,11 @@
 #include "p11/state.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
+
+#define QUIET_PATIENCE_S 2
 
 static enum err_code open_session(struct tok_session *s, struct err *e)
 {
@@ -68,7 +72,54 @@ static bool is_alive(const struct tok_session *s)
            (info.state == CKS_RO_USER_FUNCTIONS || info.state == CKS_RW_USER_FUNCTIONS);
 }
 
-/* The token was restarted: its login and every session object went with the holder. */
+/* All sessions are idle or wait for this recovery: nobody is in a call of the module. */
+static bool is_quiet(const struct tok *tok)
+{
+    return tok->idle_count + tok->recovering == tok->session_count;
+}
+
+/* Sessions that are lent come back when their calls fail; one that hangs is the front's affair. */
+static enum err_code quiesce(struct tok *tok, struct err *e)
+{
+    struct timespec until;
+    int late = 0;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += QUIET_PATIENCE_S;
+    pthread_mutex_lock(&tok->lock);
+    tok->reinitialising = true;
+    while (!is_quiet(tok) && late == 0)
+        late = pthread_cond_timedwait(&tok->given, &tok->lock, &until);
+    const bool quiet = is_quiet(tok);
+    tok->reinitialising = quiet;
+    pthread_cond_broadcast(&tok->given);
+    pthread_mutex_unlock(&tok->lock);
+    return quiet ? ERR_OK
+                 : err_set(e, ERR_UNAVAILABLE, "the token is away, and a call of it does not return");
+}
+
+static void lend_again(struct tok *tok)
+{
+    pthread_mutex_lock(&tok->lock);
+    for (size_t i = 0; i < tok->session_count; i++)
+        tok->sessions[i].handle = CK_INVALID_HANDLE; /* went with C_Finalize */
+    tok->reinitialising = false;
+    pthread_cond_broadcast(&tok->given);
+    pthread_mutex_unlock(&tok->lock);
+}
+
+/* The rung before the last: the module has lost the token, or itself. After it this process gives up, and the
+ * front starts another. */
+static enum err_code reinitialise(struct tok *tok, struct err *e)
+{
+    TRY(quiesce(tok, e));
+    const enum err_code code = tok_reinitialise(tok, e);
+    lend_again(tok);
+    TRY(code);
+    atomic_fetch_add(&tok->reinitialised, 1);
+    return ERR_OK;
+}
+
+/* The token was restarted: its login and every session object went with the holder. holder_lock is held. */
 static enum err_code revive_holder(struct tok *tok, struct err *e)
 {
     if (is_alive(&tok->holder))
@@ -77,20 +128,41 @@ static enum err_code revive_holder(struct tok *tok, struct err *e)
         tok->fn->C_CloseSession(tok->holder.handle);
     tok->holder.handle = CK_INVALID_HANDLE;
     tok_cache_forget(tok);
-    TRY(tok_login(tok, e));
-    return tok_keys_reload(tok, e);
+    enum err_code code = tok_login(tok, e);
+    if (code == ERR_OK)
+        atomic_fetch_add(&tok->relogins, 1);
+    else if (code == ERR_UNAVAILABLE)
+        code = reinitialise(tok, e);
+    return code == ERR_OK ? tok_keys_reload(tok, e) : code;
+}
+
+static void count_recovering(struct tok *tok, int change)
+{
+    pthread_mutex_lock(&tok->lock);
+    tok->recovering += (size_t)change;
+    pthread_cond_broadcast(&tok->given);
+    pthread_mutex_unlock(&tok->lock);
+}
+
+void tok_holder_take(struct tok *tok)
+{
+    count_recovering(tok, 1);
+    pthread_mutex_lock(&tok->holder_lock);
+    count_recovering(tok, -1);
 }
 
 static enum err_code revive(struct tok_session *s, struct err *e)
 {
+    count_recovering(s->tok, 1);
     pthread_mutex_lock(&s->tok->holder_lock);
     enum err_code code = revive_holder(s->tok, e);
-    pthread_mutex_unlock(&s->tok->holder_lock);
+    count_recovering(s->tok, -1);
     /* A session that lived through a logout is logged in again with the holder. */
     if (code == ERR_OK && !is_alive(s)) {
         close_session(s);
         code = open_session(s, e);
     }
+    pthread_mutex_unlock(&s->tok->holder_lock);
     return code == ERR_OK ? code
                           : err_context(e, "a session of the token was lost and cannot be opened anew");
 }
@@ -100,7 +172,7 @@ enum err_code tok_session_take(struct tok *tok, struct tok_session **out_session
     if (tok->pid != getpid())
         return err_set(e, ERR_STATE, "the token was opened before fork; open it in the process that uses it");
     pthread_mutex_lock(&tok->lock);
-    while (tok->idle_count == 0)
+    while (tok->idle_count == 0 || tok->reinitialising)
         pthread_cond_wait(&tok->given, &tok->lock);
     struct tok_session *s = tok->idle[--tok->idle_count];
     pthread_mutex_unlock(&tok->lock);
@@ -125,6 +197,17 @@ void tok_session_give(struct tok_session *session)
     struct tok *tok = session->tok;
     pthread_mutex_lock(&tok->lock);
     tok->idle[tok->idle_count++] = session;
+    pthread_cond_broadcast(&tok->given); /* borrowers wait for it, and a recovery for all of them */
     pthread_mutex_unlock(&tok->lock);
-    pthread_cond_signal(&tok->given);
+}
+
+void tok_health(struct tok *tok, struct tok_health *out_health)
+{
+    pthread_mutex_lock(&tok->lock);
+    *out_health = (struct tok_health){.sessions = tok->session_count,
+                                      .sessions_idle = tok->idle_count,
+                                      .relogins = atomic_load(&tok->relogins),
+                                      .reinitialised = atomic_load(&tok->reinitialised)};
+    pthread_mutex_unlock(&tok->lock);
+    tok_cache_tell(tok, out_health);
 }

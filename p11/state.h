@@ -16,7 +16,8 @@ struct tok {
     CK_FUNCTION_LIST *fn;
     CK_SLOT_ID slot;
     struct tok_info info;
-    char *pin_path, *lock_path; /* to log in again after the token was restarted */
+    char *pin_path, *lock_path;         /* to log in again after the token was restarted */
+    char *label, *serial, *init_string; /* and to find it anew when the module has to be initialised again */
     bool pin_refused; /* a login after a restart met a wrong PIN: no further tries, they would lock it */
     pid_t pid;        /* a module's state does not survive fork */
 
@@ -25,6 +26,9 @@ struct tok {
     struct tok_session *sessions;
     struct tok_session **idle; /* the last idle_count of a stack */
     size_t session_count, idle_count;
+    size_t recovering;   /* of those that are taken: their borrowers wait for the token to come back */
+    bool reinitialising; /* no session is lent meanwhile */
+    _Atomic unsigned relogins, reinitialised; /* recoveries so far */
 
     pthread_mutex_t
         holder_lock;           /* one thread a session, the holder too; recursive: recovery loads the keys */
@@ -32,6 +36,7 @@ struct tok {
 
     pthread_mutex_t keys_lock; /* guards the pointer and what it points to */
     struct tok_keys *keys;
+    size_t probed; /* whose turn it is */
     struct tok_cache *cache;
 
     enum tok_exposure exposure;
@@ -47,7 +52,12 @@ enum err_code tok_module_find(struct tok *tok, const struct tok_options *options
 /* token.c: open the holder session and log in, under the flock. A PIN that was refused is not tried again. */
 enum err_code tok_login(struct tok *tok, struct err *e) MUST_CHECK;
 
-/* pool.c */
+/* token.c: finalise the module, initialise it, find the token - its slot may be another by now - and log in.
+ * No session is in use. On failure nothing is initialised, and it may be tried again. */
+enum err_code tok_reinitialise(struct tok *tok, struct err *e) MUST_CHECK;
+
+/* pool.c: holder_lock, for who has a borrowed session: a recovery does not wait for this one. */
+void tok_holder_take(struct tok *tok);
 enum err_code tok_pool_open(struct tok *tok, size_t count, struct err *e) MUST_CHECK;
 void tok_pool_close(struct tok *tok);
 
@@ -59,6 +69,7 @@ void tok_keys_free(struct tok *tok);
 /* cache.c */
 enum err_code tok_cache_new(struct tok *tok, struct err *e) MUST_CHECK;
 void tok_cache_free(struct tok *tok);
+void tok_cache_tell(struct tok *tok, struct tok_health *health);
 /* The holder session died: entries are forgotten, their objects are gone already. */
 void tok_cache_forget(struct tok *tok);
 /* The same for a living holder: objects are destroyed. The caller holds holder_lock; no session is borrowed.

@@ -68,11 +68,14 @@ enum err_code tok_login(struct tok *tok, struct err *e)
     return login_locked(tok, e);
 }
 
-/* One attempt: initialise, find, log in. Leaves the module finalised when it fails. */
-static enum err_code start_once(struct tok *tok, const struct tok_options *options, struct err *e)
+/* One attempt: initialise, find, log in. Leaves the module finalised when it fails. `again`: it may be
+ * initialised still; the lock keeps that from a key that is being made. */
+static enum err_code start_once(struct tok *tok, const struct tok_options *options, bool again, struct err *e)
 {
     AUTO(tok_lock) lock = {0};
     TRY(tok_lock_take(tok->lock_path, &lock, e));
+    if (again)
+        tok->fn->C_Finalize(NULL); /* whatever it says: it may be finalised already */
     TRY(tok_module_initialize(tok->fn, options->init_string, e));
     enum err_code code = tok_module_find(tok, options, e);
     if (code == ERR_OK)
@@ -88,12 +91,24 @@ static enum err_code start(struct tok *tok, const struct tok_options *options, s
     const int64_t deadline_ms = clock_monotonic_ms() + START_PATIENCE_MS;
     int64_t backoff_ms = BACKOFF_FIRST_MS;
     for (;;) {
-        const enum err_code code = start_once(tok, options, e);
+        const enum err_code code = start_once(tok, options, false, e);
         if (code != ERR_UNAVAILABLE || clock_monotonic_ms() + backoff_ms > deadline_ms)
             return code;
         clock_sleep_ms(backoff_ms);
         backoff_ms = backoff_ms * 2 < BACKOFF_MOST_MS ? backoff_ms * 2 : BACKOFF_MOST_MS;
     }
+}
+
+enum err_code tok_reinitialise(struct tok *tok, struct err *e)
+{
+    const struct tok_options options = {.token_label = tok->label,
+                                        .token_serial = tok->serial,
+                                        .pin_path = tok->pin_path,
+                                        .init_string = tok->init_string};
+    if (tok->pin_refused)
+        return err_set(e, ERR_UNAUTHENTICATED,
+                       "the token refused the PIN in %s; mend the file and start anew", tok->pin_path);
+    return start_once(tok, &options, true, e);
 }
 
 static enum err_code check_options(const struct tok_options *options, struct err *e)
@@ -117,6 +132,9 @@ static void free_tok(struct tok *tok)
     free(tok->ways);
     free(tok->pin_path);
     free(tok->lock_path);
+    free(tok->label);
+    free(tok->serial);
+    free(tok->init_string);
     free(tok);
 }
 
@@ -134,11 +152,20 @@ static enum err_code new_tok(const struct tok_options *options, struct tok **out
     pthread_mutex_init(&tok->keys_lock, NULL);
     pthread_mutex_init(&tok->lock, NULL);
     pthread_cond_init(&tok->given, NULL);
-    tok->pin_path = strdup(options->pin_path);
-    tok->lock_path = options->lock_path != NULL ? strdup(options->lock_path) : NULL;
-    if (tok->pin_path == NULL || (options->lock_path != NULL && tok->lock_path == NULL)) {
-        free_tok(tok);
-        return err_set(e, ERR_LIMIT, "no memory for a token");
+    const struct {
+        char **copy;
+        const char *text;
+    } texts[] = {{&tok->pin_path, options->pin_path},
+                 {&tok->lock_path, options->lock_path},
+                 {&tok->label, options->token_label},
+                 {&tok->serial, options->token_serial},
+                 {&tok->init_string, options->init_string}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        *texts[i].copy = texts[i].text != NULL ? strdup(texts[i].text) : NULL;
+        if (texts[i].text != NULL && *texts[i].copy == NULL) {
+            free_tok(tok);
+            return err_set(e, ERR_LIMIT, "no memory for a token");
+        }
     }
     *out_tok = tok;
     return ERR_OK;

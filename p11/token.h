@@ -46,6 +46,18 @@ struct tok_info {
 };
 void tok_info(const struct tok *tok, struct tok_info *out_info);
 
+/* Sessions, and what it took to keep the token: for metrics. Any thread. */
+struct tok_health {
+    size_t sessions, sessions_idle;
+    unsigned relogins, reinitialised;
+    size_t cached, cache_room; /* opened blobs */
+    uint64_t cache_hits, cache_misses;
+};
+void tok_health(struct tok *tok, struct tok_health *out_health);
+/* Does the token still work? Random bytes, and the check value of one of its keys, another one each time.
+ * ERR_CHECK: the key is not the one that was loaded. */
+enum err_code tok_probe(struct tok_session *session, struct err *e) MUST_CHECK;
+
 /* Random bytes from the token's generator. */
 enum err_code tok_random(struct tok_session *session, uint8_t *out, size_t len, struct err *e) MUST_CHECK;
 
