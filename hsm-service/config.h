@@ -18,7 +18,7 @@ struct hsm_config {
     struct service_config service; /* first */
     char *token_module, *token_label, *token_serial, *token_pin_file, *token_init_string, *token_lock_file;
     char *token_directory, *token_backup_dir; /* SoftHSM's: tokendir.h */
-    int64_t keeper_count, keeper_sessions, retire_after, hang_ms, start_ms;
+    int64_t keeper_count, keeper_sessions, retire_after, hang_ms, start_ms, probe_ms, retire_mib;
     char *keeper_environment; /* names of variables, separated by spaces */
     int64_t pin_terminal_per_minute, pin_terminal_per_hour, pin_account_per_minute, pin_account_per_hour;
     int64_t caller_per_second, caller_burst;

@@ -47,6 +47,7 @@ enum ipc_internal {
     IPC_KEY_ORDER = 2, /* body: a packed KeyOrder; answer: a packed KeyOutcome */
     IPC_PROBE = 3      /* body: none; answer: IPC_HEALTH_BYTES, when the token works */
 };
+#define IPC_TOKEN_AWAY 1
 /* What a keeper says of itself, big-endian: sessions, idle ones, logins after the first, initialisations
  * after the first, blobs in the cache, room in the cache (4 each); cache hits, cache misses (8 each). */
 #define IPC_HEALTH_BYTES           40
@@ -59,7 +60,7 @@ struct ipc_frame {
     int64_t deadline_ms;  /* of clock_monotonic_ms, which processes share; INT64_MAX: none */
     uint32_t operations;  /* response, failure: what it cost, in items; counts towards retirement */
     enum err_code error;  /* failure: its class; else ERR_OK */
-    int64_t native;       /* failure: the CKR */
+    int64_t native;       /* failure: the CKR; response: IPC_TOKEN_AWAY when a part of it failed for that */
     const char *identity; /* not terminated; NULL when identity_len is 0 */
     size_t identity_len;
     const char *traceparent; /* not terminated; NULL when traceparent_len is 0 */

@@ -253,7 +253,9 @@ static enum err_code load_all(struct tok *tok, bool destroy, struct err *e)
     struct tok_keys *keys = calloc(1, sizeof *keys + KEYS_MOST * sizeof keys->entries[0]);
     if (keys == NULL)
         return err_set(e, ERR_LIMIT, "no memory for the token's keys");
-    const enum err_code code = load_into(&tok->holder, keys, e);
+    enum err_code code = load_into(&tok->holder, keys, e);
+    if (code == ERR_OK && !tok_session_alive(&tok->holder)) /* without a login there are no keys to see */
+        code = err_set(e, ERR_UNAVAILABLE, "the login was lost while the keys were loaded");
     if (code != ERR_OK) {
         drop_keys(&tok->holder, keys, true);
         return code;

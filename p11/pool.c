@@ -64,8 +64,7 @@ void tok_pool_close(struct tok *tok)
     tok->session_count = tok->idle_count = 0;
 }
 
-/* Open and logged in. */
-static bool is_alive(const struct tok_session *s)
+bool tok_session_alive(const struct tok_session *s)
 {
     CK_SESSION_INFO info;
     return s->handle != CK_INVALID_HANDLE && s->fn->C_GetSessionInfo(s->handle, &info) == CKR_OK &&
@@ -112,28 +111,38 @@ static void lend_again(struct tok *tok)
 static enum err_code reinitialise(struct tok *tok, struct err *e)
 {
     TRY(quiesce(tok, e));
-    const enum err_code code = tok_reinitialise(tok, e);
+    enum err_code code = tok_reinitialise(tok, e);
     lend_again(tok);
+    if (code == ERR_NOT_FOUND) /* it was there before, and may be again */
+        code = e->code = ERR_UNAVAILABLE;
     TRY(code);
     atomic_fetch_add(&tok->reinitialised, 1);
+    return ERR_OK;
+}
+
+static enum err_code reload_keys(struct tok *tok, struct err *e)
+{
+    TRY(tok_keys_reload(tok, e));
+    atomic_store(&tok->stale, false);
     return ERR_OK;
 }
 
 /* The token was restarted: its login and every session object went with the holder. holder_lock is held. */
 static enum err_code revive_holder(struct tok *tok, struct err *e)
 {
-    if (is_alive(&tok->holder))
-        return ERR_OK;
+    if (tok_session_alive(&tok->holder))
+        return atomic_load(&tok->stale) ? reload_keys(tok, e) : ERR_OK;
     if (tok->holder.handle != CK_INVALID_HANDLE)
         tok->fn->C_CloseSession(tok->holder.handle);
     tok->holder.handle = CK_INVALID_HANDLE;
     tok_cache_forget(tok);
+    atomic_store(&tok->stale, true);
     enum err_code code = tok_login(tok, e);
     if (code == ERR_OK)
         atomic_fetch_add(&tok->relogins, 1);
     else if (code == ERR_UNAVAILABLE)
         code = reinitialise(tok, e);
-    return code == ERR_OK ? tok_keys_reload(tok, e) : code;
+    return code == ERR_OK ? reload_keys(tok, e) : code;
 }
 
 static void count_recovering(struct tok *tok, int change)
@@ -158,7 +167,7 @@ static enum err_code revive(struct tok_session *s, struct err *e)
     enum err_code code = revive_holder(s->tok, e);
     count_recovering(s->tok, -1);
     /* A session that lived through a logout is logged in again with the holder. */
-    if (code == ERR_OK && !is_alive(s)) {
+    if (code == ERR_OK && !tok_session_alive(s)) {
         close_session(s);
         code = open_session(s, e);
     }
@@ -177,7 +186,8 @@ enum err_code tok_session_take(struct tok *tok, struct tok_session **out_session
     struct tok_session *s = tok->idle[--tok->idle_count];
     pthread_mutex_unlock(&tok->lock);
 
-    const enum err_code code = is_alive(s) ? ERR_OK : revive(s, e);
+    const bool sound = tok_session_alive(s) && !atomic_load(&tok->stale);
+    const enum err_code code = sound ? ERR_OK : revive(s, e);
     if (code != ERR_OK) {
         tok_session_give(s);
         return code;

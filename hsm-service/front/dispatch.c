@@ -74,16 +74,21 @@ enum err_code front_say_unavailable(const struct front *f, struct err *e)
                        f->start_error.note);
     if (f->start_failed)
         return err_set(e, ERR_UNAVAILABLE, "no keeper: %.150s; it is tried again", f->start_error.note);
+    if (f->breaker.state != BREAKER_CLOSED)
+        return err_set(e, ERR_UNAVAILABLE, "the token is away, and is being tried: %.140s", f->breaker.why);
     return err_set(e, ERR_UNAVAILABLE, "no keeper is ready yet: the first one is starting");
 }
 
-struct front_keeper *front_least_loaded(struct front *f)
+struct front_keeper *front_least_loaded(struct front *f, unsigned avoid)
 {
     struct front_keeper *best = NULL;
     for (size_t i = 0; i < FRONT_KEEPERS; i++) {
         struct front_keeper *const k = &f->keepers[i];
-        if (k->state == KEEPER_READY && !k->broken && k->load < f->window &&
-            (best == NULL || k->load < best->load))
+        if (k->state != KEEPER_READY || k->broken || k->load >= f->window)
+            continue;
+        const bool better = best == NULL || (best->number == avoid) > (k->number == avoid) ||
+                            ((best->number == avoid) == (k->number == avoid) && k->load < best->load);
+        if (better)
             best = k;
     }
     return best;
@@ -129,7 +134,7 @@ void front_pump(struct front *f, struct front_calls *out_failed)
             give_up(call, out_failed);
             continue;
         }
-        struct front_keeper *const k = front_least_loaded(f);
+        struct front_keeper *const k = front_least_loaded(f, call->last_keeper);
         if (k == NULL || (!send_first(f, k, call) && !k->broken))
             return; /* all are busy: an answer, or the next tick, comes back here */
     }
@@ -163,7 +168,7 @@ void front_take(struct front *f, struct rpc_call *rpc, uint16_t method, const ui
     }
     struct front_calls failed = TAILQ_HEAD_INITIALIZER(failed);
     pthread_mutex_lock(&f->lock);
-    if (f->ready > 0 || front_may_wait(f)) {
+    if (f->breaker.state == BREAKER_CLOSED && (f->ready > 0 || front_may_wait(f))) {
         TAILQ_INSERT_TAIL(&f->waiting, call, link);
         front_pump(f, &failed);
     } else {
@@ -186,6 +191,18 @@ struct front_call *front_answered(struct front_keeper *k, uint64_t id)
         return call;
     }
     return NULL;
+}
+
+bool front_try_again(struct front *f, struct front_call *call, const struct front_keeper *k)
+{
+    if (call->rpc == NULL || call->away >= FRONT_AWAY_MOST || f->stopping ||
+        f->breaker.state != BREAKER_CLOSED)
+        return false;
+    call->away++;
+    call->last_keeper = k->number;
+    TAILQ_INSERT_HEAD(&f->waiting, call, link);
+    f->retried++;
+    return true;
 }
 
 void front_orphan(struct front *f, struct front_keeper *k, unsigned blame, int64_t blamed_before_ms,

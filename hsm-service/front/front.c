@@ -265,6 +265,7 @@ void front_metrics(void *front, struct prometheus *page)
         {"posward_hsm_calls_with_keepers", PROMETHEUS_GAUGE, "Calls that a keeper has.", with_keepers},
     };
     prometheus_rows(page, rows, sizeof rows / sizeof rows[0]);
+    front_health_metrics(f, page);
     front_audit_metrics(f->audit, page);
     front_limits_metrics(f->limits, page);
 }

@@ -16,6 +16,7 @@
 
 #define BACK_OFF_FIRST_MS 100
 #define BACK_OFF_MOST_MS  30000
+#define KEEPER_LOST_TOKEN 1     /* keeper.h: exit status */
 #define REAP_MS           100   /* at most this long the loop waits for a process that it killed */
 #define SHORT_LIFE_MS     10000 /* a keeper that dies younger counts as a failure in a row */
 
@@ -63,9 +64,17 @@ static bool reap(struct front *f, struct front_keeper *k, int *out_status)
     else if (ended == k->pid && WIFSIGNALED(status))
         snprintf(how, sizeof how, "signal %d", WTERMSIG(status));
     log_keeper(LOG_INFO, "keeper ended", k, how);
+    front_health_ended(f, k);
     set_state(f, k, KEEPER_NONE);
     *out_status = status;
     return true;
+}
+
+static unsigned blame_of(int status)
+{
+    if (WIFEXITED(status) && WEXITSTATUS(status) == KEEPER_LOST_TOKEN)
+        return FRONT_BLAME_NONE;
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? FRONT_BLAME_KILLED : FRONT_BLAME_CRASH;
 }
 
 /* End a keeper that lost its socket or is not trusted any more, and say how much its calls are to blame: a
@@ -76,8 +85,7 @@ static unsigned end_now(struct front *f, struct front_keeper *k)
     (void)kill(k->pid, SIGKILL);
     for (int waited_ms = 0; waited_ms < REAP_MS; waited_ms++) {
         if (reap(f, k, &status))
-            return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? FRONT_BLAME_KILLED
-                                                                      : FRONT_BLAME_CRASH;
+            return blame_of(status);
         clock_sleep_ms(1);
     }
     return FRONT_BLAME_KILLED; /* it ends later: tend_one waits for it */
@@ -101,8 +109,10 @@ static void note_failed_start(struct front *f, const struct err *e, struct front
     if (f->halted)
         log_failure(LOG_ERROR,
                     "keepers are halted: the token refused the login; mend token.pin_file, send SIGHUP", e);
-    if (f->ready == 0)
+    if (f->ready == 0) {
+        front_health_no_keeper(f, e->note);
         front_flush(f, out_failed);
+    }
     pthread_cond_broadcast(&f->changed);
 }
 
@@ -120,6 +130,8 @@ void front_keeper_ready(struct front *f, struct front_keeper *k, const struct ip
     front_audit_keeper_ready(f, (size_t)(k - f->keepers));
     f->ever_ready = true;
     f->start_failed = false;
+    k->probed_ms = clock_monotonic_ms(); /* its start was a probe */
+    front_health_ready(f);
     pthread_cond_broadcast(&f->changed);
 }
 
@@ -198,7 +210,7 @@ static void tend_one(struct front *f, struct front_keeper *k, int64_t now_ms, st
             f->retirements++;
         }
         if (k->broken)
-            front_keeper_lost(f, k, "it does not take packets", out_failed);
+            front_keeper_lost(f, k, "it takes no packets, or its token failed a probe", out_failed);
         else
             kill_hung(f, k, now_ms, out_failed);
         return;

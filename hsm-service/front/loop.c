@@ -43,11 +43,18 @@ static void finish(struct front *f, struct front_call *call, const struct ipc_fr
     front_call_free(call);
 }
 
+/* All of a call, or items of a batch. */
+static bool found_token_away(const struct ipc_frame *frame)
+{
+    return frame->kind == IPC_FAILURE ? frame->error == ERR_UNAVAILABLE : frame->native == IPC_TOKEN_AWAY;
+}
+
 /* False when the packet makes no sense in the keeper's state. */
 static bool handle(struct front *f, struct front_keeper *k, const struct ipc_frame *frame,
                    struct front_call **out_call, struct front_calls *out_failed)
 {
     const bool starting = k->state == KEEPER_STARTING;
+    bool known;
     switch (frame->kind) {
     case IPC_READY:
         if (starting)
@@ -65,11 +72,16 @@ static bool handle(struct front *f, struct front_keeper *k, const struct ipc_fra
         if (starting)
             return false;
         *out_call = front_answered(k, frame->request_id);
+        known = *out_call != NULL;
+        if (*out_call != NULL && (*out_call)->asked == NULL)
+            front_health_answered(f, frame);
+        if (*out_call != NULL && found_token_away(frame) && front_try_again(f, *out_call, k))
+            *out_call = NULL;
         k->operations += frame->operations;
         f->operations += frame->operations;
         if (f->failures > 0)
             f->failures--; /* it works: the next loss is not one in a row */
-        return *out_call != NULL;
+        return known;
     case IPC_REQUEST:
     case IPC_KIND_COUNT:
         return false;
@@ -135,7 +147,7 @@ static void wait_for_packets(struct front *f, uint8_t *packet)
 static void tell_health(struct front *f, bool *serving, unsigned tick)
 {
     pthread_mutex_lock(&f->lock);
-    const bool now = f->ready > 0, leave = f->draining;
+    const bool now = front_health_serving(f), leave = f->draining;
     pthread_mutex_unlock(&f->lock);
     if (leave || (now == *serving && (now || tick % REASSERT_EVERY != 0)))
         return;
@@ -153,6 +165,9 @@ static bool tick(struct front *f)
     if (f->stopping)
         front_keepers_release(f, now_ms);
     front_keepers_tend(f, now_ms, &failed);
+    front_health_tick(f, now_ms);
+    if (f->breaker.state == BREAKER_OPEN)
+        front_flush(f, &failed); /* nothing waits for a token that is away */
     front_audit_tick(f, now_ms);
     const bool done = f->stopping && front_keepers_gone(f);
     pthread_mutex_unlock(&f->lock);

@@ -9,6 +9,8 @@
 #include "hsm-service/config.h"
 #include "hsm-service/front/ask.h"
 #include "hsm-service/front/audit.h"
+#include "hsm-service/front/breaker.h"
+#include "hsm-service/front/health.h"
 #include "hsm-service/front/limits.h"
 #include "hsm-service/ipc.h"
 
@@ -22,6 +24,9 @@
 #define FRONT_BLAME_MOST   6
 #define FRONT_BLAME_CRASH  3
 #define FRONT_BLAME_KILLED 1
+#define FRONT_BLAME_NONE   0 /* it ended by itself, since its token was lost */
+/* A call is tried so often again when its keeper finds the token away. */
+#define FRONT_AWAY_MOST 2
 /* Keepers, each with a successor, and some that are on their way out. */
 #define FRONT_KEEPERS (2 * HSM_KEEPERS_MOST + 8)
 
@@ -34,7 +39,9 @@ struct front_call {
     uint64_t id;
     int64_t deadline_ms, sent_ms;
     unsigned blame;
-    struct err outcome; /* what to answer when it fails */
+    unsigned away;        /* tries that found the token away */
+    unsigned last_keeper; /* which one was at it: another is asked first */
+    struct err outcome;   /* what to answer when it fails */
     uint8_t *packet;
     size_t packet_len;
 };
@@ -51,13 +58,16 @@ enum keeper_state {
 struct front_keeper {
     enum keeper_state state;
     bool stale;  /* ready, but to be replaced: retirement or reload */
-    bool broken; /* did not take a packet: its end will show on the socket */
+    bool broken; /* did not take a packet, or its token failed a probe: it is replaced */
     pid_t pid;
     int fd;
     unsigned number; /* counts starts: tells keepers apart in logs */
     unsigned load;   /* calls in `calls` */
     uint64_t operations;
     int64_t since_ms; /* of the state */
+    bool probing;     /* health.c, as the rest */
+    int64_t probed_ms;
+    uint64_t health[HEALTH_COUNT], resident_mib;
     struct front_calls calls;
 };
 
@@ -86,6 +96,10 @@ struct front {
     unsigned failures; /* starts and short lives in a row */
     int64_t next_start_ms;
     uint64_t restarts, retirements, retried, operations;
+
+    struct breaker breaker;
+    int64_t weighed_ms;                  /* keepers' memory was looked at */
+    uint64_t ended_health[HEALTH_COUNT]; /* of keepers that are gone */
 };
 
 /* ---- dispatch.c ---- */
@@ -97,6 +111,9 @@ void front_take(struct front *f, struct rpc_call *rpc, uint16_t method, const ui
 void front_pump(struct front *f, struct front_calls *out_failed);
 /* The call that a keeper answers, taken off it; NULL when it has no such call. */
 struct front_call *front_answered(struct front_keeper *k, uint64_t id);
+/* The keeper found the token away: back into the queue, to be tried again. False: it has been often enough.
+ */
+bool front_try_again(struct front *f, struct front_call *call, const struct front_keeper *k);
 /* Calls of a dead keeper go back to the head of the queue, or fail at FRONT_BLAME_MOST. Those sent before
  * `blamed_before_ms` take `blame`. */
 void front_orphan(struct front *f, struct front_keeper *k, unsigned blame, int64_t blamed_before_ms,
@@ -106,7 +123,7 @@ void front_expire(struct front *f, int64_t now_ms, struct front_calls *out_faile
 /* Without a keeper in sight nothing waits: the whole queue fails. */
 void front_flush(struct front *f, struct front_calls *out_failed);
 /* The ready keeper with the fewest calls that has room for one more; NULL: none. */
-struct front_keeper *front_least_loaded(struct front *f);
+struct front_keeper *front_least_loaded(struct front *f, unsigned avoid);
 /* Why no keeper is there, for a caller: ERR_UNAVAILABLE. */
 enum err_code front_say_unavailable(const struct front *f, struct err *e);
 /* Whether calls may wait while no keeper is ready: one is on its way and the last start did not fail. */

@@ -100,7 +100,7 @@ static bool serve_packet(struct worker *w, size_t len)
                             .request_id = in.request_id,
                             .operations = call.operations > 0 ? call.operations : 1,
                             .error = code,
-                            .native = e.native,
+                            .native = code == ERR_OK ? (call.token_away ? IPC_TOKEN_AWAY : 0) : e.native,
                             .body = code == ERR_OK ? answer.data : (const uint8_t *)e.note,
                             .body_len = code == ERR_OK ? answer.len : strlen(e.note)};
     size_t out_len = 0;
