@@ -2,7 +2,9 @@
 
 #include "hsm-service/audit_cli.h"
 #include "hsm-service/ceremony.h"
+#include "hsm-service/key_propose.h"
 #include "posward/hsm/v1/hsm.pb-c.h"
+#include "posward/hsm/v1/keys.pb-c.h"
 
 #define CONTROL(command_group, command_name, rpc, text)                                                      \
     {                                                                                                        \
@@ -31,6 +33,27 @@ static const struct cli_option load_options[] = {
     {"odd-parity", NULL, "Refuse a TDES component that has a byte of even parity."},
     {0},
 };
+
+#define KEYS(command_name, rpc, text)                                                                        \
+    {                                                                                                        \
+        .group = "key", .name = (command_name), .help = (text), .endpoint = "hsm",                           \
+        .service = &posward__hsm__v1__key_management__descriptor, .method = (rpc)                            \
+    }
+#define PROPOSAL(verb, function, text)                                                                       \
+    {                                                                                                        \
+        .group = "key", .name = (verb), .help = (text), .run = key_##function, .options = OPTIONS_##function \
+    }
+#define OPTIONS_propose_create     key_create_options
+#define OPTIONS_propose_rotate     key_rotate_options
+#define OPTIONS_propose_import     key_import_options
+#define OPTIONS_propose_activate   key_activate_options
+#define OPTIONS_propose_deactivate key_deactivate_options
+#define OPTIONS_propose_destroy    key_destroy_options
+#define OPTIONS_propose_policy     key_policy_options
+#define OPTIONS_proposals          key_proposals_options
+#define OPTIONS_approve            key_approve_options
+#define OPTIONS_reject             key_reject_options
+#define OPTIONS_show               key_show_options
 
 #define AUDIT_KINDS "service|login|key|refusal|use|ceremony|checkpoint|torn|lost"
 static const struct cli_option verify_options[] = {
@@ -69,6 +92,21 @@ cli_table hsm_commands = {
      .options = load_options},
     CONTROL("key", "list", "ListKeys",
             "List the keys that the HSM service works with, with their check values."),
+    PROPOSAL("show", show, "Show one key, who depends on it, and proposals about it."),
+    KEYS("destroyed", "ListDestroyedKeys", "List the keys that are no more."),
+    PROPOSAL("create", propose_create, "Propose a new key."),
+    PROPOSAL("rotate", propose_rotate, "Propose the next version of a key."),
+    PROPOSAL("import", propose_import, "Propose to bring a key in."),
+    PROPOSAL("activate", propose_activate, "Propose to take a key into use."),
+    PROPOSAL("deactivate", propose_deactivate, "Propose to use a key no longer."),
+    PROPOSAL("destroy", propose_destroy, "Propose to destroy a key."),
+    PROPOSAL("policy-change", propose_policy, "Propose a change of the policy."),
+    PROPOSAL("proposals", proposals, "Show what is proposed, and who it waits for."),
+    PROPOSAL("approve", approve, "Agree to a proposal of another operator."),
+    PROPOSAL("reject", reject, "Close a proposal."),
+    KEYS("policy", "GetPolicy", "Show the policy that applies."),
+    KEYS("transport-keys", "GetTransportKeys", "Show the public keys under which keys travel to the token."),
+    KEYS("submit-component", "SubmitComponent", "Hand in a component that is enciphered for the token."),
     {.group = "audit",
      .name = "verify",
      .help = "Verify an audit log from its files and the public key.",

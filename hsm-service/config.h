@@ -24,8 +24,10 @@ struct hsm_config {
     int64_t caller_per_second, caller_burst;
     struct conf_items quotas; /* struct hsm_quota */
     char *exposure;           /* "any", "in_token" */
-    char *audit_path;         /* "": no audit log */
-    char *audit_use;          /* "none", "sampled", "all" */
+    char *control_path;       /* "": no key management by gRPC */
+    int64_t control_approvals, control_expire_seconds;
+    char *audit_path; /* "": no audit log */
+    char *audit_use;  /* "none", "sampled", "all" */
     int64_t audit_sample_every, audit_checkpoint_records, audit_checkpoint_seconds, audit_rotate_bytes;
 };
 

@@ -11,6 +11,7 @@
 #include "run/prometheus.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -67,6 +68,40 @@ void front_audit_event(struct front_audit *a, enum audit_kind kind, const char *
     audit_text(note, strlen(note), r.note, sizeof r.note);
     fill_result(&r, failure);
     audit_writer_post(a->writer, &r, NULL, NULL);
+}
+
+void front_audit_trace(struct audit_record *r, const char *traceparent)
+{
+    fill_trace(r, traceparent, strlen(traceparent));
+}
+
+struct writing {
+    pthread_mutex_t lock;
+    pthread_cond_t written;
+    bool done, on_disk;
+};
+
+static void tell_written(void *context, bool on_disk)
+{
+    struct writing *const w = context;
+    pthread_mutex_lock(&w->lock);
+    w->done = true;
+    w->on_disk = on_disk;
+    pthread_cond_signal(&w->written);
+    pthread_mutex_unlock(&w->lock);
+}
+
+enum err_code front_audit_write(struct front_audit *a, const struct audit_record *record, struct err *e)
+{
+    struct writing w = {.lock = PTHREAD_MUTEX_INITIALIZER, .written = PTHREAD_COND_INITIALIZER};
+    if (a == NULL)
+        return ERR_OK;
+    audit_writer_post(a->writer, record, tell_written, &w);
+    pthread_mutex_lock(&w.lock);
+    while (!w.done)
+        pthread_cond_wait(&w.written, &w.lock);
+    pthread_mutex_unlock(&w.lock);
+    return w.on_disk ? ERR_OK : err_set(e, ERR_UNAVAILABLE, NOT_WRITTEN);
 }
 
 static bool is_refusal(enum err_code code)

@@ -9,6 +9,7 @@
 #include "hsm-service/config.h"
 #include "hsm-service/ipc.h"
 
+struct control_event;
 struct front;
 struct front_call;
 struct front_audit;
@@ -23,6 +24,15 @@ void front_audit_close(struct front_audit *audit);
 /* Any thread, any mutex. `failure` NULL: result OK. */
 void front_audit_event(struct front_audit *audit, enum audit_kind kind, const char *what,
                        const struct err *failure, const char *note);
+/* Bring a record to the disk. ERR_UNAVAILABLE: the log cannot be written. May wait for the disk; any thread.
+ */
+enum err_code front_audit_write(struct front_audit *audit, const struct audit_record *record,
+                                struct err *e) MUST_CHECK;
+/* The trace id of a traceparent. */
+void front_audit_trace(struct audit_record *record, const char *traceparent);
+/* The same for what dual control tells (audit_control.c). */
+enum err_code front_audit_control(struct front_audit *audit, const struct control_event *event,
+                                  struct err *e) MUST_CHECK;
 /* As struct service_spec's refused. Any thread. */
 void front_audit_refused(struct front_audit *audit, const struct rpc_call *call, const char *path,
                          const struct err *e);

@@ -4,7 +4,6 @@
 #include "hsm-service/front/state.h"
 #include "hsm-service/harden.h"
 #include "posward/hsm/v1/hsm.pb-c.h"
-#include "posward/hsm/v1/keys.pb-c.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -116,17 +115,6 @@ static void take_control(void *context, struct rpc_call *call, unsigned index, c
         front_take(context, call, IPC_METHOD(IPC_CONTROL, index), bytes, len);
 }
 
-static void take_keys(void *context, struct rpc_call *call, unsigned index, const uint8_t *bytes, size_t len)
-{
-    struct err e = {0};
-    (void)context;
-    (void)index;
-    (void)bytes;
-    (void)len;
-    (void)err_set(&e, ERR_STATE, "this service keeps no key management: control.path is empty");
-    rpc_call_fail(call, &e);
-}
-
 static struct front *make_front(const struct hsm_config *config, struct rpc_server *server)
 {
     struct front *const f = calloc(1, sizeof *f);
@@ -166,9 +154,11 @@ enum err_code front_start(const void *config, struct rpc_server *server, void **
     if (code == ERR_OK)
         code = rpc_server_add_raw(server, &posward__hsm__v1__control__descriptor, take_control, f, e);
     if (code == ERR_OK)
-        code = rpc_server_add_raw(server, &posward__hsm__v1__key_management__descriptor, take_keys, f, e);
+        code = manage_new(f, server, &f->manage, e);
     if (code == ERR_OK)
         code = front_loop_start(f, e);
+    if (code == ERR_OK)
+        code = manage_start(f->manage, e);
     if (code != ERR_OK) {
         front_stop(f);
         return code;
@@ -216,6 +206,7 @@ void front_stop(void *front)
     if (f == NULL)
         return;
     struct front_calls failed = TAILQ_HEAD_INITIALIZER(failed);
+    manage_stop(f->manage);
     front_audit_finish(f);
     pthread_mutex_lock(&f->lock);
     f->stopping = true;
@@ -228,6 +219,7 @@ void front_stop(void *front)
         front_orphan(f, &f->keepers[i], 0, 0, &failed);
     front_flush(f, &failed);
     front_answer_failed(f, &failed);
+    manage_free(f->manage);
     front_audit_close(f->audit);
     front_limits_free(f->limits);
     pthread_cond_destroy(&f->changed);
@@ -268,6 +260,7 @@ void front_metrics(void *front, struct prometheus *page)
     front_health_metrics(f, page);
     front_audit_metrics(f->audit, page);
     front_limits_metrics(f->limits, page);
+    manage_metrics(f->manage, page);
 }
 
 void front_refused(void *front, const struct rpc_call *call, const char *path, const struct err *e)

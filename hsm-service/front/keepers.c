@@ -231,7 +231,7 @@ static enum err_code start_keeper(struct front *f, struct front_keeper *k, struc
     int fds[2];
     TRY(ipc_pair(fds, e));
     pid_t pid = -1;
-    const enum err_code code = front_spawn(f->config, fds[1], &pid, e);
+    const enum err_code code = front_spawn(f, fds[1], &pid, e);
     close(fds[1]);
     if (code != ERR_OK) {
         close(fds[0]);

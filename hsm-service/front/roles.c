@@ -28,6 +28,7 @@ const struct roles_row front_roles[] = {
     {KEYS("GetProposal"), READERS},
     {KEYS("ListProposals"), READERS},
     {KEYS("GetKey"), READERS},
+    {KEYS("ListDestroyedKeys"), READERS},
     {KEYS("GetPolicy"), READERS},
     {KEYS("ReportKeyUse"), ROLE_POSP},
     {0},

@@ -51,8 +51,9 @@ static enum err_code make_environment(const struct hsm_config *config, struct st
     return ERR_OK;
 }
 
-static enum err_code make_arguments(const struct hsm_config *c, struct strings *s, struct err *e)
+static enum err_code make_arguments(const struct front *f, struct strings *s, struct err *e)
 {
+    const struct hsm_config *const c = f->config;
     char sessions[24];
     snprintf(sessions, sizeof sessions, "%lld", (long long)c->keeper_sessions);
     const struct {
@@ -67,7 +68,7 @@ static enum err_code make_arguments(const struct hsm_config *c, struct strings *
         {"--token-directory", c->token_directory},
         {"--backup-dir", c->token_backup_dir},
         {"--sessions", sessions},
-        {"--exposure", c->exposure},
+        {"--exposure", manage_in_token(f->manage) ? "in_token" : "any"},
         {"--log-level", c->service.log_level},
         {"--log-format", c->service.log_format},
     };
@@ -113,11 +114,11 @@ static enum err_code spawn(char *const *argv, char *const *environment, int fd, 
                        : err_native(e, ERR_IO, failed, "cannot start a keeper: %s", strerror(failed));
 }
 
-enum err_code front_spawn(const struct hsm_config *config, int fd, pid_t *out_pid, struct err *e)
+enum err_code front_spawn(const struct front *f, int fd, pid_t *out_pid, struct err *e)
 {
     AUTO(strings) environment = {0}, options = {0};
-    TRY(make_environment(config, &environment, e));
-    TRY(make_arguments(config, &options, e));
+    TRY(make_environment(f->config, &environment, e));
+    TRY(make_arguments(f, &options, e));
     char program[] = "posward-hsm", mode[] = "--keeper";
     char *argv[STRINGS_MOST + 3] = {program, mode};
     memcpy(argv + 2, options.items, options.count * sizeof argv[0]);

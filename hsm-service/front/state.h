@@ -12,6 +12,7 @@
 #include "hsm-service/front/breaker.h"
 #include "hsm-service/front/health.h"
 #include "hsm-service/front/limits.h"
+#include "hsm-service/front/manage.h"
 #include "hsm-service/ipc.h"
 
 #include <pthread.h>
@@ -76,6 +77,7 @@ struct front {
     struct rpc_server *server;
     struct front_audit *audit; /* NULL: none */
     struct front_limits *limits;
+    struct manage *manage;
     int64_t start_ms;
     _Atomic uint64_t next_id;
     int wake_fd; /* eventfd: the loop looks again */
@@ -158,6 +160,6 @@ void front_wake(struct front *f);
 /* ---- spawn.c ---- */
 
 /* Start this binary as a keeper with `fd` as its end of the socket pair. */
-enum err_code front_spawn(const struct hsm_config *config, int fd, pid_t *out_pid, struct err *e) MUST_CHECK;
+enum err_code front_spawn(const struct front *f, int fd, pid_t *out_pid, struct err *e) MUST_CHECK;
 
 #endif

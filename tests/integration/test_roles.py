@@ -37,7 +37,8 @@ POLICY = {
                                      "GetStatus": LOOKERS | {"posp"}},
         "/posward.hsm.v1.KeyManagement/": {
             **dict.fromkeys(("Propose", "Approve", "Reject", "SubmitComponent"), {"operator"}),
-            **dict.fromkeys(("GetTransportKeys", "GetProposal", "ListProposals", "GetKey", "GetPolicy"),
+            **dict.fromkeys(("GetTransportKeys", "GetProposal", "ListProposals", "GetKey", "GetPolicy",
+                             "ListDestroyedKeys"),
                             {"operator", "auditor"}),
             "ReportKeyUse": {"posp"}}},
     "posp": {

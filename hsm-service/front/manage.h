@@ -1,0 +1,27 @@
+/* Inside front/ only: the KeyManagement service - dual control in front, orders to keepers behind.
+ *
+ * Handlers run on gRPC's worker threads and may wait for the token. One thread looks after proposals whose
+ * time is over and those whose execution was interrupted. */
+#ifndef POSWARD_HSM_SERVICE_FRONT_MANAGE_H
+#define POSWARD_HSM_SERVICE_FRONT_MANAGE_H
+
+#include "hsm-service/config.h"
+
+struct front;
+struct prometheus;
+struct rpc_server;
+struct manage;
+
+/* Open control.path and add the service. Without a path it says so to each call. */
+enum err_code manage_new(struct front *f, struct rpc_server *server, struct manage **out_manage,
+                         struct err *e) MUST_CHECK;
+/* From now on, interrupted executions are settled: keepers are being started. */
+enum err_code manage_start(struct manage *m, struct err *e) MUST_CHECK;
+/* Ends the thread. Before keepers go. Accepts NULL. */
+void manage_stop(struct manage *m);
+void manage_free(struct manage *m); /* accepts NULL */
+/* policy.exposure as it applies now: the stricter of configuration and policy. Any thread. */
+bool manage_in_token(struct manage *m);
+void manage_metrics(struct manage *m, struct prometheus *page);
+
+#endif
