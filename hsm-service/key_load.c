@@ -125,7 +125,7 @@ static enum err_code make_name(const struct load_options *o, struct tok_key_name
     if (o->role == NULL || o->suite == NULL)
         return err_set(e, ERR_INPUT, "--role and --suite are needed; see posward key load-components --help");
     TRY(tok_role_parse(o->role, &name.role, e));
-    if (name.role == TOK_AUDIT)
+    if (tok_role_is_pair(name.role))
         return err_set(e, ERR_INPUT,
                        "the audit key is a key pair that only the token makes: posward key init");
     TRY(tok_suite_parse(o->suite, &name.suite, e));

@@ -1,5 +1,6 @@
 /* The audit key: it signs where the audit log stands. */
 #include "p11/flows.h"
+#include "p11/keymake.h"
 #include "p11/session.h"
 
 #include <string.h>
@@ -32,22 +33,14 @@ enum err_code tok_audit_point(struct tok_session *s, uint8_t out_point[TOK_POINT
 {
     struct tok_found found;
     char label[TOK_LABEL_BYTES];
-    CK_OBJECT_HANDLE objects[4];
-    size_t count = 0;
+    CK_OBJECT_HANDLE public_key;
+    uint8_t value[TOK_POINT_BYTES + 16];
+    CK_ATTRIBUTE row = {CKA_EC_POINT, value, sizeof value};
     TRY(find_audit_key(s, &found, e));
     tok_key_label(&found.name, label);
-    TRY(tok_objects_labelled(s, label, objects, 4, &count, e));
-    for (size_t i = 0; i < count; i++) {
-        CK_OBJECT_CLASS class = 0;
-        uint8_t value[TOK_POINT_BYTES + 16];
-        CK_ATTRIBUTE rows[] = {{CKA_CLASS, &class, sizeof class}, {CKA_EC_POINT, value, sizeof value}};
-        if (s->fn->C_GetAttributeValue(s->handle, objects[i], &rows[0], 1) != CKR_OK ||
-            class != CKO_PUBLIC_KEY)
-            continue;
-        TRY(tok_rv(s->fn->C_GetAttributeValue(s->handle, objects[i], &rows[1], 1), "C_GetAttributeValue", e));
-        return read_point(value, rows[1].ulValueLen, out_point, e);
-    }
-    return err_set(e, ERR_NOT_FOUND, "the token has no public key beside %s", label);
+    TRY(tok_pair_public(s, label, &public_key, e));
+    TRY(tok_rv(s->fn->C_GetAttributeValue(s->handle, public_key, &row, 1), "C_GetAttributeValue", e));
+    return read_point(value, row.ulValueLen, out_point, e);
 }
 
 enum err_code tok_audit_sign(struct tok_session *s, const uint8_t digest[TOK_DIGEST_BYTES],

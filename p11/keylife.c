@@ -67,7 +67,7 @@ static enum err_code read_kcv(struct held *h, const struct tok_key_name *name, s
     char id[TOK_RECORD_BYTES];
     size_t len = 0;
     struct tok_key_record record;
-    if (name->role == TOK_AUDIT)
+    if (tok_role_is_pair(name->role))
         return ERR_OK;
     if (!tok_attribute_text(&h->rw, h->objects[0], CKA_ID, id, sizeof id, &len))
         len = 0;

@@ -1,6 +1,7 @@
 /* Keys made in the token: first a session object that may also show its check value, then its copy as a token
  * object with nothing but the role's usages. So no half-made key is ever seen, and no key keeps a usage it
  * does not need. */
+#include "p11/keymake.h"
 #include "p11/keyrole.h"
 #include "p11/keystate.h"
 #include "p11/state.h"
@@ -14,6 +15,8 @@ struct make {
     const struct tok_key_name *name;
     char label[TOK_LABEL_BYTES + sizeof TOK_LEFT_SUFFIX];
     const struct tok_key_record *left; /* of the half that was made before it; NULL: it has none */
+    const uint8_t *expected;           /* its check value, when it is known beforehand; NULL: it is not */
+    bool closes;   /* the object that it is copied from may be extracted; the copy may not */
     bool hardened; /* with CKA_ALLOWED_MECHANISMS and CKA_UNWRAP_TEMPLATE: not every token takes them */
 };
 
@@ -99,6 +102,7 @@ static enum err_code keep(const struct make *m, const struct tok_object *made,
     const struct tok_key_name *name = m->name;
     struct tok_key_record record = {.has_left = m->left != NULL, .has_state = true};
     TRY(tok_object_kcv(m->s, made->handle, name->suite, record.kcv, TOK_KCV_BYTES, e));
+    TRY(tok_expect_kcv(record.kcv, m->expected, e));
     TRY(tok_role_check(m->s, made->handle, name->role, name->suite, record.check, e));
 
     if (m->left != NULL)
@@ -108,6 +112,8 @@ static enum err_code keep(const struct make *m, const struct tok_object *made,
     struct tok_template t = {0};
     tok_template_bool(&t, CKA_TOKEN, true);
     tok_template_bool(&t, CKA_PRIVATE, true);
+    if (m->closes)
+        tok_template_bool(&t, CKA_EXTRACTABLE, false);
     tok_template_bool(&t, showing_use(name->suite), role_has(name, showing_use(name->suite)));
     tok_template_bytes(&t, CKA_LABEL, m->label, strlen(m->label));
     tok_template_bytes(&t, CKA_ID, id, strlen(id));
@@ -124,13 +130,39 @@ static enum err_code keep(const struct make *m, const struct tok_object *made,
 struct source {
     const uint8_t *value; /* NULL: the token's generator */
     size_t len;
-    CK_OBJECT_HANDLE base; /* or what it derives from this key and `value` */
+    CK_OBJECT_HANDLE base;           /* or what it derives from this key and `value` */
+    const struct tok_unwrap *unwrap; /* or what comes out of this */
 };
+
+enum err_code tok_expect_kcv(const uint8_t kcv[TOK_KCV_BYTES], const uint8_t *expected, struct err *e)
+{
+    if (expected == NULL || secret_equal(kcv, expected, TOK_KCV_BYTES))
+        return ERR_OK;
+    return err_set(e, ERR_CHECK, "KCV: the key has the check value %02X%02X%02X, not %02X%02X%02X", kcv[0],
+                   kcv[1], kcv[2], expected[0], expected[1], expected[2]);
+}
+
+static enum err_code make_by_unwrap(const struct make *m, const struct tok_unwrap *unwrap,
+                                    struct tok_object *out_object, struct err *e)
+{
+    struct tok_template t;
+    CK_MECHANISM mechanism = unwrap->mechanism;
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    making_template(m, &t);
+    TRY(tok_rv(m->s->fn->C_UnwrapKey(m->s->handle, &mechanism, unwrap->key,
+                                     (CK_BYTE_PTR)(uintptr_t)unwrap->wrapped, unwrap->len, t.rows, t.count,
+                                     &handle),
+               "C_UnwrapKey", e));
+    *out_object = (struct tok_object){.session = m->s, .handle = handle};
+    return ERR_OK;
+}
 
 static enum err_code make_by_source(const struct make *m, const struct source *source,
                                     struct tok_object *out_object, struct err *e)
 {
     CK_ATTRIBUTE_TYPE uses[USES_MOST];
+    if (source->unwrap != NULL)
+        return make_by_unwrap(m, source->unwrap, out_object, e);
     if (source->base != CK_INVALID_HANDLE) {
         making_uses(m, uses);
         const struct tok_derive_request request = {.base_suite = TOK_TDES,
@@ -224,33 +256,6 @@ static enum err_code import_pair(struct tok_session *s, const struct tok_key_nam
     return keep_pair(s, name, sources, out_record, e);
 }
 
-/* ---- The audit key ---- */
-
-static enum err_code generate_audit(struct tok_session *s, const char *label, struct err *e)
-{
-    static const CK_BYTE p256[] = {0x06, 0x08, 0x2A, 0x86, 0x48,
-                                   0xCE, 0x3D, 0x03, 0x01, 0x07}; /* RFC 5480 2.1.1.1 */
-    struct tok_template public_t = {0}, private_t = {0};
-    CK_MECHANISM generate = {.mechanism = CKM_EC_KEY_PAIR_GEN};
-    CK_OBJECT_HANDLE public_key = CK_INVALID_HANDLE, private_key = CK_INVALID_HANDLE;
-    struct tok_template *const both[] = {&public_t, &private_t};
-    for (size_t i = 0; i < 2; i++) {
-        tok_template_bool(both[i], CKA_TOKEN, true);
-        tok_template_bool(both[i], CKA_PRIVATE, i == 1);
-        tok_template_bytes(both[i], CKA_LABEL, label, strlen(label));
-        tok_template_bytes(both[i], CKA_ID, label, strlen(label));
-    }
-    tok_template_bool(&public_t, CKA_VERIFY, true);
-    tok_template_bytes(&public_t, CKA_EC_PARAMS, p256, sizeof p256);
-    tok_template_bool(&private_t, CKA_SIGN, true);
-    tok_template_bool(&private_t, CKA_SENSITIVE, true);
-    tok_template_bool(&private_t, CKA_EXTRACTABLE, false);
-    tok_template_bool(&private_t, CKA_DERIVE, false);
-    return tok_rv(s->fn->C_GenerateKeyPair(s->handle, &generate, public_t.rows, public_t.count,
-                                           private_t.rows, private_t.count, &public_key, &private_key),
-                  "C_GenerateKeyPair", e);
-}
-
 /* ---- Outside ---- */
 
 /* The name is free; what a broken attempt left behind goes. The caller holds the lock: two ceremonies at once
@@ -307,7 +312,7 @@ static enum err_code end_making(struct making *m, const struct tok_key_name *nam
         return code;
     }
     *out_info = (struct tok_key_info){.name = *name,
-                                      .has_kcv = name->role != TOK_AUDIT,
+                                      .has_kcv = !tok_role_is_pair(name->role),
                                       .state = m->stamp.state,
                                       .created_s = m->stamp.created_s,
                                       .activated_s = m->stamp.activated_s};
@@ -318,8 +323,8 @@ static enum err_code end_making(struct making *m, const struct tok_key_name *nam
 
 static enum err_code generate(struct making *m, const struct tok_key_name *name, struct err *e)
 {
-    if (name->role == TOK_AUDIT)
-        return generate_audit(&m->rw, m->label, e);
+    if (tok_role_is_pair(name->role))
+        return tok_pair_generate(&m->rw, name, m->label, e);
     if (has_left(name)) { /* or a token that cannot derive: then there is no left half */
         const enum err_code code = generate_pair(&m->rw, name, &m->record, e);
         if (code != ERR_UNSUPPORTED)
@@ -373,12 +378,72 @@ enum err_code tok_key_import(struct tok *tok, const struct tok_key_name *name, c
     AUTO(making) making = {0};
     AUTO(secret) sound = {0};
     TRY(tok_key_check_name(name, e));
-    if (name->role == TOK_AUDIT)
-        return err_set(e, ERR_UNSUPPORTED, "the audit key is generated in the token, never loaded");
+    if (tok_role_is_pair(name->role))
+        return err_set(e, ERR_UNSUPPORTED, "%s keys are generated in the token, never loaded",
+                       tok_role_name(name->role));
     TRY(secret_init_copy(&sound, value->bytes, value->len, e));
     TRY(check_value(name, &sound, e));
     TRY(start_making(tok, name, state, &making, e));
     return end_making(&making, name, import(&making, name, &sound, e), out_info);
+}
+
+enum err_code tok_key_unwrap(struct tok *tok, const struct tok_key_name *name, enum tok_key_state state,
+                             const struct tok_unwrap *unwrap, struct tok_key_info *out_info, struct err *e)
+{
+    AUTO(making) making = {0};
+    const struct source source = {.unwrap = unwrap};
+    TRY(start_making(tok, name, state, &making, e));
+    struct make key = make_of(&making.rw, name, false);
+    key.expected = unwrap->expected_kcv;
+    return end_making(&making, name, make_and_keep(&key, &source, &making.record, e), out_info);
+}
+
+enum err_code tok_key_try_unwrap(struct tok *tok, const struct tok_key_name *name,
+                                 const struct tok_unwrap *unwrap, uint8_t out_kcv[TOK_KCV_BYTES],
+                                 struct err *e)
+{
+    AUTO(tok_session) own = {0};
+    AUTO(tok_object) object = {0};
+    TRY(tok_session_open_rw(tok, &own, e));
+    const struct make key = make_of(&own, name, false);
+    TRY(make_by_unwrap(&key, unwrap, &object, e));
+    TRY(tok_object_kcv(&own, object.handle, name->suite, out_kcv, TOK_KCV_BYTES, e));
+    return tok_expect_kcv(out_kcv, unwrap->expected_kcv, e);
+}
+
+/* The key is made to be taken out once, and its copy in the token can be taken out no more. */
+static enum err_code make_to_export(struct making *m, const struct tok_key_name *name,
+                                    const struct tok_wrap *wrap, uint8_t *out_wrapped, size_t *out_len,
+                                    struct err *e)
+{
+    struct make key = make_of(&m->rw, name, false);
+    struct tok_template t;
+    CK_MECHANISM generate = {.mechanism = name->suite == TOK_TDES ? CKM_DES2_KEY_GEN : CKM_AES_KEY_GEN};
+    CK_MECHANISM mechanism = {.mechanism = wrap->mechanism};
+    CK_ULONG len = TOK_WRAPPED_KEY_BYTES;
+    AUTO(tok_object) made = {0};
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    making_template(&key, &t);
+    tok_template_bool(&t, CKA_EXTRACTABLE, true);
+    if (name->suite != TOK_TDES)
+        tok_template_number(&t, CKA_VALUE_LEN, tok_key_bytes(name->role, name->suite));
+    TRY(tok_rv(m->rw.fn->C_GenerateKey(m->rw.handle, &generate, t.rows, t.count, &handle), "C_GenerateKey",
+               e));
+    made = (struct tok_object){.session = &m->rw, .handle = handle};
+    TRY(tok_rv(m->rw.fn->C_WrapKey(m->rw.handle, &mechanism, wrap->key, handle, out_wrapped, &len),
+               "C_WrapKey", e));
+    *out_len = len;
+    key.closes = true;
+    return keep(&key, &made, &m->record, e);
+}
+
+enum err_code tok_key_make_wrapped(struct tok *tok, const struct tok_key_name *name, enum tok_key_state state,
+                                   const struct tok_wrap *wrap, struct tok_key_info *out_info,
+                                   uint8_t out_wrapped[TOK_WRAPPED_KEY_BYTES], size_t *out_len, struct err *e)
+{
+    AUTO(making) making = {0};
+    TRY(start_making(tok, name, state, &making, e));
+    return end_making(&making, name, make_to_export(&making, name, wrap, out_wrapped, out_len, e), out_info);
 }
 
 enum err_code tok_value_kcv(struct tok *tok, enum tok_suite suite, const struct secret *value,

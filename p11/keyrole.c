@@ -11,8 +11,15 @@
 static const CK_ATTRIBUTE_TYPE derives[] = {CKA_DERIVE, END};
 static const CK_ATTRIBUTE_TYPE wraps[] = {CKA_WRAP, CKA_UNWRAP, END};
 static const CK_ATTRIBUTE_TYPE signs[] = {CKA_SIGN, CKA_VERIFY, END};
+static const CK_ATTRIBUTE_TYPE makes_signatures[] = {CKA_SIGN, END};
 static const CK_ATTRIBUTE_TYPE enciphers[] = {CKA_ENCRYPT, END};
 static const CK_ATTRIBUTE_TYPE ciphers[] = {CKA_ENCRYPT, CKA_DECRYPT, END};
+/* Keys come in under it (unwrap, or decrypt where the token cannot), go out (wrap), and key-block keys are
+ * derived by a CMAC: under TDES by encipherments. */
+static const CK_ATTRIBUTE_TYPE carries_keys_tdes[] = {CKA_ENCRYPT, CKA_DECRYPT, CKA_WRAP, CKA_UNWRAP, END};
+static const CK_ATTRIBUTE_TYPE carries_keys_aes[] = {CKA_SIGN, CKA_WRAP, CKA_UNWRAP, END};
+static const CK_ATTRIBUTE_TYPE unwraps[] = {CKA_UNWRAP, END};
+static const CK_ATTRIBUTE_TYPE deciphers[] = {CKA_DECRYPT, END};
 /* A PIN goes through a zone key as an object (unwrap, wrap) or as a block (decrypt, encrypt); format 4 needs
  * both. */
 static const CK_ATTRIBUTE_TYPE carries_pins[] = {CKA_ENCRYPT, CKA_DECRYPT, CKA_WRAP, CKA_UNWRAP, END};
@@ -33,15 +40,25 @@ struct role_row {
 };
 
 static const struct role_row tdes_rows[TOK_ROLE_COUNT] = {
-    [TOK_PSAM_MASTER] = {derives, LIST(derive_tdes)},   [TOK_CARD_CONTROL] = {derives, LIST(derive_tdes)},
-    [TOK_ZONE_PIN] = {carries_pins, LIST(cipher_tdes)}, [TOK_ZONE_MAC] = {enciphers, LIST(cipher_tdes)},
+    [TOK_PSAM_MASTER] = {derives, LIST(derive_tdes)},
+    [TOK_CARD_CONTROL] = {derives, LIST(derive_tdes)},
+    [TOK_ZONE_PIN] = {carries_pins, LIST(cipher_tdes)},
+    [TOK_ZONE_MAC] = {enciphers, LIST(cipher_tdes)},
     [TOK_ZONE_DATA] = {ciphers, LIST(cipher_tdes)},
+    [TOK_ZONE_MASTER] = {carries_keys_tdes, LIST(cipher_tdes)},
 };
 static const struct role_row aes_rows[TOK_ROLE_COUNT] = {
-    [TOK_PSAM_MASTER] = {derives, LIST(derive_aes)},   [TOK_CARD_CONTROL] = {derives, LIST(derive_aes)},
-    [TOK_STORAGE] = {wraps, LIST(wrap_aes)},           [TOK_BLOB_TAG] = {signs, LIST(sign_aes)},
-    [TOK_ZONE_PIN] = {carries_pins, LIST(cipher_aes)}, [TOK_ZONE_MAC] = {signs, LIST(sign_aes)},
+    [TOK_PSAM_MASTER] = {derives, LIST(derive_aes)},
+    [TOK_CARD_CONTROL] = {derives, LIST(derive_aes)},
+    [TOK_STORAGE] = {wraps, LIST(wrap_aes)},
+    [TOK_BLOB_TAG] = {signs, LIST(sign_aes)},
+    [TOK_ZONE_PIN] = {carries_pins, LIST(cipher_aes)},
+    [TOK_ZONE_MAC] = {signs, LIST(sign_aes)},
     [TOK_ZONE_DATA] = {ciphers, LIST(cipher_aes)},
+    [TOK_ZONE_MASTER] = {carries_keys_aes, LIST(wrap_aes)},
+    [TOK_TRANSPORT] = {unwraps, NULL, 0},
+    [TOK_COMPONENT] = {deciphers, NULL, 0},
+    [TOK_AUDIT] = {makes_signatures, NULL, 0},
 };
 
 static const struct role_row *row_of(enum tok_role role, enum tok_suite suite)
@@ -54,13 +71,22 @@ const char *tok_role_usage(enum tok_role role, enum tok_suite suite)
     static const struct {
         const CK_ATTRIBUTE_TYPE *uses;
         const char *text;
-    } texts[] = {{derives, "derive"},    {wraps, "wrap, unwrap"},       {signs, "sign, verify"},
-                 {enciphers, "encrypt"}, {ciphers, "encrypt, decrypt"}, {carries_pins, "translate PIN"}};
-    const CK_ATTRIBUTE_TYPE *const uses = role == TOK_AUDIT ? NULL : tok_role_uses(role, suite);
+    } texts[] = {{derives, "derive"},
+                 {wraps, "wrap, unwrap"},
+                 {signs, "sign, verify"},
+                 {enciphers, "encrypt"},
+                 {ciphers, "encrypt, decrypt"},
+                 {carries_pins, "translate PIN"},
+                 {carries_keys_tdes, "wrap, unwrap keys"},
+                 {carries_keys_aes, "wrap, unwrap keys"},
+                 {unwraps, "unwrap keys"},
+                 {deciphers, "decrypt components"},
+                 {makes_signatures, "sign"}};
+    const CK_ATTRIBUTE_TYPE *const uses = tok_role_uses(role, suite);
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (texts[i].uses == uses)
             return texts[i].text;
-    return "sign";
+    return "";
 }
 
 const CK_ATTRIBUTE_TYPE *tok_role_uses(enum tok_role role, enum tok_suite suite)
@@ -168,10 +194,13 @@ enum err_code tok_role_guard(struct tok_session *s, CK_OBJECT_HANDLE key, const 
     return ERR_OK;
 }
 
-enum err_code tok_audit_guard(struct tok_session *s, CK_OBJECT_HANDLE key, const char *label, struct err *e)
+enum err_code tok_pair_guard(struct tok_session *s, CK_OBJECT_HANDLE key, const struct tok_key_name *name,
+                             const char *label, struct err *e)
 {
+    if (name->role != TOK_AUDIT)
+        return tok_role_guard(s, key, tok_role_uses(name->role, name->suite), label, e);
     for (size_t i = 0; i < sizeof storage_rows / sizeof storage_rows[0]; i++)
-        TRY(guard(s, key, &storage_rows[i], label, e));
+        TRY(guard(s, key, &storage_rows[i], label, e)); /* audit keys were made without naming each usage */
     return ERR_OK;
 }
 

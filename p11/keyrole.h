@@ -9,7 +9,7 @@
 #define TOK_LEFT_SUFFIX  "/left"
 #define TOK_SUFFIX_BYTES 8 /* room for any suffix, with its NUL */
 
-/* NULL-free lists, ended by CK_UNAVAILABLE_INFORMATION. Not for the audit key. */
+/* NULL-free lists, ended by CK_UNAVAILABLE_INFORMATION. */
 const CK_ATTRIBUTE_TYPE *tok_role_uses(enum tok_role role, enum tok_suite suite);
 /* For CKA_ALLOWED_MECHANISMS, with the one that the check value at making needs. */
 const CK_MECHANISM_TYPE *tok_role_mechanisms(enum tok_role role, enum tok_suite suite, size_t *out_count);
@@ -36,9 +36,9 @@ void tok_record_text(const struct tok_key_record *record, const char *label, cha
  * known value only as a public object, and flip what a key may do. */
 enum err_code tok_role_guard(struct tok_session *s, CK_OBJECT_HANDLE key, const CK_ATTRIBUTE_TYPE *uses,
                              const char *label, struct err *e) MUST_CHECK;
-/* The same for the audit key, which signs. */
-enum err_code tok_audit_guard(struct tok_session *s, CK_OBJECT_HANDLE key, const char *label,
-                              struct err *e) MUST_CHECK;
+/* The same for the private key of a pair. */
+enum err_code tok_pair_guard(struct tok_session *s, CK_OBJECT_HANDLE key, const struct tok_key_name *name,
+                             const char *label, struct err *e) MUST_CHECK;
 
 /* ERR_CHECK: `id` was not written by posward for this label. */
 enum err_code tok_record_parse(const uint8_t *id, size_t len, const char *label,

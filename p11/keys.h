@@ -11,8 +11,8 @@
 #include "p11/token.h"
 
 /* How a key enciphers. For a card: how its TMK does; working keys of both AES suites are AES-128. EC_P256 is
- * the audit key's only: it signs. */
-enum tok_suite { TOK_TDES = 1, TOK_AES_128 = 2, TOK_AES_256 = 3, TOK_EC_P256 = 4 };
+ * the audit key's only: it signs. RSA_3072 is for what travels to the token. */
+enum tok_suite { TOK_TDES = 1, TOK_AES_128 = 2, TOK_AES_256 = 3, TOK_EC_P256 = 4, TOK_RSA_3072 = 5 };
 
 enum tok_role {
     TOK_PSAM_MASTER =
@@ -24,6 +24,10 @@ enum tok_role {
     TOK_ZONE_MAC,     /* ZAK */
     TOK_ZONE_DATA,    /* ZDK */
     TOK_AUDIT,        /* EC P-256: sign */
+    TOK_ZONE_MASTER,  /* a business unit's ZMK, under which its keys travel: TDES 16 bytes, AES-128 or AES-256
+                       */
+    TOK_TRANSPORT,    /* RSA-3072: unwrap keys that come in */
+    TOK_COMPONENT,    /* RSA-3072: decipher components of keys */
     TOK_ROLE_COUNT
 };
 
@@ -48,7 +52,7 @@ struct tok_key_info {
     struct tok_key_name name;
     char label[TOK_LABEL_BYTES];
     uint8_t kcv[3];
-    bool has_kcv; /* false for the audit key */
+    bool has_kcv; /* false for pairs: audit, transport, component */
     enum tok_key_state state;
     int64_t created_s, activated_s, deactivated_s; /* Unix time; 0: not known, or not yet */
 };
@@ -59,7 +63,9 @@ enum err_code tok_key_parse(const char *label, struct tok_key_name *out_name, st
 /* Role, suite, version and zone fit together: ERR_INPUT says what does not. */
 enum err_code tok_key_check_name(const struct tok_key_name *name, struct err *e) MUST_CHECK;
 const char *tok_role_name(enum tok_role role);    /* "psam-master" */
-const char *tok_suite_name(enum tok_suite suite); /* "tdes", "aes-128", "aes-256", "ec-p256" */
+const char *tok_suite_name(enum tok_suite suite); /* "tdes", "aes-128", "aes-256", "ec-p256", "rsa-3072" */
+/* A private key with its public one beside it; they have no check value. */
+bool tok_role_is_pair(enum tok_role role);
 /* ERR_INPUT lists what there is. */
 enum err_code tok_role_parse(const char *text, enum tok_role *out_role, struct err *e) MUST_CHECK;
 enum err_code tok_suite_parse(const char *text, enum tok_suite *out_suite, struct err *e) MUST_CHECK;

@@ -59,8 +59,8 @@ static enum err_code check_object(struct tok_session *s, CK_OBJECT_HANDLE handle
 static enum err_code check_entry(struct tok_session *s, struct tok_key_entry *entry, struct err *e)
 {
     struct tok_key_info *info = &entry->info;
-    if (info->name.role == TOK_AUDIT)
-        return tok_audit_guard(s, entry->handle, info->label, e);
+    if (tok_role_is_pair(info->name.role))
+        return tok_pair_guard(s, entry->handle, &info->name, info->label, e);
     TRY(check_object(s, entry->handle, &info->name, info->label, &entry->record, e));
     memcpy(info->kcv, entry->record.kcv, sizeof info->kcv);
     info->has_kcv = true;
@@ -113,7 +113,7 @@ static enum err_code add_key(const struct load *load, CK_OBJECT_HANDLE handle, c
     if (entry_labelled(load->keys, label) != NULL)
         return err_set(e, ERR_STATE,
                        "two objects of the token are called %s; remove the one that is not meant", label);
-    if ((load->class == CKO_PRIVATE_KEY) != (entry.info.name.role == TOK_AUDIT))
+    if ((load->class == CKO_PRIVATE_KEY) != tok_role_is_pair(entry.info.name.role))
         return err_set(e, ERR_CHECK, "%s is an object of another class than this key's", label);
     if (load->keys->count == KEYS_MOST)
         return err_set(e, ERR_LIMIT, "the token holds more than %d keys", KEYS_MOST);

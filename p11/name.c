@@ -17,10 +17,15 @@ static const struct {
     [TOK_STORAGE] = {"storage", false},         [TOK_BLOB_TAG] = {"blob-tag", false},
     [TOK_ZONE_PIN] = {"zone-pin", true},        [TOK_ZONE_MAC] = {"zone-mac", true},
     [TOK_ZONE_DATA] = {"zone-data", true},      [TOK_AUDIT] = {"audit", false},
+    [TOK_ZONE_MASTER] = {"zone-master", true},  [TOK_TRANSPORT] = {"transport", false},
+    [TOK_COMPONENT] = {"component", false},
 };
 
-static const char *const suites[] = {
-    [TOK_TDES] = "tdes", [TOK_AES_128] = "aes-128", [TOK_AES_256] = "aes-256", [TOK_EC_P256] = "ec-p256"};
+static const char *const suites[] = {[TOK_TDES] = "tdes",
+                                     [TOK_AES_128] = "aes-128",
+                                     [TOK_AES_256] = "aes-256",
+                                     [TOK_EC_P256] = "ec-p256",
+                                     [TOK_RSA_3072] = "rsa-3072"};
 
 /* Suites that a role's keys may have: bit n for suite n. */
 static const unsigned suites_of_role[TOK_ROLE_COUNT] = {
@@ -32,7 +37,15 @@ static const unsigned suites_of_role[TOK_ROLE_COUNT] = {
     [TOK_ZONE_MAC] = 1U << TOK_TDES | 1U << TOK_AES_128,
     [TOK_ZONE_DATA] = 1U << TOK_TDES | 1U << TOK_AES_128,
     [TOK_AUDIT] = 1U << TOK_EC_P256,
+    [TOK_ZONE_MASTER] = 1U << TOK_TDES | 1U << TOK_AES_128 | 1U << TOK_AES_256,
+    [TOK_TRANSPORT] = 1U << TOK_RSA_3072,
+    [TOK_COMPONENT] = 1U << TOK_RSA_3072,
 };
+
+bool tok_role_is_pair(enum tok_role role)
+{
+    return role == TOK_AUDIT || role == TOK_TRANSPORT || role == TOK_COMPONENT;
+}
 
 const char *tok_role_name(enum tok_role role)
 {
@@ -41,7 +54,7 @@ const char *tok_role_name(enum tok_role role)
 
 const char *tok_suite_name(enum tok_suite suite)
 {
-    return suite >= TOK_TDES && suite <= TOK_EC_P256 ? suites[suite] : "unknown";
+    return suite >= TOK_TDES && suite <= TOK_RSA_3072 ? suites[suite] : "unknown";
 }
 
 size_t tok_key_bytes(enum tok_role role, enum tok_suite suite)
@@ -67,7 +80,7 @@ enum err_code tok_key_check_name(const struct tok_key_name *name, struct err *e)
 {
     if (name->role <= 0 || name->role >= TOK_ROLE_COUNT)
         return err_set(e, ERR_INPUT, "key role %d does not exist", (int)name->role);
-    if (name->suite < TOK_TDES || name->suite > TOK_EC_P256 ||
+    if (name->suite < TOK_TDES || name->suite > TOK_RSA_3072 ||
         (suites_of_role[name->role] >> name->suite & 1) == 0)
         return err_set(e, ERR_INPUT, "a %s key cannot be of suite %s", tok_role_name(name->role),
                        tok_suite_name(name->suite));
@@ -103,7 +116,7 @@ static enum tok_role role_by_name(const char *name)
 
 static enum tok_suite suite_by_name(const char *name)
 {
-    for (int suite = TOK_TDES; suite <= TOK_EC_P256; suite++) {
+    for (int suite = TOK_TDES; suite <= TOK_RSA_3072; suite++) {
         if (strcmp(suites[suite], name) == 0)
             return (enum tok_suite)suite;
     }
@@ -116,7 +129,7 @@ enum err_code tok_role_parse(const char *text, enum tok_role *out_role, struct e
     if (role == TOK_ROLE_COUNT)
         return err_set(e, ERR_INPUT,
                        "'%.20s' is no role; there are psam-master, card-control, storage, blob-tag, "
-                       "zone-pin, zone-mac, zone-data and audit",
+                       "zone-pin, zone-mac, zone-data, zone-master, transport, component and audit",
                        text);
     *out_role = role;
     return ERR_OK;
@@ -126,8 +139,8 @@ enum err_code tok_suite_parse(const char *text, enum tok_suite *out_suite, struc
 {
     const enum tok_suite suite = suite_by_name(text);
     if (suite == 0)
-        return err_set(e, ERR_INPUT, "'%.20s' is no suite; there are tdes, aes-128, aes-256 and ec-p256",
-                       text);
+        return err_set(e, ERR_INPUT,
+                       "'%.20s' is no suite; there are tdes, aes-128, aes-256, ec-p256 and rsa-3072", text);
     *out_suite = suite;
     return ERR_OK;
 }
@@ -153,7 +166,7 @@ enum err_code tok_key_parse(const char *label, struct tok_key_name *out_name, st
     if (roles[name.role].has_zone && !next_part(&at, name.zone, sizeof name.zone))
         return err_set(e, ERR_INPUT, "\"%.80s\" names no zone after its role", label);
     if (!next_part(&at, part, sizeof part) || (name.suite = suite_by_name(part)) == 0)
-        return err_set(e, ERR_INPUT, "\"%.80s\" names no suite: tdes, aes-128, aes-256 or ec-p256", label);
+        return err_set(e, ERR_INPUT, "\"%.80s\" names no suite, such as tdes or aes-128", label);
     if (!version_parse(at, &name.version))
         return err_set(e, ERR_INPUT, "\"%.80s\" does not end with a version, 1 to %d", label, VERSION_MOST);
     TRY(tok_key_check_name(&name, e));
