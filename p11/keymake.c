@@ -5,6 +5,7 @@
 #include "p11/keyrole.h"
 #include "p11/keystate.h"
 #include "p11/state.h"
+#include "p11/transport_ways.h"
 
 #include <string.h>
 
@@ -343,7 +344,7 @@ enum err_code tok_key_generate(struct tok *tok, const struct tok_key_name *name,
     return end_making(&making, name, generate(&making, name, e), out_info);
 }
 
-static void force_odd_parity(uint8_t *bytes, size_t len)
+void tok_force_odd_parity(uint8_t *bytes, size_t len)
 {
     for (size_t i = 0; i < len; i++)
         bytes[i] = (uint8_t)((bytes[i] & 0xFE) | !__builtin_parity(bytes[i] & 0xFE));
@@ -357,7 +358,7 @@ static enum err_code check_value(const struct tok_key_name *name, struct secret 
                        tok_suite_name(name->suite), want, value->len);
     if (name->suite != TOK_TDES)
         return ERR_OK;
-    force_odd_parity(value->bytes, value->len);
+    tok_force_odd_parity(value->bytes, value->len);
     if (secret_equal(value->bytes, value->bytes + 8, 8))
         return err_set(e, ERR_INPUT, "both halves of the TDES key are equal: that is single DES");
     return ERR_OK;

@@ -160,8 +160,9 @@ struct tok_way_row {
     enum err_code (*try_it)(struct tok_session *s, struct err *e);
 };
 /* Each file of ways owns its rows; ends with a row without a name. ways.c joins the tables. */
-extern const struct tok_way_row tok_ways_keys[]; /* derive, working keys, blob: key_ways.c */
-extern const struct tok_way_row tok_ways_pay[];  /* kcv, mac, pin, data, card: pay_ways.c */
+extern const struct tok_way_row tok_ways_keys[];      /* derive, working keys, blob: key_ways.c */
+extern const struct tok_way_row tok_ways_pay[];       /* kcv, mac, pin, data, card: pay_ways.c */
+extern const struct tok_way_row tok_ways_transport[]; /* import, export, key blocks: transport_ways.c */
 
 /* The name of the chosen way, and its grade; ERR_UNSUPPORTED or ERR_DENIED as flows.h says. */
 enum err_code tok_way_chosen(struct tok_session *s, enum tok_flow flow, const char **out_way_name,

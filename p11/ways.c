@@ -24,12 +24,20 @@ static const char *const flow_names[TOK_FLOW_COUNT] = {
     [TOK_FLOW_DATA] = "data",
     [TOK_FLOW_CARD_PBOC] = "card-pboc",
     [TOK_FLOW_CARD_AES] = "card-aes",
+    [TOK_FLOW_IMPORT_OAEP] = "import-rsa-oaep",
+    [TOK_FLOW_IMPORT_AES_KW] = "import-aes-key-wrap",
+    [TOK_FLOW_IMPORT_TDES] = "import-tdes-ecb",
+    [TOK_FLOW_EXPORT_AES_KW] = "export-aes-key-wrap",
+    [TOK_FLOW_EXPORT_TDES] = "export-tdes-ecb",
+    [TOK_FLOW_KEY_BLOCK_B] = "key-block-b",
+    [TOK_FLOW_KEY_BLOCK_D] = "key-block-d",
+    [TOK_FLOW_COMPONENT] = "component",
 };
 
 static const char *const grade_names[] = {
     [TOK_IN_TOKEN] = "IN_TOKEN", [TOK_PROCESS_MEMORY] = "PROCESS_MEMORY"};
 
-static const struct tok_way_row *const tables[] = {tok_ways_keys, tok_ways_pay};
+static const struct tok_way_row *const tables[] = {tok_ways_keys, tok_ways_pay, tok_ways_transport};
 #define TABLES (sizeof tables / sizeof tables[0])
 
 const char *tok_grade_name(enum tok_grade grade)

@@ -28,6 +28,14 @@ enum tok_flow {
     TOK_FLOW_DATA,
     TOK_FLOW_CARD_PBOC, /* ways: concat, clear */
     TOK_FLOW_CARD_AES,  /* ways: transport */
+    TOK_FLOW_IMPORT_OAEP,
+    TOK_FLOW_IMPORT_AES_KW,
+    TOK_FLOW_IMPORT_TDES, /* ways: unwrap, decrypt */
+    TOK_FLOW_EXPORT_AES_KW,
+    TOK_FLOW_EXPORT_TDES, /* ways: wrap, encrypt */
+    TOK_FLOW_KEY_BLOCK_B, /* in and out */
+    TOK_FLOW_KEY_BLOCK_D,
+    TOK_FLOW_COMPONENT,
     TOK_FLOW_COUNT
 };
 

@@ -1,0 +1,109 @@
+/* The public half of an RSA pair as SubjectPublicKeyInfo. Sources: RFC 5280 4.1, RFC 8017 A.1.1, X.690. */
+#include "p11/keymake.h"
+#include "p11/transport.h"
+
+#include <string.h>
+
+#define DER_INTEGER    0x02
+#define DER_BIT_STRING 0x03
+#define DER_SEQUENCE   0x30
+
+struct number {
+    uint8_t bytes[TOK_RSA_BYTES + 1];
+    size_t len;
+};
+
+/* Put `len` bytes in front of what stands at the end of the buffer. */
+struct writer {
+    uint8_t bytes[TOK_SPKI_BYTES + 64];
+    size_t at; /* of the first byte */
+};
+
+static void prepend(struct writer *w, const void *bytes, size_t len)
+{
+    w->at -= len;
+    memcpy(w->bytes + w->at, bytes, len);
+}
+
+static void prepend_head(struct writer *w, uint8_t tag, size_t len)
+{
+    const uint8_t length[] = {0x82, (uint8_t)(len >> 8), (uint8_t)len};
+    const uint8_t medium[] = {0x81, (uint8_t)len};
+    const uint8_t brief = (uint8_t)len;
+    if (len > 0xFF)
+        prepend(w, length, sizeof length);
+    else if (len > 0x7F)
+        prepend(w, medium, sizeof medium);
+    else
+        prepend(w, &brief, 1);
+    prepend(w, &tag, 1);
+}
+
+static void prepend_integer(struct writer *w, const struct number *n)
+{
+    const uint8_t zero = 0;
+    size_t from = 0;
+    while (from + 1 < n->len && n->bytes[from] == 0)
+        from++;
+    const bool pad = (n->bytes[from] & 0x80) != 0;
+    prepend(w, n->bytes + from, n->len - from);
+    if (pad)
+        prepend(w, &zero, 1);
+    prepend_head(w, DER_INTEGER, n->len - from + pad);
+}
+
+static void write_spki(struct writer *w, const struct number *modulus, const struct number *exponent)
+{
+    static const uint8_t rsa[] = {0x30, 0x0D, 0x06, 0x09, 0x2A, 0x86, 0x48, 0x86,
+                                  0xF7, 0x0D, 0x01, 0x01, 0x01, 0x05, 0x00}; /* rsaEncryption, NULL */
+    const uint8_t no_unused_bits = 0;
+    w->at = sizeof w->bytes;
+    prepend_integer(w, exponent);
+    prepend_integer(w, modulus);
+    prepend_head(w, DER_SEQUENCE, sizeof w->bytes - w->at);
+    prepend(w, &no_unused_bits, 1);
+    prepend_head(w, DER_BIT_STRING, sizeof w->bytes - w->at);
+    prepend(w, rsa, sizeof rsa);
+    prepend_head(w, DER_SEQUENCE, sizeof w->bytes - w->at);
+}
+
+static enum err_code read_number(struct tok_session *s, CK_OBJECT_HANDLE key, CK_ATTRIBUTE_TYPE type,
+                                 struct number *out_number, struct err *e)
+{
+    CK_ATTRIBUTE row = {type, out_number->bytes, sizeof out_number->bytes};
+    TRY(tok_rv(s->fn->C_GetAttributeValue(s->handle, key, &row, 1), "C_GetAttributeValue", e));
+    out_number->len = row.ulValueLen;
+    return row.ulValueLen > 0 && row.ulValueLen <= sizeof out_number->bytes
+               ? ERR_OK
+               : err_set(e, ERR_UNSUPPORTED, "the token gives a public key of %lu bytes", row.ulValueLen);
+}
+
+static enum err_code read_public(struct tok_session *s, const char *label, struct writer *w, struct err *e)
+{
+    CK_OBJECT_HANDLE key;
+    struct number modulus, exponent;
+    TRY(tok_pair_public(s, label, &key, e));
+    TRY(read_number(s, key, CKA_MODULUS, &modulus, e));
+    TRY(read_number(s, key, CKA_PUBLIC_EXPONENT, &exponent, e));
+    write_spki(w, &modulus, &exponent);
+    return ERR_OK;
+}
+
+enum err_code tok_pair_spki(struct tok *tok, const struct tok_key_name *name, uint8_t out_der[TOK_SPKI_BYTES],
+                            size_t *out_len, struct err *e)
+{
+    char label[TOK_LABEL_BYTES];
+    struct tok_session *s = NULL;
+    struct writer w = {0};
+    tok_key_label(name, label);
+    TRY(tok_session_take(tok, &s, e));
+    const enum err_code code = read_public(s, label, &w, e);
+    tok_session_give(s);
+    TRY(code);
+    const size_t len = sizeof w.bytes - w.at;
+    if (len > TOK_SPKI_BYTES)
+        return err_set(e, ERR_UNSUPPORTED, "the token's public key is too large");
+    memcpy(out_der, w.bytes + w.at, len);
+    *out_len = len;
+    return ERR_OK;
+}

@@ -1,0 +1,323 @@
+#include "p11/transport.h"
+
+#include "p11/key_block_token.h"
+#include "p11/keymake.h"
+#include "p11/pay.h"
+#include "p11/transport_ways.h"
+#include "p11/working.h"
+
+#include <string.h>
+
+/* ---- The key that it travels under ---- */
+
+static const struct form_row {
+    enum tok_flow import, export;
+    enum tok_role under;
+    bool tdes; /* the key above is of suite TDES; else AES, or RSA */
+    bool block;
+} forms[] = {
+    [TOK_RSA_OAEP] = {TOK_FLOW_IMPORT_OAEP, TOK_FLOW_COUNT, TOK_TRANSPORT, false, false},
+    [TOK_AES_KW] = {TOK_FLOW_IMPORT_AES_KW, TOK_FLOW_EXPORT_AES_KW, TOK_ZONE_MASTER, false, false},
+    [TOK_TDES_CRYPTOGRAM] = {TOK_FLOW_IMPORT_TDES, TOK_FLOW_EXPORT_TDES, TOK_ZONE_MASTER, true, false},
+    [TOK_TR31_B] = {TOK_FLOW_KEY_BLOCK_B, TOK_FLOW_KEY_BLOCK_B, TOK_ZONE_MASTER, true, true},
+    [TOK_TR31_D] = {TOK_FLOW_KEY_BLOCK_D, TOK_FLOW_KEY_BLOCK_D, TOK_ZONE_MASTER, false, true},
+};
+
+static enum err_code check_under(enum tok_key_format format, const struct tok_key_name *name,
+                                 const struct tok_key_name *under, struct err *e)
+{
+    if (format < TOK_RSA_OAEP || format > TOK_TR31_D)
+        return err_set(e, ERR_INPUT, "format %d does not exist", (int)format);
+    const struct form_row *const form = &forms[format];
+    if (under->role != form->under)
+        return err_set(e, ERR_INPUT, "under: this format takes a %s key, not %s", tok_role_name(form->under),
+                       tok_role_name(under->role));
+    if (form->under != TOK_ZONE_MASTER)
+        return ERR_OK;
+    if ((under->suite == TOK_TDES) != form->tdes)
+        return err_set(e, ERR_INPUT, "under: this format takes a zone master key of %s",
+                       form->tdes ? "suite tdes" : "an AES suite");
+    if (strcmp(under->zone, name->zone) != 0)
+        return err_set(e, ERR_DENIED, "under: a key of zone '%s' does not travel under zone '%s'", name->zone,
+                       under->zone);
+    return ERR_OK;
+}
+
+static size_t kbpk_bytes(const struct tok_found *under)
+{
+    return tok_key_bytes(under->name.role, under->name.suite);
+}
+
+/* ---- In ---- */
+
+struct importing {
+    struct tok *tok;
+    const struct tok_import *request;
+    struct tok_found under;
+    const char *way;
+    struct tok_imported out;
+};
+
+static void tell_checked(struct importing *x, const uint8_t kcv[TOK_KCV_BYTES])
+{
+    x->out.info =
+        (struct tok_key_info){.name = x->request->name, .has_kcv = true, .state = x->request->state};
+    tok_key_label(&x->request->name, x->out.info.label);
+    memcpy(x->out.info.kcv, kcv, TOK_KCV_BYTES);
+}
+
+/* A value that this process holds. */
+static enum err_code import_value(struct importing *x, const struct secret *value, struct err *e)
+{
+    const struct tok_import *const r = x->request;
+    const size_t want = tok_key_bytes(r->name.role, r->name.suite);
+    uint8_t kcv[TOK_KCV_BYTES];
+    if (value->len != want)
+        return err_set(e, ERR_INPUT, "length: the key has %zu bytes; a %s key of suite %s has %zu",
+                       value->len, tok_role_name(r->name.role), tok_suite_name(r->name.suite), want);
+    TRY(tok_value_kcv(x->tok, r->name.suite, value, kcv, e));
+    TRY(tok_expect_kcv(kcv, r->kcv, e));
+    tell_checked(x, kcv);
+    return r->check_only ? ERR_OK : tok_key_import(x->tok, &r->name, value, r->state, &x->out.info, e);
+}
+
+static enum err_code import_by_unwrap(struct importing *x, const CK_MECHANISM *mechanism, struct err *e)
+{
+    const struct tok_import *const r = x->request;
+    const struct tok_unwrap unwrap = {.mechanism = *mechanism,
+                                      .key = x->under.handle,
+                                      .wrapped = r->wrapped,
+                                      .len = r->len,
+                                      .expected_kcv = r->kcv};
+    uint8_t kcv[TOK_KCV_BYTES];
+    if (!r->check_only)
+        return tok_key_unwrap(x->tok, &r->name, r->state, &unwrap, &x->out.info, e);
+    TRY(tok_key_try_unwrap(x->tok, &r->name, &unwrap, kcv, e));
+    tell_checked(x, kcv);
+    return ERR_OK;
+}
+
+/* Tokens say a wrong key or a changed wrapping in many ways; who waits for the key hears one. */
+static enum err_code name_failure(enum err_code code, struct err *e)
+{
+    if (code != ERR_INPUT && code != ERR_UNSUPPORTED && (code != ERR_UNAVAILABLE || e->native == 0) &&
+        !(code == ERR_CHECK && e->native != 0))
+        return code;
+    e->code = ERR_CHECK;
+    err_prefix(e, "wrapping: it does not open under this key; it was changed, or is of another key");
+    return ERR_CHECK;
+}
+
+static enum err_code import_oaep(struct importing *x, struct err *e)
+{
+    CK_MECHANISM mechanism;
+    CK_RSA_PKCS_OAEP_PARAMS parameters;
+    tok_oaep(&mechanism, &parameters);
+    if (x->request->len != TOK_RSA_BYTES)
+        return err_set(e, ERR_INPUT, "wrapped has %zu bytes; under RSA-3072 it has %d", x->request->len,
+                       TOK_RSA_BYTES);
+    return name_failure(import_by_unwrap(x, &mechanism, e), e);
+}
+
+static enum err_code import_aes_kw(struct importing *x, struct err *e)
+{
+    const CK_MECHANISM mechanism = {.mechanism = CKM_AES_KEY_WRAP};
+    const size_t want = tok_key_bytes(x->request->name.role, x->request->name.suite) + 8;
+    if (x->request->len != want)
+        return err_set(e, ERR_INPUT, "wrapped has %zu bytes; this key has %zu when it is wrapped by RFC 3394",
+                       x->request->len, want);
+    return name_failure(import_by_unwrap(x, &mechanism, e), e);
+}
+
+static enum err_code import_tdes(struct importing *x, struct err *e)
+{
+    CK_MECHANISM mechanism = {.mechanism = CKM_DES3_ECB};
+    struct tok_session *s = NULL;
+    AUTO(secret) value = {0};
+    const size_t want = tok_key_bytes(x->request->name.role, x->request->name.suite);
+    if (x->request->len != want)
+        return err_set(e, ERR_INPUT, "wrapped has %zu bytes; the cryptogram of this key has %zu",
+                       x->request->len, want);
+    if (x->request->kcv == NULL)
+        return err_set(e, ERR_INPUT, "kcv is missing: a cryptogram has nothing else that tells a wrong key");
+    if (tok_way_is(x->way, TOK_WAY_UNWRAP))
+        return import_by_unwrap(x, &mechanism, e);
+    TRY(secret_init(&value, e));
+    TRY(tok_session_take(x->tok, &s, e));
+    const enum err_code code =
+        tok_decrypt(s, &mechanism, x->under.handle, x->request->wrapped, want, value.bytes, e);
+    tok_session_give(s);
+    TRY(code);
+    value.len = want;
+    return import_value(x, &value, e);
+}
+
+static enum err_code import_block(struct importing *x, struct err *e)
+{
+    const struct tok_import *const r = x->request;
+    const struct key_block_kbpk kbpk = {x->under.handle, kbpk_bytes(&x->under)};
+    struct key_block block;
+    struct tok_session *s = NULL;
+    AUTO(secret) value = {0};
+    TRY(key_block_parse(r->key_block, &block, e));
+    if (block.header.version != (r->format == TOK_TR31_B ? 'B' : 'D'))
+        return err_set(e, ERR_INPUT, "header: it is of version %c, which is not the format that was said",
+                       block.header.version);
+    TRY(tok_session_take(x->tok, &s, e));
+    const enum err_code code = key_block_open(s, &kbpk, &block, &value, e);
+    tok_session_give(s);
+    TRY(code);
+    TRY(key_block_check_use(&block.header, r->name.role, r->name.suite,
+                            e)); /* the header is authentic by now */
+    x->out.header = block.header;
+    x->out.has_header = true;
+    return import_value(x, &value, e);
+}
+
+enum err_code tok_key_import_wrapped(struct tok *tok, const struct tok_import *r,
+                                     struct tok_imported *out_imported, struct err *e)
+{
+    static enum err_code (*const imports[])(struct importing * x, struct err * e) = {
+        [TOK_RSA_OAEP] = import_oaep, [TOK_AES_KW] = import_aes_kw, [TOK_TDES_CRYPTOGRAM] = import_tdes,
+        [TOK_TR31_B] = import_block,  [TOK_TR31_D] = import_block,
+    };
+    struct importing x = {.tok = tok, .request = r};
+    TRY(tok_key_check_name(&r->name, e));
+    TRY(check_under(r->format, &r->name, &r->under, e));
+    if (tok_role_is_pair(r->name.role))
+        return err_set(e, ERR_UNSUPPORTED, "%s keys are generated in the token, never loaded",
+                       tok_role_name(r->name.role));
+    if (forms[r->format].block ? r->key_block == NULL : r->wrapped == NULL)
+        return err_set(e, ERR_INPUT, "the %s is missing",
+                       forms[r->format].block ? "key block" : "wrapped key");
+    TRY(tok_way_of(tok, forms[r->format].import, &x.way, &x.out.grade, e));
+    TRY(tok_keys_find(tok, &r->under, TOK_OPEN, &x.under, e));
+    TRY(imports[r->format](&x, e));
+    *out_imported = x.out;
+    return ERR_OK;
+}
+
+/* ---- Out ---- */
+
+/* Where the token cannot wrap, or the form is a block: the value is the token's random, here. */
+static enum err_code random_value(struct tok_session *s, const struct tok_key_name *name,
+                                  struct secret *out_value, struct err *e)
+{
+    TRY(secret_init(out_value, e));
+    out_value->len = tok_key_bytes(name->role, name->suite);
+    TRY(tok_random(s, out_value->bytes, out_value->len, e));
+    if (name->suite == TOK_TDES)
+        tok_force_odd_parity(out_value->bytes, out_value->len);
+    return ERR_OK;
+}
+
+static enum err_code seal_value(struct tok_session *s, const struct tok_export *r,
+                                const struct tok_found *under, const struct secret *value,
+                                struct tok_exported *out, struct err *e)
+{
+    CK_MECHANISM ecb = {.mechanism = CKM_DES3_ECB};
+    const struct key_block_kbpk kbpk = {under->handle, kbpk_bytes(under)};
+    struct tok_key_block_header header = {.version = r->format == TOK_TR31_B ? 'B' : 'D'};
+    if (!forms[r->format].block) {
+        out->len = value->len;
+        return tok_encrypt(s, &ecb, under->handle, value->bytes, value->len, out->wrapped, e);
+    }
+    key_block_describe(r->name.role, r->name.suite, &header);
+    return key_block_make(s, &kbpk, &header, value, out->key_block, sizeof out->key_block, e);
+}
+
+static enum err_code export_value(struct tok *tok, const struct tok_export *r, const struct tok_found *under,
+                                  struct tok_exported *out, struct err *e)
+{
+    struct tok_session *s = NULL;
+    AUTO(secret) value = {0};
+    TRY(tok_session_take(tok, &s, e));
+    enum err_code code = random_value(s, &r->name, &value, e);
+    if (code == ERR_OK)
+        code = seal_value(s, r, under, &value, out, e);
+    tok_session_give(s);
+    TRY(code);
+    return tok_key_import(tok, &r->name, &value, r->state, &out->info, e);
+}
+
+enum err_code tok_key_generate_exported(struct tok *tok, const struct tok_export *r,
+                                        struct tok_exported *out_exported, struct err *e)
+{
+    struct tok_exported out = {0};
+    struct tok_found under;
+    const char *way;
+    TRY(tok_key_check_name(&r->name, e));
+    if (r->name.zone[0] == '\0' || r->name.role == TOK_ZONE_MASTER)
+        return err_set(e, ERR_DENIED, "only a zone's PIN, MAC and data keys are handed out");
+    TRY(check_under(r->format, &r->name, &r->under, e));
+    if (forms[r->format].export == TOK_FLOW_COUNT)
+        return err_set(e, ERR_INPUT, "format: a key is not handed out under the token's own transport key");
+    TRY(tok_way_of(tok, forms[r->format].export, &way, &out.grade, e));
+    TRY(tok_keys_find(tok, &r->under, TOK_PROTECT, &under, e));
+    out.under_version = under.name.version;
+    if (tok_way_is(way, TOK_WAY_WRAP)) {
+        const struct tok_wrap wrap = {r->format == TOK_AES_KW ? CKM_AES_KEY_WRAP : CKM_DES3_ECB,
+                                      under.handle};
+        TRY(tok_key_make_wrapped(tok, &r->name, r->state, &wrap, &out.info, out.wrapped, &out.len, e));
+    } else {
+        TRY(export_value(tok, r, &under, &out, e));
+    }
+    *out_exported = out;
+    return ERR_OK;
+}
+
+/* ---- Components ---- */
+
+static enum err_code find_component_key(struct tok *tok, enum tok_purpose purpose,
+                                        struct tok_found *out_found, struct err *e)
+{
+    const struct tok_key_name name = {.role = TOK_COMPONENT, .suite = TOK_RSA_3072};
+    return tok_keys_find(tok, &name, purpose, out_found, e);
+}
+
+enum err_code tok_component_grade(struct tok *tok, enum tok_grade *out_grade, struct err *e)
+{
+    const char *way;
+    return tok_way_of(tok, TOK_FLOW_COMPONENT, &way, out_grade, e);
+}
+
+enum err_code tok_component_open(struct tok *tok, const struct tok_key_name *name, const uint8_t *component,
+                                 size_t len, struct secret *out_value, uint8_t out_kcv[3], struct err *e)
+{
+    const size_t want = tok_key_bytes(name->role, name->suite);
+    struct tok_found key;
+    struct tok_session *s = NULL;
+    AUTO(secret) value = {0};
+    if (len != TOK_RSA_BYTES)
+        return err_set(e, ERR_INPUT, "component has %zu bytes; under RSA-3072 it has %d", len, TOK_RSA_BYTES);
+    TRY(find_component_key(tok, TOK_OPEN, &key, e));
+    TRY(secret_init(&value, e));
+    TRY(tok_session_take(tok, &s, e));
+    const enum err_code code = tok_oaep_decrypt(s, key.handle, component, &value, e);
+    tok_session_give(s);
+    TRY(name_failure(code, e));
+    if (value.len != want)
+        return err_set(e, ERR_INPUT, "length: the component has %zu bytes; this key has %zu", value.len,
+                       want);
+    TRY(tok_value_kcv(tok, name->suite, &value, out_kcv, e));
+    *out_value = value;
+    value = (struct secret){0};
+    return ERR_OK;
+}
+
+enum err_code tok_component_seal(struct tok *tok, const struct secret *value,
+                                 uint8_t out_component[TOK_RSA_BYTES], struct err *e)
+{
+    struct tok_found key;
+    char label[TOK_LABEL_BYTES];
+    CK_OBJECT_HANDLE public_key;
+    struct tok_session *s = NULL;
+    TRY(find_component_key(tok, TOK_PROTECT, &key, e));
+    tok_key_label(&key.name, label);
+    TRY(tok_session_take(tok, &s, e));
+    enum err_code code = tok_pair_public(s, label, &public_key, e);
+    if (code == ERR_OK)
+        code = tok_oaep_encrypt(s, public_key, value, out_component, e);
+    tok_session_give(s);
+    return code;
+}
