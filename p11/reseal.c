@@ -18,9 +18,8 @@ static bool is_current(const struct tok *tok, const struct tok_blob_view *view)
 
 static struct tok_blob_versions versions_of(const struct tok_blob_view *view)
 {
-    return (struct tok_blob_versions){.master = view->info.master_version,
-                                      .storage = view->info.storage_version,
-                                      .tag = view->tag_version};
+    return (struct tok_blob_versions){
+        .master = view->info.master_version, .storage = view->info.storage_version, .tag = view->tag_version};
 }
 
 enum err_code tok_blob_versions(const struct tok *tok, const uint8_t *blob, size_t len,

@@ -143,8 +143,8 @@ static void reseal(struct wire_bytes request, struct wire_bytes response, struct
     }
     if (storage != 0)
         add_key(r, "storage/aes-256/%" PRIu64, storage);
-    snprintf(r->note, sizeof r->note, "blobs=%zu changed=%" PRIu64 " failed=%" PRIu64,
-             wire_count(request, 1), changed, failed);
+    snprintf(r->note, sizeof r->note, "blobs=%zu changed=%" PRIu64 " failed=%" PRIu64, wire_count(request, 1),
+             changed, failed);
     set_grade(r, changed != 0 ? 1 : 0);
 }
 

@@ -116,7 +116,8 @@ START_TEST(reseal_leaves_a_current_blob_as_it_is)
 }
 END_TEST
 
-/* The old storage and tag keys are destroyed in between: what opens afterwards depends on the new ones only. */
+/* The old storage and tag keys are destroyed in between: what opens afterwards depends on the new ones only.
+ */
 START_TEST(reseal_moves_every_form_and_keeps_what_is_bound)
 {
     struct tok *tok = open_with_keys(_i);
@@ -169,8 +170,8 @@ START_TEST(reseal_moves_every_form_and_keeps_what_is_bound)
 }
 END_TEST
 
-/* By the key itself: a MAC that was made before the move is made after it, by algorithm 3 too, which takes the
- * second part. */
+/* By the key itself: a MAC that was made before the move is made after it, by algorithm 3 too, which takes
+ * the second part. */
 START_TEST(resealed_key_is_the_same_key)
 {
     static const struct {
