@@ -92,9 +92,12 @@ class Control(unittest.TestCase):
         self.assertGreaterEqual(len(shown["proposals"]), 1)
 
     def test_what_would_break_stops_a_destruction(self):
+        old = str(max(int(k["version"]) for k in self.cli(ONE, "key", "list")["keys"] if k["role"] == "storage"))
+        self.estate.card("breaks", "62010000000000990001")
+        self.estate.issue("breaks", "tdes")  # POSP keeps its TMK's blob, and tells
         self.agree("rotate", *STORAGE)
-        newest = max(int(k["version"]) for k in self.cli(ONE, "key", "list")["keys"] if k["role"] == "storage")
-        old = str(newest - 1)
+        wait_until(lambda: sum(int(u["count"]) for u in self.cli(ONE, "key", "show", *STORAGE, "--version", old)["uses"]) > 0,
+                   120)
         self.agree("deactivate", *STORAGE, "--version", old)
         stopped = self.cli(ONE, "key", "destroy", *STORAGE, "--version", old, "--reason", "x",
                            fails="FAILED_PRECONDITION.*break_use")

@@ -31,7 +31,8 @@ POLICY = {
     "hsm": {
         "/posward.hsm.v1.DataPlane/": {
             **dict.fromkeys(("DiversifyCardKey", "GenerateWorkingKeys", "GenerateMac", "VerifyMac", "TranslatePin",
-                             "EncryptData", "DecryptData", "ProcessTransaction", "ProcessBatch"), {"posp"}),
+                             "EncryptData", "DecryptData", "ProcessTransaction", "ProcessBatch",
+                             "ResealBlobs"), {"posp"}),
             "Echo": {"posp", "operator", "monitor"}},
         "/posward.hsm.v1.Control/": {"GetTokenReport": LOOKERS, "ListKeys": {"operator", "auditor"},
                                      "GetStatus": LOOKERS | {"posp"}},
