@@ -159,6 +159,9 @@ class Control(unittest.TestCase):
 
         def state():
             return self.cli(ONE, "call", "posward.hsm.v1.KeyManagement/GetProposal", json.dumps({"id": made["id"]}))["state"]
+
+        def ready():
+            return int(self.cli(ONE, "hsm", "status")["keepers"]) > 0
         for attempt in range(6):
             zone = ("--role", "zone-mac", "--suite", "tdes", "--zone", f"kill-{attempt}")
             made = self.propose("create", *zone)
@@ -174,6 +177,7 @@ class Control(unittest.TestCase):
                 approving.wait(180)
             wait_until(lambda: state() in ("PROPOSAL_STATE_EXECUTED", "PROPOSAL_STATE_PENDING"), 60, state)
             if state() == "PROPOSAL_STATE_PENDING":  # killed before the approval was taken
+                wait_until(ready, 60)  # UNAVAILABLE while no keeper is there is no answer to wait for here
                 self.cli(TWO, "key", "approve", made["id"])
             self.assertEqual(state(), "PROPOSAL_STATE_EXECUTED")
             self.assertEqual(self.key("zone-mac", "tdes", 1, f"kill-{attempt}")["state"], "KEY_STATE_ACTIVE")
