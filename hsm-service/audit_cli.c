@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/hex.h"
 #include "hsm-service/audit/verify.h"
+#include "run/cli_progress.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #define PATHS_MOST 4096
+#define MIB        1048576
 
 struct audit_options {
     char *paths[PATHS_MOST];
@@ -21,6 +23,7 @@ struct audit_options {
     enum audit_kind kind;
     uint64_t expect_seq, unsigned_most;
     bool limit_unsigned, partial, help, json, heading;
+    struct cli_progress bar;
 };
 
 static void print_verify_help(void)
@@ -146,11 +149,10 @@ static enum err_code read_options(int argc, char **argv, struct audit_options *o
 
 static void show_progress(void *context, uint64_t done_bytes, uint64_t all_bytes)
 {
-    (void)context;
-    fprintf(stderr, "\r%3" PRIu64 " %% of %" PRIu64 " MiB",
-            all_bytes > 0 ? done_bytes * 100 / all_bytes : 100, all_bytes >> 20);
-    if (done_bytes >= all_bytes)
-        fputc('\n', stderr);
+    struct audit_options *const o = context;
+    if (o->bar.what == NULL)
+        cli_progress_start(&o->bar, "verifying", "MiB", MIB, all_bytes);
+    cli_progress_step(&o->bar, done_bytes);
 }
 
 /* ---- verify ---- */
@@ -203,8 +205,9 @@ static enum err_code run_verify(struct audit_options *o, struct audit_verify_opt
             return err_set(e, ERR_INPUT, "--expect-hash must have 64 characters of lower-case hexadecimal");
         v->expect_hash = hash;
     }
-    v->progress = isatty(STDERR_FILENO) ? show_progress : NULL;
+    v->context = o;
     const enum err_code code = audit_verify(v, out_s, e);
+    cli_progress_done(&o->bar);
     v->key = NULL;
     v->expect_hash = NULL;
     return code;
@@ -213,7 +216,7 @@ static enum err_code run_verify(struct audit_options *o, struct audit_verify_opt
 enum err_code audit_cli_verify(struct cli *cli, int argc, char **argv, struct err *e)
 {
     struct audit_options o = {0};
-    struct audit_verify_options v = {0};
+    struct audit_verify_options v = {.progress = show_progress};
     struct audit_summary s = {0};
     TRY(read_options(argc, argv, &o, e));
     if (o.help) {
@@ -276,7 +279,9 @@ static enum err_code show_record(void *context, const struct audit_record *r, st
 enum err_code audit_cli_show(struct cli *cli, int argc, char **argv, struct err *e)
 {
     struct audit_options o = {.partial = true, .json = cli_json(cli)};
-    struct audit_verify_options v = {.each = show_record, .context = &o};
+    /* A bar between records on one terminal would be in their way. */
+    struct audit_verify_options v = {.each = show_record,
+                                     .progress = isatty(STDOUT_FILENO) ? NULL : show_progress};
     struct audit_summary s;
     TRY(read_options(argc, argv, &o, e));
     if (o.help) {

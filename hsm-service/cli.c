@@ -129,6 +129,7 @@ cli_table hsm_commands = {
     DATA("decrypt-data", "DecryptData", "Decipher data."),
     DATA("process-transaction", "ProcessTransaction",
          "Verify a MAC, translate a PIN, decipher a track in one call."),
+    DATA("reseal-blobs", "ResealBlobs", "Move key blobs to the current storage and tag keys."),
     DATA("process-batch", "ProcessBatch", "Do many operations in one call."),
     DATA("echo", "Echo", "Send bytes there and back."),
     {0},

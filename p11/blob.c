@@ -34,8 +34,8 @@ static enum err_code find_key(struct tok *tok, enum tok_role role, unsigned vers
 }
 
 /* By C_Sign and a constant-time compare: not every token that makes a CMAC also verifies one. */
-static enum err_code check_tag(struct tok_session *s, const uint8_t *blob, size_t len,
-                               struct tok_blob_view *out_view, struct err *e)
+enum err_code tok_blob_check(struct tok_session *s, const uint8_t *blob, size_t len,
+                             struct tok_blob_view *out_view, struct err *e)
 {
     struct tok_blob_view view;
     struct tok_found key;
@@ -56,7 +56,7 @@ enum err_code tok_blob_info(struct tok_session *s, const uint8_t *blob, size_t l
                             struct tok_blob_info *out_info, struct err *e)
 {
     struct tok_blob_view view;
-    TRY(check_tag(s, blob, len, &view, e));
+    TRY(tok_blob_check(s, blob, len, &view, e));
     *out_info = view.info;
     return ERR_OK;
 }
@@ -137,15 +137,15 @@ static const CK_ATTRIBUTE_TYPE *uses_of(const struct tok *tok, const struct tok_
     return no_uses; /* a usage that the form does not know is refused before */
 }
 
-static enum err_code unwrap_part(struct tok_session *s, const struct tok_blob_view *view, unsigned part,
-                                 struct tok_object *out_object, struct err *e)
+enum err_code tok_blob_unwrap(struct tok_session *s, const struct tok_blob_view *view, unsigned part,
+                              const CK_ATTRIBUTE_TYPE *uses, struct tok_object *out_object, struct err *e)
 {
     struct tok_found storage;
     struct tok_template t;
     CK_MECHANISM wrap = {.mechanism = CKM_AES_KEY_WRAP};
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
     TRY(find_key(s->tok, TOK_STORAGE, view->info.storage_version, &storage, e));
-    tok_template_secret(&t, view->info.suite == TOK_TDES ? CKK_DES2 : CKK_AES, uses_of(s->tok, &view->info));
+    tok_template_secret(&t, view->info.suite == TOK_TDES ? CKK_DES2 : CKK_AES, uses);
     TRY(tok_rv(s->fn->C_UnwrapKey(s->handle, &wrap, storage.handle,
                                   (CK_BYTE_PTR)(uintptr_t)view->wrapped[part], view->wrapped_len, t.rows,
                                   t.count, &handle),
@@ -168,9 +168,10 @@ static enum err_code unwrap_parts(struct tok_session *s, const struct tok_blob_v
 {
     AUTO(tok_object) key = {0};
     AUTO(tok_object) left = {0};
-    TRY(unwrap_part(s, view, 0, &key, e));
+    const CK_ATTRIBUTE_TYPE *const uses = uses_of(s->tok, &view->info);
+    TRY(tok_blob_unwrap(s, view, 0, uses, &key, e));
     if (view->parts == 2)
-        TRY(unwrap_part(s, view, 1, &left, e));
+        TRY(tok_blob_unwrap(s, view, 1, uses, &left, e));
     *out_opened =
         (struct tok_opened){.handle = key.handle, .left = left.handle, .owned = key, .owned_left = left};
     key = left = (struct tok_object){0};
@@ -234,7 +235,7 @@ static enum err_code open_blob(struct tok_session *s, const struct tok_key_ref *
     if (cached != NULL)
         opened = (struct tok_opened){.handle = keys.key, .left = keys.left, .cached = cached, .tok = s->tok};
     else
-        TRY(check_tag(s, ref->blob, ref->blob_len, &view, e));
+        TRY(tok_blob_check(s, ref->blob, ref->blob_len, &view, e));
     TRY(check_usage(&view.info, usage, e));
     TRY(check_owner(&view.info, ref->psam_number, e));
     if (cached == NULL)

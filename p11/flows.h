@@ -82,6 +82,31 @@ struct tok_blob_info {
 enum err_code tok_blob_info(struct tok_session *s, const uint8_t *blob, size_t len,
                             struct tok_blob_info *out_info, struct err *e) MUST_CHECK;
 
+/* ---- Rotation of the keys that blobs are sealed under ---- */
+
+struct tok_blob_versions {
+    unsigned master, storage, tag;
+    bool current; /* sealed under the keys that a new blob would be sealed under */
+};
+/* As the blob's head says: form only, for a blob that was just made or used. ERR_CHECK: it is none. */
+enum err_code tok_blob_versions(const struct tok *tok, const uint8_t *blob, size_t len,
+                                struct tok_blob_versions *out_versions, struct err *e) MUST_CHECK;
+
+struct tok_resealed {
+    uint8_t blob[TOK_BLOB_BYTES];
+    size_t blob_len;
+    struct tok_blob_versions versions; /* of this blob */
+    bool changed;                      /* false: it was current, and is byte for byte as before */
+};
+/* The same key under the current storage and tag keys; all else that the blob binds stays: usage, card,
+ * versions, time of making, check value. IN_TOKEN. A storage key that was made with CKA_UNWRAP_TEMPLATE
+ * (SoftHSM) gives nothing that can be wrapped again: there a TMK is derived anew, and a working key's blob is
+ * ERR_UNSUPPORTED, to be replaced at the next sign-in. ERR_CHECK: altered, of another key set, or a key of
+ * another check value than the blob says; ERR_NOT_FOUND: no storage or tag key is active, or no master of a
+ * TMK that has to be derived. */
+enum err_code tok_blob_reseal(struct tok_session *s, const uint8_t *blob, size_t len,
+                              struct tok_resealed *out_resealed, struct err *e) MUST_CHECK;
+
 /* ---- MAC ---- */
 
 enum tok_mac {

@@ -150,6 +150,15 @@ enum err_code tok_blob_seal(struct tok_session *s, struct tok_blob_keys keys,
                             const struct tok_blob_info *info, uint8_t *out_blob, size_t *out_len,
                             struct err *e) MUST_CHECK;
 
+struct tok_blob_view; /* blob.h */
+/* Form and tag. ERR_CHECK: altered, or of another key set. */
+enum err_code tok_blob_check(struct tok_session *s, const uint8_t *blob, size_t len,
+                             struct tok_blob_view *out_view, struct err *e) MUST_CHECK;
+/* One part of a checked blob as a session object that may do `uses`. */
+enum err_code tok_blob_unwrap(struct tok_session *s, const struct tok_blob_view *view, unsigned part,
+                              const CK_ATTRIBUTE_TYPE *uses, struct tok_object *out_object,
+                              struct err *e) MUST_CHECK;
+
 /* ---- Ways (ways.c): one row a way, in order of preference within its flow ---- */
 
 struct tok_way_row {

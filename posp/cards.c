@@ -4,6 +4,7 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "posp/keyuse.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -52,7 +53,12 @@ static enum err_code keep(struct posp *posp, const key_request *input, const div
     struct store_card card = {.suite = (int)input->suite,
                               .master_version = made->master_version,
                               .state = POSWARD__POSP__V1__CARD_STATE__CARD_STATE_REQUESTED,
-                              .updated_ms = clock_wall_ms()};
+                              .updated_ms = clock_wall_ms(),
+                              .seal = {made->storage_version, made->tag_version},
+                              .control_version = made->control_version};
+    card.control_suite = input->profile == POSWARD__HSM__V1__CARD_PROFILE__CARD_PROFILE_PBOC
+                             ? POSWARD__TYPES__V1__SUITE__SUITE_TDES
+                             : POSWARD__TYPES__V1__SUITE__SUITE_AES_256;
     if (made->kcv.len != sizeof card.kcv || made->tmk_blob.len > sizeof card.tmk.bytes)
         return err_set(e, ERR_INTERNAL, "hsm: a card key with a KCV of %zu and a blob of %zu bytes",
                        made->kcv.len, made->tmk_blob.len);
@@ -61,7 +67,9 @@ static enum err_code keep(struct posp *posp, const key_request *input, const div
     if (made->tmk_blob.len > 0)
         memcpy(card.tmk.bytes, made->tmk_blob.data, made->tmk_blob.len);
     card.tmk.len = made->tmk_blob.len;
-    return store_card_put(posp->store, &card, e);
+    TRY(store_card_put(posp->store, &card, e));
+    keyuse_changed(posp->keyuse);
+    return ERR_OK;
 }
 
 static void pass_on(const diversified *made, Posward__Posp__V1__RequestCardKeyResponse_Closure closure,

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "posp/cards.h"
 #include "posp/follower.h"
+#include "posp/keyuse.h"
 #include "posp/listener.h"
 #include "posp/operations.h"
 #include "posp/reversals.h"
@@ -41,6 +42,7 @@ static void stop(void *context)
         return;
     struct posp *posp = &state->posp;
     listener_free(posp->listener);
+    keyuse_free(posp->keyuse);
     reversals_free(posp->reversals);
     follower_free(posp->follower);
     units_free(posp->units);
@@ -85,6 +87,7 @@ static enum err_code serve(void *context, struct rpc_server *server, struct err 
     (void)server;
     TRY(follower_start(posp->store, posp->posv_channel, &posp->follower, e));
     TRY(reversals_start(posp, &posp->reversals, e));
+    TRY(keyuse_start(posp, &posp->keyuse, e));
     return listener_start(posp, &posp->listener, e);
 }
 

@@ -83,6 +83,7 @@ static enum err_code read_working_key(const Posward__Hsm__V1__WorkingKey *from,
     if (from->usage != spec->usage)
         return err_set(e, ERR_INTERNAL, "hsm: working keys in another order");
     TRY(copy_out(&from->cryptogram, key->cryptogram, sizeof key->cryptogram, &key->cryptogram_len, e));
+    key->seal = (struct store_seal){from->storage_version, from->tag_version};
     TRY(copy_out(&from->kcv, key->kcv, sizeof key->kcv, &kcv_len, e));
     return copy_out(&from->blob, key->blob.bytes, sizeof key->blob.bytes, &key->blob.len, e);
 }

@@ -29,6 +29,7 @@ struct hsm_working_key {
     size_t cryptogram_len;
     uint8_t kcv[4];
     struct store_blob blob;
+    struct store_seal seal;
 };
 /* Patent S404. Keys in the order of the specs. */
 enum err_code hsm_working_keys(struct hsm *hsm, const struct store_device *device,

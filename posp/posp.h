@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 struct follower;
+struct keyuse;
 struct listener;
 struct reversals;
 
@@ -29,6 +30,7 @@ struct posp {
     struct units *units;
     struct follower *follower;
     struct reversals *reversals;
+    struct keyuse *keyuse;
     struct listener *listener;
     struct numbers numbers;
     int64_t started_ms; /* monotonic */

@@ -1,6 +1,7 @@
 #include "base/log.h"
 #include "posp/answer.h"
 #include "posp/handlers.h"
+#include "posp/keyuse.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -68,6 +69,17 @@ static void place_key(const struct hsm_working_key *key, enum iso_f62_slot slot,
     memcpy(f62->keys[slot].cv, key->kcv, sizeof f62->keys[slot].cv);
 }
 
+/* The token's keys may change between two working keys: then the set is of no one version. */
+static void join_seal(struct store_seal *all, const struct store_seal *one, bool first)
+{
+    if (first)
+        *all = *one;
+    if (all->storage != one->storage)
+        all->storage = 0;
+    if (all->tag != one->tag)
+        all->tag = 0;
+}
+
 static void place_keys(const struct hsm_working_key *keys, size_t count, struct iso_f62 *f62,
                        struct store_key_set *set)
 {
@@ -76,6 +88,7 @@ static void place_keys(const struct hsm_working_key *keys, size_t count, struct 
     for (size_t i = 0; i < count; i++) { /* specs are in slot order without gaps */
         place_key(&keys[i], (enum iso_f62_slot)i, f62);
         *blobs[i] = keys[i].blob;
+        join_seal(&set->seal, &keys[i].seal, i == 0);
     }
 }
 
@@ -96,6 +109,7 @@ static enum err_code make_f62(struct posp *posp, const struct request *request,
     TRY(iso_f62_build(&f62, len, out_f62, e));
     snprintf(set.psam_number, sizeof set.psam_number, "%s", request->device.psam_number);
     TRY(store_keys_put(posp->store, request->device.terminal_id, &set, e));
+    keyuse_changed(posp->keyuse);
     *out_len = len;
     return ERR_OK;
 }

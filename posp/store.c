@@ -50,6 +50,13 @@ static const char *const migrations[] = {
     " - (old.state = 2 AND old.response_code = '00'),"
     " declined = declined + (new.response_code NOT IN ('00', '')) - (old.response_code NOT IN ('00', '')),"
     " reversing = reversing + (new.state = 3) - (old.state = 3); END;",
+    /* Which of the token's keys a row depends on; 0: not known, as it was made before. */
+    "ALTER TABLE key_sets ADD COLUMN storage_version INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE key_sets ADD COLUMN tag_version INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE cards ADD COLUMN storage_version INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE cards ADD COLUMN tag_version INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE cards ADD COLUMN control_suite INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE cards ADD COLUMN control_version INTEGER NOT NULL DEFAULT 0;",
 };
 
 static const struct sqlite_schema schema = {

@@ -56,11 +56,17 @@ struct store_blob {
     uint8_t bytes[STORE_BLOB_BYTES];
     size_t len; /* 0: the set has no such key */
 };
+/* Versions of the token's keys that blobs are sealed under; 0: not known, or not the same for all of a set.
+ */
+struct store_seal {
+    uint32_t storage, tag;
+};
 struct store_key_set {
     int64_t generation; /* grows with each sign-in; never 0 */
     char psam_number[STORE_PSAM_BYTES];
     int suite;
     struct store_blob pik, mak, tdk;
+    struct store_seal seal; /* put only */
     bool used;
 };
 struct store_keys {
@@ -86,6 +92,9 @@ struct store_card {
     uint32_t master_version;
     uint8_t kcv[4];
     struct store_blob tmk;
+    struct store_seal seal;
+    int control_suite; /* TDES or AES_256; 0: not known */
+    uint32_t control_version;
     int state; /* posward.posp.v1.CardState */
     int64_t updated_ms;
 };
@@ -94,6 +103,24 @@ enum err_code store_card_put(struct store *store, const struct store_card *card,
 /* ERR_NOT_FOUND: no key was ever asked for. */
 enum err_code store_card_get(struct store *store, const char *psam_number, struct store_card *out_card,
                              struct err *e) MUST_CHECK;
+
+/* ---- what depends on which key of the token ---- */
+
+enum store_use_kind {
+    STORE_USE_MASTER,  /* cards: of devices that are not retired, and issued here */
+    STORE_USE_CONTROL, /* cards that were issued here */
+    STORE_USE_STORAGE, /* blobs */
+    STORE_USE_TAG
+};
+struct store_use {
+    int suite;        /* of cards: posward.types.v1.Suite, 0 not known */
+    uint32_t version; /* 0: not known */
+    uint64_t count;
+};
+/* At most `capacity`, which ERR_LIMIT says was too few. Reads whole tables, beside those who serve terminals.
+ */
+enum err_code store_uses(struct store *store, enum store_use_kind kind, struct store_use *out_uses,
+                         size_t capacity, size_t *out_count, struct err *e) MUST_CHECK;
 
 /* `count` numbers from *out_first on that are never given twice: for field 37. */
 enum err_code store_take_numbers(struct store *store, int64_t count, int64_t *out_first,

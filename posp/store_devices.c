@@ -124,6 +124,10 @@ static enum err_code apply_card_put(struct store_db *db, void *context, struct e
     db_bind_blob(s, 5, card->tmk.bytes, card->tmk.len);
     sqlite3_bind_int(s, 6, card->state);
     sqlite3_bind_int64(s, 7, card->updated_ms);
+    sqlite3_bind_int64(s, 8, card->seal.storage);
+    sqlite3_bind_int64(s, 9, card->seal.tag);
+    sqlite3_bind_int(s, 10, card->control_suite);
+    sqlite3_bind_int64(s, 11, card->control_version);
     return db_run(db, s, e);
 }
 
@@ -155,6 +159,10 @@ static enum err_code apply_card_get(struct store_db *db, void *context, struct e
         c->tmk.len = db_blob(s, 4, c->tmk.bytes, sizeof c->tmk.bytes);
         c->state = sqlite3_column_int(s, 5);
         c->updated_ms = sqlite3_column_int64(s, 6);
+        c->seal = (struct store_seal){(uint32_t)sqlite3_column_int64(s, 7),
+                                      (uint32_t)sqlite3_column_int64(s, 8)};
+        c->control_suite = sqlite3_column_int(s, 9);
+        c->control_version = (uint32_t)sqlite3_column_int64(s, 10);
     }
     db_give(s);
     return row ? ERR_OK : err_set(e, ERR_NOT_FOUND, "no key was asked for this PSAM number");

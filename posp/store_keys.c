@@ -34,6 +34,8 @@ static enum err_code apply_put(struct store_db *db, void *context, struct err *e
     db_bind_blob(s, 6, set->mak.bytes, set->mak.len);
     db_bind_blob(s, 7, set->tdk.bytes, set->tdk.len);
     sqlite3_bind_int64(s, 8, clock_wall_ms());
+    sqlite3_bind_int64(s, 9, set->seal.storage);
+    sqlite3_bind_int64(s, 10, set->seal.tag);
     return db_run(db, s, e);
 }
 

@@ -7,6 +7,11 @@
     "entry_mode, "                                                                                           \
     "mac, generation, unit, response_code, reference, authorization, answer, state, created_ms"
 
+/* Rows with the number of their blobs. */
+#define BLOBS(version)                                                                                       \
+    "SELECT " version ", (length(pik) > 0) + (length(mak) > 0) + (length(tdk) > 0) AS blobs FROM key_sets "  \
+    "UNION ALL SELECT " version ", length(tmk) > 0 FROM cards"
+
 static const char *const texts[SQL_COUNT_] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
@@ -29,16 +34,26 @@ static const char *const texts[SQL_COUNT_] = {
     [SQL_KEYS_DROP_OLDER] = "DELETE FROM key_sets WHERE terminal_id = ?1 AND generation < ?2",
     [SQL_KEYS_PUT] =
         "INSERT INTO key_sets (terminal_id, generation, psam_number, suite, pik, mak, tdk, used, "
-        "created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8)",
+        "created_ms, storage_version, tag_version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9, ?10)",
     [SQL_KEYS_GET] = "SELECT generation, psam_number, suite, pik, mak, tdk, used FROM key_sets "
                      "WHERE terminal_id = ?1 ORDER BY generation DESC LIMIT 2",
     [SQL_KEYS_USED] = "UPDATE key_sets SET used = 1 WHERE terminal_id = ?1 AND generation = ?2",
     [SQL_CARD_PUT] =
-        "INSERT INTO cards (psam_number, suite, master_version, kcv, tmk, state, updated_ms) "
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (psam_number) DO UPDATE SET suite = ?2, "
-        "master_version = ?3, kcv = ?4, tmk = ?5, state = ?6, updated_ms = ?7",
-    [SQL_CARD_GET] = "SELECT psam_number, suite, master_version, kcv, tmk, state, updated_ms FROM cards "
+        "INSERT INTO cards (psam_number, suite, master_version, kcv, tmk, state, updated_ms, "
+        "storage_version, tag_version, control_suite, control_version) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (psam_number) DO UPDATE SET "
+        "suite = ?2, master_version = ?3, kcv = ?4, tmk = ?5, state = ?6, updated_ms = ?7, "
+        "storage_version = ?8, tag_version = ?9, control_suite = ?10, control_version = ?11",
+    [SQL_CARD_GET] = "SELECT psam_number, suite, master_version, kcv, tmk, state, updated_ms, "
+                     "storage_version, tag_version, control_suite, control_version FROM cards "
                      "WHERE psam_number = ?1",
+    [SQL_USE_MASTER] =
+        "SELECT suite, master_version, count(*) FROM (SELECT psam_number, suite, master_version FROM devices "
+        "WHERE state <> 3 UNION SELECT psam_number, suite, master_version FROM cards) GROUP BY 1, 2",
+    [SQL_USE_CONTROL] = "SELECT control_suite, control_version, count(*) FROM cards GROUP BY 1, 2",
+    [SQL_USE_STORAGE] =
+        "SELECT 0, storage_version, sum(blobs) FROM (" BLOBS("storage_version") ") GROUP BY 2",
+    [SQL_USE_TAG] = "SELECT 0, tag_version, sum(blobs) FROM (" BLOBS("tag_version") ") GROUP BY 2",
     [SQL_JOURNAL_BEGIN] =
         "INSERT INTO journal (" JOURNAL_COLUMNS
         ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, '', ?14, '', x'', 1, ?15)",

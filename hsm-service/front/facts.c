@@ -54,7 +54,8 @@ static bool is_working_item(struct wire_bytes item)
 bool facts_makes_keys(uint16_t method, struct wire_bytes request)
 {
     struct wire_field f;
-    if (is_method(method, "DiversifyCardKey") || is_method(method, "GenerateWorkingKeys"))
+    if (is_method(method, "DiversifyCardKey") || is_method(method, "GenerateWorkingKeys") ||
+        is_method(method, "ResealBlobs"))
         return true;
     while (is_method(method, "ProcessBatch") && wire_take(&request, &f))
         if (f.number == BATCH_ITEMS && is_working_item(f.bytes))
@@ -125,6 +126,26 @@ static void working_keys(struct wire_bytes request, struct wire_bytes response, 
     const size_t at = strlen(r->note);
     snprintf(r->note + at, sizeof r->note - at, "%skeys=%zu", at > 0 ? " " : "", wire_count(request, 4));
     set_grade(r, wire_find(response, 2).value);
+}
+
+/* One record for all blobs of a call, up to 256: who tells them apart is the store that they return to. */
+static void reseal(struct wire_bytes request, struct wire_bytes response, struct audit_record *r)
+{
+    uint64_t storage = 0, changed = 0, failed = 0;
+    struct wire_field f;
+    while (wire_take(&response, &f)) {
+        if (f.number != 1)
+            continue;
+        const uint64_t version = wire_find(f.bytes, 5).value;
+        storage = version != 0 ? version : storage;
+        changed += wire_find(f.bytes, 4).value != 0;
+        failed += wire_find(f.bytes, 1).value != 0;
+    }
+    if (storage != 0)
+        add_key(r, "storage/aes-256/%" PRIu64, storage);
+    snprintf(r->note, sizeof r->note, "blobs=%zu changed=%" PRIu64 " failed=%" PRIu64, wire_count(request, 1),
+             changed, failed);
+    set_grade(r, changed != 0 ? 1 : 0);
 }
 
 static void add_ref(struct audit_record *r, struct wire_bytes ref)
@@ -218,6 +239,8 @@ size_t facts_of_call(uint16_t method, struct wire_bytes request, struct wire_byt
         diversify(request, response, &out_records[0]);
     else if (is_method(method, "GenerateWorkingKeys"))
         working_keys(request, response, &out_records[0]);
+    else if (is_method(method, "ResealBlobs"))
+        reseal(request, response, &out_records[0]);
     else if (facts_is_data_plane(method))
         other_use(method, request, response, &out_records[0]);
     return 1;

@@ -11,7 +11,8 @@
 /* "DiversifyCardKey"; "" for what is no method. */
 const char *facts_method(uint16_t method);
 bool facts_is_data_plane(uint16_t method);
-/* The call derives or makes keys: DiversifyCardKey, GenerateWorkingKeys, a batch with one of these. */
+/* The call derives, makes or moves keys: DiversifyCardKey, GenerateWorkingKeys, ResealBlobs, a batch with one
+ * of the first two. */
 bool facts_makes_keys(uint16_t method, struct wire_bytes request);
 
 /* Fill kind, what, key, grade, note and, for an item that failed, result of the records that a call deserves:

@@ -16,6 +16,7 @@ const struct roles_row front_roles[] = {
     {"/posward.hsm.v1.DataPlane/DecryptData", ROLE_POSP},
     {"/posward.hsm.v1.DataPlane/ProcessTransaction", ROLE_POSP},
     {"/posward.hsm.v1.DataPlane/ProcessBatch", ROLE_POSP},
+    {"/posward.hsm.v1.DataPlane/ResealBlobs", ROLE_POSP},
     {"/posward.hsm.v1.DataPlane/Echo", ROLE_POSP | ROLE_OPERATOR | ROLE_MONITOR},
     {"/posward.hsm.v1.Control/GetTokenReport", LOOKERS},
     {"/posward.hsm.v1.Control/ListKeys", READERS},

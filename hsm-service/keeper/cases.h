@@ -14,6 +14,9 @@ typedef Posward__Hsm__V1__GenerateWorkingKeysRequest HsmWorkingRequest;
 typedef Posward__Hsm__V1__GenerateWorkingKeysResponse HsmWorkingResponse;
 typedef Posward__Hsm__V1__WorkingKeySpec HsmWorkingSpec;
 typedef Posward__Hsm__V1__WorkingKey HsmWorkingKey;
+typedef Posward__Hsm__V1__ResealBlobsRequest HsmResealRequest;
+typedef Posward__Hsm__V1__ResealBlobsResponse HsmResealResponse;
+typedef Posward__Hsm__V1__ResealResult HsmResealResult;
 typedef Posward__Hsm__V1__GenerateMacRequest HsmMacRequest;
 typedef Posward__Hsm__V1__GenerateMacResponse HsmMacResponse;
 typedef Posward__Hsm__V1__VerifyMacRequest HsmVerifyRequest;
@@ -66,6 +69,8 @@ enum err_code case_transaction(struct keeper_call *call, const ProtobufCMessage 
                                ProtobufCMessage *response, struct err *e) MUST_CHECK;
 enum err_code case_batch(struct keeper_call *call, const ProtobufCMessage *request,
                          ProtobufCMessage *response, struct err *e) MUST_CHECK;
+enum err_code case_reseal(struct keeper_call *call, const ProtobufCMessage *request,
+                          ProtobufCMessage *response, struct err *e) MUST_CHECK;
 enum err_code case_token_report(struct keeper_call *call, const ProtobufCMessage *request,
                                 ProtobufCMessage *response, struct err *e) MUST_CHECK;
 enum err_code case_list_keys(struct keeper_call *call, const ProtobufCMessage *request,
@@ -82,6 +87,9 @@ struct keeper_use {
 enum err_code case_run(struct keeper_call *call, const struct keeper_use *use,
                        const ProtobufCMessage *request, ProtobufCMessage **out_answer,
                        struct err *e) MUST_CHECK;
+
+/* A key that was used is a blob, and not under the keys that are current. */
+bool case_is_stale(const struct keeper_call *call, const struct tok_key_ref *ref);
 
 /* A key as ListKeys and KeyOutcome say it. */
 enum err_code case_fill_key(struct keeper_call *call, const struct tok_key_info *info, HsmKey *out,

@@ -30,8 +30,7 @@ static enum err_code check_data(enum tok_cipher mode, const ProtobufCBinaryData 
 
 /* Both requests have the same fields: DecryptDataRequest is EncryptDataRequest the other way round. */
 static enum err_code process(struct keeper_call *call, data_flow flow, const HsmEncryptRequest *in,
-                             ProtobufCBinaryData *out_data, Posward__Types__V1__Grade *out_grade,
-                             struct err *e)
+                             HsmDecryptResponse *out, struct err *e)
 {
     struct tok_data_request request = {
         .iv = in->iv.data, .iv_bytes = in->iv.len, .data = in->data.data, .len = in->data.len};
@@ -45,8 +44,9 @@ static enum err_code process(struct keeper_call *call, data_flow flow, const Hsm
     enum tok_grade grade;
     call->operations++;
     TRY(flow(call->session, &request, result.data, &grade, e));
-    *out_data = result;
-    *out_grade = convert_grade(grade);
+    out->data = result;
+    out->grade = convert_grade(grade);
+    out->reseal_advised = case_is_stale(call, &request.key);
     return ERR_OK;
 }
 
@@ -54,18 +54,22 @@ enum err_code case_encrypt(struct keeper_call *call, const ProtobufCMessage *req
                            ProtobufCMessage *response, struct err *e)
 {
     HsmEncryptResponse *const out = (HsmEncryptResponse *)response;
-    return process(call, tok_data_encrypt, (const HsmEncryptRequest *)request, &out->data, &out->grade, e);
+    HsmDecryptResponse answer = POSWARD__HSM__V1__DECRYPT_DATA_RESPONSE__INIT;
+    TRY(process(call, tok_data_encrypt, (const HsmEncryptRequest *)request, &answer, e));
+    out->data = answer.data;
+    out->grade = answer.grade;
+    out->reseal_advised = answer.reseal_advised;
+    return ERR_OK;
 }
 
 enum err_code case_decrypt(struct keeper_call *call, const ProtobufCMessage *request,
                            ProtobufCMessage *response, struct err *e)
 {
     const HsmDecryptRequest *const in = (const HsmDecryptRequest *)request;
-    HsmDecryptResponse *const out = (HsmDecryptResponse *)response;
     HsmEncryptRequest fields = POSWARD__HSM__V1__ENCRYPT_DATA_REQUEST__INIT;
     fields.key = in->key;
     fields.mode = in->mode;
     fields.iv = in->iv;
     fields.data = in->data;
-    return process(call, tok_data_decrypt, &fields, &out->data, &out->grade, e);
+    return process(call, tok_data_decrypt, &fields, (HsmDecryptResponse *)response, e);
 }

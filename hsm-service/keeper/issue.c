@@ -39,6 +39,7 @@ enum err_code case_diversify(struct keeper_call *call, const ProtobufCMessage *r
     TRY(convert_request(call, (const HsmDiversifyRequest *)request, &card, e));
 
     struct tok_card_script script = {0};
+    struct tok_blob_versions versions;
     call->operations++;
     TRY(tok_card_script(call->session, &card, &script, e));
     ProtobufCBinaryData *const apdus = arena_take(call->arena, sizeof *apdus);
@@ -47,6 +48,10 @@ enum err_code case_diversify(struct keeper_call *call, const ProtobufCMessage *r
     TRY(arena_copy(call->arena, script.apdu, script.apdu_len, &apdus[0], e));
     TRY(arena_copy(call->arena, script.kcv, sizeof script.kcv, &out->kcv, e));
     TRY(arena_copy(call->arena, script.blob, script.blob_len, &out->tmk_blob, e));
+    TRY(tok_blob_versions(call->tok, script.blob, script.blob_len, &versions, e));
+    out->control_version = card.control_version;
+    out->storage_version = versions.storage;
+    out->tag_version = versions.tag;
     out->apdus = apdus;
     out->n_apdus = 1;
     out->master_version = card.master_version;

@@ -28,6 +28,7 @@ enum err_code case_generate_mac(struct keeper_call *call, const ProtobufCMessage
     call->operations++;
     TRY(tok_mac_make(call->session, &make, &mac, e));
     out->grade = convert_grade(mac.grade);
+    out->reseal_advised = case_is_stale(call, &make.key);
     return arena_copy(call->arena, mac.bytes, mac.len, &out->mac, e);
 }
 
@@ -54,5 +55,6 @@ enum err_code case_verify_mac(struct keeper_call *call, const ProtobufCMessage *
     TRY(tok_mac_check(call->session, &check, &matches, &grade, e));
     out->matches = matches;
     out->grade = convert_grade(grade);
+    out->reseal_advised = case_is_stale(call, &check.key);
     return ERR_OK;
 }

@@ -23,6 +23,7 @@ static const struct method_row {
         {"DecryptData", case_decrypt, NEEDS_SESSION},
         {"ProcessTransaction", case_transaction, NEEDS_SESSION},
         {"ProcessBatch", case_batch, NEEDS_SESSION},
+        {"ResealBlobs", case_reseal, NEEDS_SESSION},
         {0},
 },
   control[] = {

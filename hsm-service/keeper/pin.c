@@ -26,5 +26,6 @@ enum err_code case_translate_pin(struct keeper_call *call, const ProtobufCMessag
     call->operations++;
     TRY(tok_pin_translate(call->session, &pin, block, &len, &grade, e));
     out->grade = convert_grade(grade);
+    out->reseal_advised = case_is_stale(call, &pin.source) || case_is_stale(call, &pin.destination);
     return arena_copy(call->arena, block, len, &out->block, e);
 }

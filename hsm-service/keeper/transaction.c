@@ -14,6 +14,7 @@ static enum err_code check_mac(struct keeper_call *call, const HsmTransactionReq
         return err_context(e, "mac");
     out->mac = (HsmVerifyResponse *)part;
     out->grade = convert_weaker(out->grade, out->mac->grade);
+    out->reseal_advised |= out->mac->reseal_advised;
     *out_go_on = out->mac->matches;
     return ERR_OK;
 }
@@ -29,6 +30,7 @@ static enum err_code translate_pin(struct keeper_call *call, const HsmTransactio
         return err_context(e, "pin");
     out->pin = (HsmPinResponse *)part;
     out->grade = convert_weaker(out->grade, out->pin->grade);
+    out->reseal_advised |= out->pin->reseal_advised;
     return ERR_OK;
 }
 
@@ -43,6 +45,7 @@ static enum err_code decipher_track(struct keeper_call *call, const HsmTransacti
         return err_context(e, "track");
     out->track = (HsmDecryptResponse *)part;
     out->grade = convert_weaker(out->grade, out->track->grade);
+    out->reseal_advised |= out->track->reseal_advised;
     return ERR_OK;
 }
 

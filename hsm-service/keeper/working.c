@@ -48,8 +48,12 @@ static enum err_code make_key(struct keeper_call *call, const struct tok_working
                               HsmWorkingKey *out_key, Posward__Types__V1__Grade *grade, struct err *e)
 {
     struct tok_working_key key = {0};
+    struct tok_blob_versions versions;
     call->operations++;
     TRY(tok_working_key(call->session, request, &key, e));
+    TRY(tok_blob_versions(call->tok, key.blob, key.blob_len, &versions, e));
+    out_key->storage_version = versions.storage;
+    out_key->tag_version = versions.tag;
     out_key->usage = convert_usage_back(request->usage);
     *grade = convert_weaker(*grade, convert_grade(key.grade));
     TRY(arena_copy(call->arena, key.cryptogram, key.cryptogram_len, &out_key->cryptogram, e));

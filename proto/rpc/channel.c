@@ -4,70 +4,11 @@
 
 #include "base/clock.h"
 #include "rpc/core_log.h"
-#include "rpc/credentials.h"
 #include "rpc/status.h"
 
-#include <ctype.h>
-#include <grpc/grpc_security.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define TARGET_BYTES         512
-#define RECONNECT_FIRST_MS   100
-#define RECONNECT_MOST_MS    1000
-#define RECONNECT_CONNECT_MS 2000 /* for one attempt to connect */
-#define MAX_METADATA_BYTES   8192
-
-/* Several addresses, or a name that may have several: use all, and leave one that says NOT_SERVING. */
-static const char round_robin[] =
-    "{\"loadBalancingConfig\":[{\"round_robin\":{}}],\"healthCheckConfig\":{\"serviceName\":\"\"}}";
-
-static grpc_arg int_arg(const char *key, int value)
-{
-    return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value};
-}
-
-static grpc_arg text_arg(const char *key, const char *value)
-{
-    return (grpc_arg){.type = GRPC_ARG_STRING, .key = (char *)key, .value.string = (char *)value};
-}
-
-/* A literal address needs no resolver. */
-static void full_target(const char *target, char out_target[TARGET_BYTES])
-{
-    const bool ipv4 = strspn(target, "0123456789.:,") == strlen(target) && strchr(target, '.') != NULL;
-    const char *scheme = ipv4 ? "ipv4:" : target[0] == '[' ? "ipv6:" : "";
-    snprintf(out_target, TARGET_BYTES, "%s%s", scheme, target);
-}
-
-static grpc_channel *make_core(const struct rpc_channel *channel, const struct rpc_channel_options *options,
-                               grpc_channel_credentials *credentials)
-{
-    const size_t most = channel->max_message_bytes;
-    grpc_arg args[12] = {
-        int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, most > INT_MAX ? INT_MAX : (int)most),
-        int_arg(GRPC_ARG_MAX_METADATA_SIZE, MAX_METADATA_BYTES),
-        int_arg(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, RECONNECT_FIRST_MS),
-        int_arg(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, RECONNECT_CONNECT_MS),
-        int_arg(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, RECONNECT_MOST_MS),
-        int_arg(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, RECONNECT_MOST_MS),
-        int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, 30000),
-        int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000),
-        /* Two channels to a peer are meant to be two connections. */
-        int_arg(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
-    };
-    size_t count = 9;
-    char target[TARGET_BYTES];
-    full_target(options->target, target);
-    if (strchr(target, ',') != NULL || strncmp(target, "dns:", 4) == 0)
-        args[count++] = text_arg(GRPC_ARG_SERVICE_CONFIG, round_robin);
-    if (options->tls.server_name != NULL)
-        args[count++] = text_arg(GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, options->tls.server_name);
-    const grpc_channel_args all = {count, args};
-    return grpc_channel_create(target, credentials, &all);
-}
 
 static void run_due_timers(struct rpc_channel *channel)
 {
@@ -116,27 +57,21 @@ static void *channel_main(void *argument)
 enum err_code rpc_channel_new(const struct rpc_channel_options *options, struct rpc_channel **out_channel,
                               struct err *e)
 {
-    if (strlen(options->target) > TARGET_BYTES - 16)
-        return err_set(e, ERR_INPUT, "target is over %d characters", TARGET_BYTES - 16);
-    grpc_channel_credentials *credentials = NULL;
     core_log_to_ours();
     grpc_init();
-    const enum err_code code = rpc_channel_credentials(&options->tls, options->target, &credentials, e);
-    struct rpc_channel *channel = code == ERR_OK ? calloc(1, sizeof *channel) : NULL;
-    if (channel == NULL) {
-        if (credentials != NULL)
-            grpc_channel_credentials_release(credentials);
+    struct rpc_channel *const channel = calloc(1, sizeof *channel);
+    const enum err_code code = channel != NULL ? rpc_links_init(&channel->links, options, e)
+                                               : err_set(e, ERR_LIMIT, "out of memory");
+    if (code != ERR_OK) {
+        free(channel);
         grpc_shutdown();
-        return code != ERR_OK ? code : err_set(e, ERR_LIMIT, "out of memory");
+        return code;
     }
-    channel->max_message_bytes =
-        options->max_message_bytes != 0 ? options->max_message_bytes : RPC_DEFAULT_MESSAGE_BYTES;
+    channel->max_message_bytes = channel->links.max_message_bytes;
     channel->extra_descriptor_set = options->extra_descriptor_set;
     channel->extra_descriptor_set_len = options->extra_descriptor_set_len;
     pthread_mutex_init(&channel->lock, NULL);
     pthread_cond_init(&channel->quiet, NULL);
-    channel->core = make_core(channel, options, credentials);
-    grpc_channel_credentials_release(credentials);
     channel->queue = grpc_completion_queue_create_for_next(NULL);
     if (pthread_create(&channel->thread, NULL, channel_main, channel) != 0)
         abort(); /* a process that cannot have one thread more cannot serve */
@@ -156,7 +91,7 @@ void rpc_channel_free(struct rpc_channel *channel)
     grpc_completion_queue_shutdown(channel->queue);
     pthread_join(channel->thread, NULL);
     grpc_completion_queue_destroy(channel->queue);
-    grpc_channel_destroy(channel->core);
+    rpc_links_drop(&channel->links);
     rpc_index_drop(&channel->index);
     pthread_cond_destroy(&channel->quiet);
     pthread_mutex_destroy(&channel->lock);
@@ -197,12 +132,15 @@ void rpc_channel_after(struct rpc_channel *channel, struct rpc_timer *timer, int
     channel->timers = timer;
 }
 
-grpc_call *rpc_channel_call(struct rpc_channel *channel, const char *path, gpr_timespec deadline)
+grpc_call *rpc_channel_call(struct rpc_channel *channel, const char *path, gpr_timespec deadline,
+                            struct rpc_link **out_link)
 {
     grpc_slice method = grpc_slice_from_copied_string(path);
-    grpc_call *call = grpc_channel_create_call(channel->core, NULL, GRPC_PROPAGATE_DEFAULTS, channel->queue,
-                                               method, NULL, deadline, NULL);
+    struct rpc_link *const link = rpc_links_enter(&channel->links);
+    grpc_call *call = grpc_channel_create_call(rpc_link_core(link), NULL, GRPC_PROPAGATE_DEFAULTS,
+                                               channel->queue, method, NULL, deadline, NULL);
     grpc_slice_unref(method);
+    *out_link = link;
     return call;
 }
 

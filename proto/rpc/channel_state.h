@@ -1,13 +1,15 @@
 /* The client's inside. Private to rpc.
  *
- * channel.c  the connection, its thread, retries by time      unary.c  one request, one answer
- * stream.c   server streaming and bidirectional               stub.c   ProtobufCService over a channel */
+ * channel.c  its thread, retries by time           link.c  the connection, and the next one for new
+ * certificates unary.c    one request, one answer               stream.c  server streaming and bidirectional
+ * stub.c     ProtobufCService over a channel */
 #ifndef POSWARD_RPC_CHANNEL_STATE_H
 #define POSWARD_RPC_CHANNEL_STATE_H
 
 #include "rpc/client.h"
 #include "rpc/handoff.h"
 #include "rpc/index.h"
+#include "rpc/link.h"
 #include "rpc/payload.h"
 
 #include <grpc/grpc.h>
@@ -29,7 +31,7 @@ struct rpc_timer {
 };
 
 struct rpc_channel {
-    grpc_channel *core;
+    struct rpc_links links;
     grpc_completion_queue *queue;
     pthread_t thread;
     size_t max_message_bytes;
@@ -52,8 +54,9 @@ bool rpc_channel_closing(struct rpc_channel *channel);
 /* Channel thread only. */
 void rpc_channel_after(struct rpc_channel *channel, struct rpc_timer *timer, int64_t delay_ms);
 
-/* A core call for "/service/method" until `deadline`. */
-grpc_call *rpc_channel_call(struct rpc_channel *channel, const char *path, gpr_timespec deadline);
+/* A core call for "/service/method" until `deadline`. After it is unref'd: rpc_link_leave(*out_link). */
+grpc_call *rpc_channel_call(struct rpc_channel *channel, const char *path, gpr_timespec deadline,
+                            struct rpc_link **out_link);
 /* Channel's deadline for a call that starts now; 0 is none. */
 gpr_timespec rpc_deadline_in(int64_t timeout_ms);
 

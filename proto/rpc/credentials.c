@@ -1,107 +1,57 @@
 #include "rpc/credentials.h"
 
-#include <errno.h>
-#include <grpc/support/alloc.h>
+#include "rpc/pem.h"
+
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-
-#define PEM_MAX_BYTES ((size_t)256 * 1024) /* a chain and a bundle of authorities */
-#define PEM_FILES     3
-
-struct pem {
-    char *ca, *cert, *key; /* file contents; NULL where the path is */
-};
 
 struct rpc_certificates {
     pthread_mutex_t lock;
     struct rpc_tls tls;
-    struct stat seen[PEM_FILES];
-    bool given; /* gRPC has a first certificate */
+    struct pem_watch watch;
+    struct pem next; /* for the next handshake; empty when gRPC has it */
+    bool given;      /* gRPC has a first certificate */
     struct rpc_tls_state state;
 };
 
-static void pem_drop(struct pem *pem)
+/* What changed is taken for the next handshake; a file that is broken or half written keeps what is in use.
+ * Lock held. */
+static void look(struct rpc_certificates *c)
 {
-    free(pem->ca);
-    free(pem->cert);
-    if (pem->key != NULL)
-        explicit_bzero(pem->key, strlen(pem->key));
-    free(pem->key);
-}
-
-static enum err_code read_file(const char *path, char **out_text, struct err *e)
-{
-    if (path == NULL)
-        return ERR_OK;
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return err_errno(e, "open %s", path);
-    char *text = calloc(1, PEM_MAX_BYTES + 1);
-    const size_t len = text == NULL ? 0 : fread(text, 1, PEM_MAX_BYTES + 1, file);
-    fclose(file);
-    if (len == 0 || len > PEM_MAX_BYTES) {
-        free(text);
-        return err_set(e, ERR_INPUT, "%s is empty or over %zu bytes", path, PEM_MAX_BYTES);
+    AUTO(pem) pem = {0};
+    struct err e;
+    if (!pem_changed(&c->watch, &c->tls))
+        return;
+    if (rpc_tls_check(&c->tls, "", &e) != ERR_OK || pem_read(&pem, &c->tls, &e) != ERR_OK) {
+        c->state.kept++;
+        c->state.broken = true;
+        return;
     }
-    *out_text = text;
-    return ERR_OK;
+    pem_drop(&c->next);
+    c->next = pem;
+    pem = (struct pem){0};
+    c->state.taken++;
+    c->state.broken = false;
+    (void)rpc_tls_expiry(c->tls.cert_path, &c->state.expires_s);
 }
 
-static enum err_code pem_read(struct pem *pem, const struct rpc_tls *tls, struct err *e)
-{
-    TRY(read_file(tls->ca_path, &pem->ca, e));
-    TRY(read_file(tls->cert_path, &pem->cert, e));
-    return read_file(tls->key_path, &pem->key, e);
-}
-
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-    return a->st_ino == b->st_ino && a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
-/* Look at the files; true when one changed since the last look. */
-static bool files_changed(struct rpc_certificates *c)
-{
-    const char *const paths[PEM_FILES] = {c->tls.ca_path, c->tls.cert_path, c->tls.key_path};
-    bool changed = false;
-    for (int i = 0; i < PEM_FILES; i++) {
-        struct stat now = {0}; /* and stays so for a file that is gone */
-        if (paths[i] != NULL)
-            (void)stat(paths[i], &now);
-        changed = changed || !same_file(&now, &c->seen[i]);
-        c->seen[i] = now;
-    }
-    return changed;
-}
-
-/* Runs at each handshake. A file that is broken or half written keeps the certificate in use. */
+/* Runs at each handshake. */
 static grpc_ssl_certificate_config_reload_status fetch(void *context,
                                                        grpc_ssl_server_certificate_config **config)
 {
     struct rpc_certificates *c = context;
-    grpc_ssl_certificate_config_reload_status status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
     pthread_mutex_lock(&c->lock);
-    AUTO(pem) pem = {0};
-    struct err e;
-    const bool look = files_changed(c) || !c->given;
-    if (look && rpc_tls_check(&c->tls, "", &e) == ERR_OK && pem_read(&pem, &c->tls, &e) == ERR_OK) {
-        const grpc_ssl_pem_key_cert_pair pair = {pem.key, pem.cert};
+    look(c);
+    grpc_ssl_certificate_config_reload_status status =
+        c->given ? GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED : GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_FAIL;
+    if (c->next.cert != NULL) {
+        const grpc_ssl_pem_key_cert_pair pair = {c->next.key, c->next.cert};
         /* Core wants roots even where no client certificate is asked for; then they decide nothing. */
-        *config = grpc_ssl_server_certificate_config_create(pem.ca != NULL ? pem.ca : pem.cert, &pair, 1);
+        *config = grpc_ssl_server_certificate_config_create(c->next.ca != NULL ? c->next.ca : c->next.cert,
+                                                            &pair, 1);
+        pem_drop(&c->next);
         c->given = true;
-        c->state.taken++;
-        c->state.broken = false;
-        (void)rpc_tls_expiry(c->tls.cert_path, &c->state.expires_s);
         status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
-    } else if (!c->given) {
-        status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_FAIL;
-    } else if (look) {
-        c->state.kept++;
-        c->state.broken = true;
     }
     pthread_mutex_unlock(&c->lock);
     return status;
@@ -140,6 +90,7 @@ struct rpc_tls_state rpc_certificates_state(struct rpc_certificates *certificate
     if (certificates == NULL)
         return state;
     pthread_mutex_lock(&certificates->lock);
+    look(certificates); /* who asks hears of a renewal before the next handshake */
     state = certificates->state;
     pthread_mutex_unlock(&certificates->lock);
     return state;
@@ -150,6 +101,7 @@ void rpc_certificates_free(struct rpc_certificates *certificates)
     if (certificates == NULL)
         return;
     pthread_mutex_destroy(&certificates->lock);
+    pem_drop(&certificates->next);
     free(certificates);
 }
 

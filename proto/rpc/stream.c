@@ -17,6 +17,7 @@ struct operation {
 
 struct rpc_stream {
     struct rpc_channel *channel;
+    struct rpc_link *link;
     grpc_call *core;
     const ProtobufCMessageDescriptor *output;
     struct operation send, receive, status;
@@ -151,7 +152,7 @@ static enum err_code stream_new(struct rpc_channel *channel, const ProtobufCServ
     grpc_metadata_array_init(&stream->trailer);
     stream->details = grpc_empty_slice();
     stream->traced = rpc_trace_of(options->traceparent, &stream->traceparent);
-    stream->core = rpc_channel_call(channel, path, rpc_deadline_in(options->timeout_ms));
+    stream->core = rpc_channel_call(channel, path, rpc_deadline_in(options->timeout_ms), &stream->link);
     *out_stream = stream;
     return ERR_OK;
 }
@@ -251,6 +252,7 @@ void rpc_stream_free(struct rpc_stream *stream)
     grpc_byte_buffer_destroy(stream->sent);
     grpc_byte_buffer_destroy(stream->payload);
     grpc_call_unref(stream->core);
+    rpc_link_leave(stream->link);
     pthread_cond_destroy(&stream->changed);
     pthread_mutex_destroy(&stream->lock);
     free(stream);

@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "rpc/server_state.h"
+#include "rpc/status.h"
 
 /* A client that opens calls and never sends their requests would otherwise hold every slot for ever. */
 void rpc_sweep(struct rpc_server *server)
@@ -17,6 +18,28 @@ void rpc_sweep(struct rpc_server *server)
         atomic_store(&call->request_due_ms, 0);
         (void)grpc_call_cancel_with_status(call->core, GRPC_STATUS_DEADLINE_EXCEEDED,
                                            "the request message did not come in time", NULL);
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
+void rpc_server_recheck(struct rpc_server *server)
+{
+    const struct rpc_server_options *const o = &server->options;
+    if (o->authorise == NULL)
+        return;
+    pthread_mutex_lock(&server->lock);
+    for (struct rpc_call *call = server->live; call != NULL; call = call->live_next) {
+        const struct rpc_method *const method = call->method;
+        struct err e = {0};
+        if (method == NULL || method->open || !(method->client_streams || method->server_streams) ||
+            atomic_load(&call->answered) || atomic_load(&call->cancelled))
+            continue;
+        e.code = o->authorise(o->authorise_context, &call->peer, method->path, &e);
+        if (e.code == ERR_OK)
+            continue;
+        if (o->refused != NULL)
+            o->refused(o->authorise_context, call, method->path, &e);
+        (void)grpc_call_cancel_with_status(call->core, (grpc_status_code)rpc_status_of(e.code), e.note, NULL);
     }
     pthread_mutex_unlock(&server->lock);
 }

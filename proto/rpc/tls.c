@@ -103,15 +103,21 @@ static enum err_code check_pair(const struct rpc_tls *tls, struct err *e)
     return code;
 }
 
-static enum err_code check_authority(const char *path, struct err *e)
+/* Every certificate of a file: core would take a bundle up to a broken one and say nothing. */
+static enum err_code check_certificates(const char *path, struct err *e)
 {
-    X509 *certificate = read_certificate(path);
-    if (certificate == NULL) {
-        ERR_clear_error();
+    FILE *const file = fopen(path, "re");
+    if (file == NULL)
+        return err_errno(e, "open %s", path);
+    int count = 0;
+    for (X509 *one; (one = PEM_read_X509(file, NULL, NULL, NULL)) != NULL; count++)
+        X509_free(one);
+    const bool whole = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+    ERR_clear_error();
+    fclose(file);
+    if (count == 0)
         return err_set(e, ERR_INPUT, "%s holds no PEM certificate", path);
-    }
-    X509_free(certificate);
-    return ERR_OK;
+    return whole ? ERR_OK : err_set(e, ERR_INPUT, "certificate %d in %s is broken", count + 1, path);
 }
 
 enum err_code rpc_tls_check_server(const struct rpc_tls *tls, const char *listen, struct err *e)
@@ -164,6 +170,9 @@ enum err_code rpc_tls_check(const struct rpc_tls *tls, const char *address, stru
     TRY(check_readable(tls->cert_path, "tls.cert", e));
     TRY(check_readable(tls->key_path, "tls.key", e));
     if (tls->ca_path != NULL)
-        TRY(check_authority(tls->ca_path, e));
-    return tls->cert_path != NULL ? check_pair(tls, e) : ERR_OK;
+        TRY(check_certificates(tls->ca_path, e));
+    if (tls->cert_path == NULL)
+        return ERR_OK;
+    TRY(check_certificates(tls->cert_path, e));
+    return check_pair(tls, e);
 }

@@ -35,8 +35,8 @@ enum err_code rpc_tls_check_server(const struct rpc_tls *tls, const char *listen
 /* A server's certificate in use. */
 struct rpc_tls_state {
     bool secure;       /* false: plain text, and nothing else is set */
-    int64_t expires_s; /* end of the leaf's validity, in seconds since 1970; 0 before the first is in use */
-    uint64_t taken;    /* file changes that became the certificate in use, the first one included */
+    int64_t expires_s; /* end of the leaf's validity, in seconds since 1970; 0: there was none so far */
+    uint64_t taken;    /* file changes that became what handshakes use, the first one included */
     uint64_t kept;     /* file changes that were broken: the certificate in use stayed */
     bool broken;       /* the files as last seen are not those in use */
 };

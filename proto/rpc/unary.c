@@ -20,7 +20,8 @@ struct unary {
     bool traced, idempotent;
     int64_t backoff_ms;
 
-    grpc_call *core; /* of this attempt, with what it received */
+    struct rpc_link *link; /* of this attempt, with what it received */
+    grpc_call *core;
     grpc_byte_buffer *sent, *payload;
     grpc_metadata_array head, trailer;
     grpc_status_code status;
@@ -44,6 +45,7 @@ static void drop_attempt(struct unary *call)
     grpc_byte_buffer_destroy(call->sent);
     grpc_byte_buffer_destroy(call->payload);
     grpc_call_unref(call->core);
+    rpc_link_leave(call->link);
     call->core = NULL;
     call->payload = NULL;
 }
@@ -62,7 +64,7 @@ static void unary_free(struct unary *call)
 
 static void attempt(struct unary *call)
 {
-    call->core = rpc_channel_call(call->channel, call->path, call->deadline);
+    call->core = rpc_channel_call(call->channel, call->path, call->deadline, &call->link);
     grpc_metadata_array_init(&call->head);
     grpc_metadata_array_init(&call->trailer);
     call->details = grpc_empty_slice();
@@ -104,7 +106,9 @@ static void on_retry(struct rpc_timer *timer)
 {
     struct unary *call = (struct unary *)((char *)timer - offsetof(struct unary, timer));
     /* The peer may be back: connect now, not when core's own back-off is over. */
-    grpc_channel_reset_connect_backoff(call->channel->core);
+    struct rpc_link *const link = rpc_links_enter(&call->channel->links);
+    grpc_channel_reset_connect_backoff(rpc_link_core(link));
+    rpc_link_leave(link);
     attempt(call);
 }
 

@@ -42,13 +42,27 @@ struct holder {
     unsigned roles;
 };
 
+struct holders {
+    struct holder *items; /* by identity */
+    size_t count;
+};
+
+static void holders_drop(struct holders *h)
+{
+    for (size_t i = 0; i < h->count; i++)
+        free(h->items[i].identity);
+    free(h->items);
+    *h = (struct holders){0};
+}
+
 struct roles {
     struct method *methods; /* by path */
     size_t method_count;
-    struct holder *holders; /* by identity */
-    size_t holder_count;
     bool insecure;
     unsigned insecure_roles;
+
+    pthread_rwlock_t granting;
+    struct holders holders;
 
     pthread_mutex_t lock; /* what follows */
     int64_t window_ms;
@@ -121,31 +135,39 @@ static int by_path(const void *a, const void *b)
     return strcmp(((const struct method *)a)->path, ((const struct method *)b)->path);
 }
 
-static enum err_code take_grants(struct roles *r, const struct roles_options *options, struct err *e)
+static enum err_code take_grant(struct holders *h, const struct roles_grant *grant, struct err *e)
 {
-    if (!options->insecure && options->grant_count == 0)
+    struct holder *const holder = &h->items[h->count];
+    TRY(parse_roles(grant->roles, &holder->roles, e));
+    holder->identity = strdup(grant->identity);
+    if (holder->identity == NULL)
+        return err_set(e, ERR_LIMIT, "out of memory");
+    h->count++;
+    return ERR_OK;
+}
+
+static enum err_code take_grants(bool insecure, const struct roles_grant *grants, size_t count,
+                                 struct holders *out_holders, struct err *e)
+{
+    AUTO(holders) h = {0};
+    if (!insecure && count == 0)
         return err_set(e, ERR_INPUT,
                        "roles is empty: nobody could call; name identities and their roles, such as "
                        "identity: spiffe://posward/posp, roles: posp");
-    r->holders = calloc(options->grant_count + 1, sizeof *r->holders);
-    if (r->holders == NULL)
+    h.items = calloc(count + 1, sizeof *h.items);
+    if (h.items == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
-    for (size_t i = 0; i < options->grant_count; i++) {
-        const struct roles_grant *const grant = &options->grants[i];
-        struct holder *const holder = &r->holders[i];
-        if (parse_roles(grant->roles, &holder->roles, e) != ERR_OK)
+    for (size_t i = 0; i < count; i++)
+        if (take_grant(&h, &grants[i], e) != ERR_OK)
             return err_context(e, "roles[%zu]", i);
-        holder->identity = strdup(grant->identity);
-        if (holder->identity == NULL)
-            return err_set(e, ERR_LIMIT, "out of memory");
-        r->holder_count++;
-    }
-    qsort(r->holders, r->holder_count, sizeof *r->holders, by_identity);
-    for (size_t i = 1; i < r->holder_count; i++)
-        if (by_identity(&r->holders[i - 1], &r->holders[i]) == 0)
+    qsort(h.items, h.count, sizeof *h.items, by_identity);
+    for (size_t i = 1; i < h.count; i++)
+        if (by_identity(&h.items[i - 1], &h.items[i]) == 0)
             return err_set(e, ERR_INPUT,
                            "roles: identity %.100s stands twice; name all its roles in one item",
-                           r->holders[i].identity);
+                           h.items[i].identity);
+    *out_holders = h;
+    h = (struct holders){0};
     return ERR_OK;
 }
 
@@ -178,7 +200,7 @@ static enum err_code take_options(struct roles *r, const struct roles_options *o
     else if (parse_roles(options->insecure_role, &r->insecure_roles, e) != ERR_OK)
         return err_context(e, "insecure_role (which may also be all)");
     TRY(take_rows(r, options, e));
-    return take_grants(r, options, e);
+    return take_grants(r->insecure, options->grants, options->grant_count, &r->holders, e);
 }
 
 enum err_code roles_new(const struct roles_options *options, struct roles **out_roles, struct err *e)
@@ -187,6 +209,7 @@ enum err_code roles_new(const struct roles_options *options, struct roles **out_
     if (r == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
     pthread_mutex_init(&r->lock, NULL);
+    pthread_rwlock_init(&r->granting, NULL);
     const enum err_code code = take_options(r, options, e);
     if (code != ERR_OK) {
         roles_free(r);
@@ -200,12 +223,24 @@ void roles_free(struct roles *roles)
 {
     if (roles == NULL)
         return;
-    for (size_t i = 0; i < roles->holder_count; i++)
-        free(roles->holders[i].identity);
-    free(roles->holders);
+    holders_drop(&roles->holders);
     free(roles->methods);
+    pthread_rwlock_destroy(&roles->granting);
     pthread_mutex_destroy(&roles->lock);
     free(roles);
+}
+
+enum err_code roles_replace(struct roles *roles, const struct roles_grant *grants, size_t grant_count,
+                            struct err *e)
+{
+    struct holders fresh;
+    TRY(take_grants(roles->insecure, grants, grant_count, &fresh, e));
+    pthread_rwlock_wrlock(&roles->granting);
+    struct holders old = roles->holders;
+    roles->holders = fresh;
+    pthread_rwlock_unlock(&roles->granting);
+    holders_drop(&old);
+    return ERR_OK;
 }
 
 static struct method *find_method(const struct roles *r, const char *path)
@@ -236,13 +271,17 @@ enum err_code roles_check_served(const struct roles *roles, const struct rpc_ser
     return ERR_OK;
 }
 
-static unsigned roles_of(const struct roles *r, const char *identity)
+static unsigned roles_of(struct roles *r, const char *identity)
 {
     if (r->insecure)
         return r->insecure_roles;
     struct holder key = {.identity = (char *)identity};
-    const struct holder *const holder = bsearch(&key, r->holders, r->holder_count, sizeof key, by_identity);
-    return holder != NULL ? holder->roles : 0;
+    pthread_rwlock_rdlock(&r->granting);
+    const struct holder *const holder =
+        bsearch(&key, r->holders.items, r->holders.count, sizeof key, by_identity);
+    const unsigned roles = holder != NULL ? holder->roles : 0;
+    pthread_rwlock_unlock(&r->granting);
+    return roles;
 }
 
 /* True when this refusal has a line; *out_unlogged is then how many before it had none. */

@@ -63,6 +63,10 @@ enum err_code roles_check_served(const struct roles *roles, const struct rpc_ser
 enum err_code roles_authorise(void *roles, const struct rpc_peer *peer, const char *path,
                               struct err *e) MUST_CHECK;
 #define ROLES_LOG_BURST 10
+/* Other grants from now on, all at once; on failure, as of roles_new, the ones before stay. The rest of what
+ * roles_new was given stays too. Any thread. */
+enum err_code roles_replace(struct roles *roles, const struct roles_grant *grants, size_t grant_count,
+                            struct err *e) MUST_CHECK;
 /* posward_refusals_total, by method and reason. Any thread. */
 void roles_metrics(const struct roles *roles, struct prometheus *page);
 

@@ -10,14 +10,17 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* One run, from the configuration to the stop. Freed in the reverse order of the members. */
 struct run {
     const struct service_spec *spec;
+    const char *config_path;
     const struct service_config *config; /* points at the daemon's whole struct */
     struct roles *roles;                 /* NULL without a table */
+    _Atomic uint64_t reloads, reloads_refused;
     struct rpc_server *server;
     void *state;
     struct metrics *metrics;
@@ -120,6 +123,16 @@ static void write_tls(struct rpc_tls_state tls, struct prometheus *page)
     prometheus_count(page, (const struct prometheus_label[]){{"outcome", "kept_old"}, {0}}, tls.kept);
 }
 
+static void write_reloads(const struct run *r, struct prometheus *page)
+{
+    prometheus_family(page, "posward_config_reloads_total", PROMETHEUS_COUNTER,
+                      "Times that SIGHUP had the roles read again: taken, or wrong and the old ones kept.");
+    prometheus_count(page, (const struct prometheus_label[]){{"outcome", "taken"}, {0}},
+                     atomic_load(&r->reloads));
+    prometheus_count(page, (const struct prometheus_label[]){{"outcome", "kept_old"}, {0}},
+                     atomic_load(&r->reloads_refused));
+}
+
 static void write_page(void *context, FILE *out)
 {
     const struct run *const r = context;
@@ -136,8 +149,10 @@ static void write_page(void *context, FILE *out)
     prometheus_number(&page, NULL, up);
     rpc_metrics_write(r->server, &page);
     write_tls(rpc_server_tls_state(r->server), &page);
-    if (r->roles != NULL)
+    if (r->roles != NULL) {
         roles_metrics(r->roles, &page);
+        write_reloads(r, &page);
+    }
     if (r->spec->metrics != NULL)
         r->spec->metrics(r->state, &page);
 }
@@ -171,8 +186,57 @@ static enum err_code begin(struct run *r, struct err *e)
     return ERR_OK;
 }
 
+/* The whole file must be sound, so that what is refused at the next start is refused now. */
+static enum err_code read_roles(const struct run *r, void *config, struct err *e)
+{
+    TRY(conf_load(r->config_path, r->spec->rows, config, e));
+    const struct service_config *const fresh = config;
+    enum err_code code = check_config(r->spec, fresh, e);
+    if (code == ERR_OK)
+        code = roles_replace(r->roles, fresh->roles.items, fresh->roles.count, e);
+    conf_drop(r->spec->rows, config);
+    return code;
+}
+
+static void reload_roles(struct run *r)
+{
+    struct err e = {0};
+    void *const config = calloc(1, r->spec->config_bytes);
+    const enum err_code code = config != NULL ? read_roles(r, config, &e)
+                                              : err_set(&e, ERR_LIMIT, "no memory for the configuration");
+    free(config);
+    if (code != ERR_OK) {
+        atomic_fetch_add(&r->reloads_refused, 1);
+        log_failure(LOG_ERROR, "the configuration is not taken; roles stay as they are", &e);
+        return;
+    }
+    atomic_fetch_add(&r->reloads, 1);
+    log_event(LOG_INFO, "roles are read again; other keys need a restart");
+    rpc_server_recheck(r->server);
+}
+
+static void tell_certificates(const struct run *r)
+{
+    const struct rpc_tls_state tls = rpc_server_tls_state(r->server);
+    if (tls.broken)
+        log_event(LOG_ERROR, "the certificates' files are broken; the ones before are in use");
+    else if (tls.secure)
+        log_event(LOG_INFO, "certificates in use", LOG_INT("expires_s", tls.expires_s),
+                  LOG_INT("changes_taken", tls.taken));
+}
+
+static void reload(struct run *r)
+{
+    log_event(LOG_INFO, "reloading");
+    if (r->roles != NULL)
+        reload_roles(r);
+    tell_certificates(r);
+    if (r->spec->reload != NULL)
+        r->spec->reload(r->state);
+}
+
 /* The main thread does nothing but this: signals are blocked in every thread and taken here one by one. */
-static enum err_code wait_for_stop(const struct run *r, struct err *e)
+static enum err_code wait_for_stop(struct run *r, struct err *e)
 {
     for (;;) {
         int number = 0;
@@ -183,12 +247,7 @@ static enum err_code wait_for_stop(const struct run *r, struct err *e)
             log_event(LOG_INFO, "draining", LOG_STR("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"));
             return ERR_OK;
         }
-        if (r->spec->reload == NULL) {
-            log_event(LOG_INFO, "SIGHUP ignored: nothing to reload");
-            continue;
-        }
-        log_event(LOG_INFO, "reloading");
-        r->spec->reload(r->state);
+        reload(r);
     }
 }
 
@@ -211,10 +270,14 @@ static void end(struct run *r, bool started)
     roles_free(r->roles);
 }
 
-static int run_service(const struct service_spec *spec, const struct service_config *config)
+static int run_service(const struct service_spec *spec, const struct service_config *config,
+                       const char *config_path)
 {
-    struct run r = {
-        .spec = spec, .config = config, .start_wall_ms = clock_wall_ms(), .start_ms = clock_monotonic_ms()};
+    struct run r = {.spec = spec,
+                    .config = config,
+                    .config_path = config_path,
+                    .start_wall_ms = clock_wall_ms(),
+                    .start_ms = clock_monotonic_ms()};
     /* Before any thread exists, so that every thread inherits the mask. */
     sigemptyset(&r.signals);
     sigaddset(&r.signals, SIGTERM);
@@ -257,7 +320,7 @@ static int run_with_config(const struct service_spec *spec, const struct service
         printf("%s: the configuration is valid\n", spec->name);
     } else {
         log_setup(spec->name, level, strcmp(common->log_format, "json") == 0);
-        status = run_service(spec, common);
+        status = run_service(spec, common, options->config_path);
     }
     conf_drop(spec->rows, config);
     return status;

@@ -140,7 +140,7 @@ struct service_spec {
     void (*refused)(void *state, const struct rpc_call *call, const char *path, const struct err *e);
     void (*drain)(
         void *state); /* before the gRPC server drains: stop own listeners, if any run; NULL: nothing */
-    void (*reload)(void *state); /* SIGHUP; NULL: ignored with a log line */
+    void (*reload)(void *state); /* SIGHUP, after the roles were read again; NULL: no more to do */
     void (*stop)(void *state);   /* after the gRPC server is down; accepts NULL */
     /* Append own families; NULL: none. The common ones are there already. Runs on the
      * endpoint's thread, from the end of `serve` until before `stop`. */

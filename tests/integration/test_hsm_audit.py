@@ -80,6 +80,7 @@ class Audited:
         self.estate.data.ProcessBatch(hsm.ProcessBatchRequest(items=[
             hsm.BatchItem(generate_working_keys=self.working_keys())] * 2), timeout=20)
         self.mac()
+        self.estate.data.ResealBlobs(hsm.ResealBlobsRequest(blobs=[b"no blob"] * 3), timeout=20)
         with self.assertRaises(grpc.RpcError) as caught:  # a MAC key's blob where a data key is asked for
             blob = self.estate.data.GenerateWorkingKeys(self.working_keys(), timeout=20).keys[0].blob
             self.estate.data.EncryptData(hsm.EncryptDataRequest(key=hsm.KeyRef(blob=blob), data=bytes(16)), timeout=20)
@@ -93,6 +94,8 @@ class Audited:
                       ("refusal", "EncryptData", "DENIED")]:
             self.assertIn(event, events)
         self.assertEqual(events.count(("use", "ProcessBatch/GenerateWorkingKeys", "OK")), 2)
+        moved = next(r for r in told if r["what"] == "ResealBlobs")
+        self.assertEqual(moved["note"], "blobs=3 changed=0 failed=3")
         diversified = next(r for r in told if r["what"] == "DiversifyCardKey")
         self.assertEqual(diversified["trace"], "0af7651916cd43dd8448eb211c80319c")
         self.assertTrue(diversified["key"].startswith("psam-master/tdes/"), diversified)

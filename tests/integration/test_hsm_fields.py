@@ -18,6 +18,7 @@ REQUESTS = {
     "GenerateMac": hsm.GenerateMacRequest, "VerifyMac": hsm.VerifyMacRequest, "TranslatePin": hsm.TranslatePinRequest,
     "EncryptData": hsm.EncryptDataRequest, "DecryptData": hsm.DecryptDataRequest,
     "ProcessTransaction": hsm.ProcessTransactionRequest, "ProcessBatch": hsm.ProcessBatchRequest,
+    "ResealBlobs": hsm.ResealBlobsRequest,
 }
 
 
@@ -68,6 +69,7 @@ class Fields(unittest.TestCase):
             "ProcessTransaction": hsm.ProcessTransactionRequest(
                 pin=pin, track=hsm.DecryptDataRequest(key=cls.tdk, data=bytes(8))),
             "ProcessBatch": hsm.ProcessBatchRequest(items=[hsm.BatchItem(verify_mac=verify)]),
+            "ResealBlobs": hsm.ResealBlobsRequest(blobs=[cls.pik.blob, cls.mak.blob]),
         }
 
     def refused(self, method, request, code, words):
@@ -195,9 +197,20 @@ class Fields(unittest.TestCase):
             ("ProcessTransaction", {"track.key": None}, INPUT, "track: key is missing"),
             ("ProcessBatch", {"items": []}, INPUT, "items has 0 operations"),
             ("ProcessBatch", {"items": [hsm.BatchItem()] * 257}, INPUT, "items has 257 operations"),
+            ("ResealBlobs", {"blobs": []}, INPUT, "blobs has 0 items"),
+            ("ResealBlobs", {"blobs": [b""] * 257}, INPUT, "blobs has 257 items"),
         ]:
             with self.subTest(method=method, change=str(change)):
                 self.refused(method, self.changed(method, change), code, words)
+
+    def test_a_blob_that_cannot_be_resealed_fails_alone(self):
+        altered = bytes([*self.mak.blob[:-1], self.mak.blob[-1] ^ 1])
+        blobs = [self.pik.blob, altered, b"", self.tdk.blob, bytes(161)]
+        results = self.estate.data.ResealBlobs(hsm.ResealBlobsRequest(blobs=blobs), timeout=20).results
+        self.assertEqual([r.status for r in results], [0, DATA_LOSS.value[0], DATA_LOSS.value[0], 0, DATA_LOSS.value[0]])
+        self.assertEqual([r.blob for r in results], [self.pik.blob, b"", b"", self.tdk.blob, b""])
+        self.assertEqual([(r.storage_version, r.tag_version) for r in results],
+                         [(1, 1), (0, 0), (0, 0), (1, 1), (0, 0)])
 
     def test_a_block_that_does_not_decode_says_no_more(self):
         block = ref.des_ecb(self.clear_pik, bytes(8))

@@ -5,6 +5,7 @@ import glob
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,8 @@ POLICY = {
     "hsm": {
         "/posward.hsm.v1.DataPlane/": {
             **dict.fromkeys(("DiversifyCardKey", "GenerateWorkingKeys", "GenerateMac", "VerifyMac", "TranslatePin",
-                             "EncryptData", "DecryptData", "ProcessTransaction", "ProcessBatch"), {"posp"}),
+                             "EncryptData", "DecryptData", "ProcessTransaction", "ProcessBatch",
+                             "ResealBlobs"), {"posp"}),
             "Echo": {"posp", "operator", "monitor"}},
         "/posward.hsm.v1.Control/": {"GetTokenReport": LOOKERS, "ListKeys": {"operator", "auditor"},
                                      "GetStatus": LOOKERS | {"posp"}},
@@ -90,9 +92,7 @@ class Estate:
         self.tool("new", "--tls", "--bin", BIN)
         self.pki = f"{self.dir}/pki"
         subprocess.run([f"{SOURCE}/deploy/pki", self.pki, *ROLES, "both", "stranger"], check=True)
-        openssl_leaf(self.pki, "named", "/CN=named")
-        openssl_leaf(self.pki, "nameless", "/O=somebody")
-        openssl_leaf(self.pki, "posing", "/CN=spiffe:\\/\\/posward\\/posp")
+        self.odd_leaves()
         os.mkdir(f"{self.dir}/foreign")
         subprocess.run([f"{SOURCE}/deploy/pki", f"{self.dir}/foreign", "posp"], check=True)
         with open(f"{self.dir}/env", encoding="ascii") as file:
@@ -101,6 +101,11 @@ class Estate:
         grants = "roles:\n" + "".join(f"  - identity: {who}\n    roles: {', '.join(sorted(what))}\n" for who, what in rows)
         for service in TABLE:
             self.edit(service, r"^roles:\n(?:  .*\n)*", grants)
+
+    def odd_leaves(self):
+        openssl_leaf(self.pki, "named", "/CN=named")
+        openssl_leaf(self.pki, "nameless", "/O=somebody")
+        openssl_leaf(self.pki, "posing", "/CN=spiffe:\\/\\/posward\\/posp")
 
     def edit(self, service, pattern, text):
         path = f"{self.dir}/{service}.yaml"
@@ -259,6 +264,92 @@ class Roles(unittest.TestCase):
             self.assertEqual(self.estate.metric("posv", broken), 0)
             self.assertAlmostEqual(self.estate.metric("posv", expiry), time.time() + 30 * 86400, delta=3600)
             self.assertEqual(call(early, path)[0], grpc.StatusCode.OK)
+
+    def test_authority_changes_over_without_dropping_calls(self):
+        """As deploy/pki says: a second authority beside the first, new leaves for all, the first one out."""
+        status, watch = "/posward.posv.v1.Registry/GetStatus", "/posward.posv.v1.Registry/WatchDevices"
+        pki = [f"{SOURCE}/deploy/pki", self.estate.pki]
+        names = ["hsm", "posp", "posv", "bank", *ROLES, "both", "stranger"]
+
+        def ok(who, code=grpc.StatusCode.OK):
+            with self.estate.channel("posv", who) as channel:
+                self.assertEqual(call(channel, status)[0], code)
+        shutil.copytree(self.estate.pki, f"{self.estate.dir}/old")
+        self.addCleanup(self.estate.odd_leaves)
+        with self.estate.channel("posv", "posp") as early:
+            stream = early.unary_stream(watch)(b"", timeout=300)
+            self.assertEqual(call(early, status)[0], grpc.StatusCode.OK)
+            subprocess.run([*pki, "--new-ca"], check=True)
+            self.assertEqual(subprocess.run([*pki, "--new-ca"], capture_output=True, check=False).returncode, 2)
+            ok("monitor")  # its leaf is of the old authority still
+            subprocess.run([*pki, *dict.fromkeys(names)], check=True)
+            for service in TABLE:
+                self.assertEqual(self.estate.metric(service, "posward_tls_certificate_broken"), 0)
+            ok("monitor")
+            subprocess.run([*pki, "--drop-old-ca"], check=True)
+            ok("monitor")
+            with open(f"{self.estate.pki}/monitor.pem", "rb") as file:
+                self.assertNotEqual(file.read(), self.estate.read("old/monitor.pem"))
+            with grpc.secure_channel(f"127.0.0.1:{self.estate.port('posv')}", grpc.ssl_channel_credentials(
+                    self.estate.read("pki/ca.pem"), self.estate.read("old/monitor.key"), self.estate.read("old/monitor.pem")),
+                    [("grpc.use_local_subchannel_pool", 1)]) as late:
+                self.assertEqual(call(late, status)[0], grpc.StatusCode.UNAVAILABLE)
+            self.assertEqual(call(early, status)[0], grpc.StatusCode.OK)
+            self.assertTrue(stream.is_active())
+        self.estate.tool("stop", "posv")
+        self.estate.tool("start", "posv")
+        for _ in range(1200):  # POSP, which nobody restarted, comes back with its new leaf
+            if self.estate.metric("posv", "posward_rpc_in_flight") == 1:
+                break
+            time.sleep(0.05)
+        self.assertEqual(self.estate.metric("posv", "posward_rpc_in_flight"), 1)
+        self.assertIn("calls go on with changed certificates", self.estate.log("posp"))
+
+    def hang_up(self, service):
+        """SIGHUP, and wait until it is through."""
+        outcomes = [f'posward_config_reloads_total{{outcome="{outcome}"}}' for outcome in ("taken", "kept_old")]
+        before = [self.estate.metric(service, name) for name in outcomes]
+        with open(f"{self.estate.dir}/run/{service}.pid", encoding="ascii") as file:
+            os.kill(int(file.read()), signal.SIGHUP)
+        for _ in range(600):
+            after = [self.estate.metric(service, name) for name in outcomes]
+            if after != before:
+                return after[0] > before[0]
+            time.sleep(0.05)
+        self.fail("nothing was reloaded")
+
+    def test_roles_are_read_again_at_sighup(self):
+        watch, status = "/posward.posv.v1.Registry/WatchDevices", "/posward.posv.v1.Registry/GetStatus"
+        with self.estate.channel("posv", "posp") as posp, self.estate.channel("posv", "both") as both:
+            old = self.estate.edit("posv", r"(identity: spiffe://posward/both\n +)roles: .*", r"\1roles: posp")
+
+            def back():
+                with open(f"{self.estate.dir}/posv.yaml", "w", encoding="utf-8") as file:
+                    file.write(old)
+                self.hang_up("posv")
+            self.addCleanup(back)
+            self.assertEqual(call(both, watch)[0], grpc.StatusCode.PERMISSION_DENIED)
+            self.assertTrue(self.hang_up("posv"))
+            running = self.estate.metric("posv", "posward_rpc_in_flight")  # POSP's own stream
+            streams = [channel.unary_stream(watch)(b"", timeout=120) for channel in (posp, both)]
+            for _ in range(600):
+                if self.estate.metric("posv", "posward_rpc_in_flight") >= running + 2:
+                    break
+                time.sleep(0.05)
+            self.estate.edit("posv", r"  - identity: spiffe://posward/posp\n +roles: .*\n", "")
+            self.assertTrue(self.hang_up("posv"))
+            with self.assertRaises(grpc.RpcError) as caught:  # who is out is out, in the middle of a stream
+                for _ in streams[0]:
+                    pass
+            self.assertEqual(caught.exception.code(), grpc.StatusCode.PERMISSION_DENIED, caught.exception.details())
+            self.assertIn("spiffe://posward/posp", caught.exception.details())
+            self.assertEqual(call(posp, status)[0], grpc.StatusCode.PERMISSION_DENIED)
+            self.assertTrue(streams[1].is_active())
+            self.estate.edit("posv", r"roles: auditor", "roles: root")
+            self.assertFalse(self.hang_up("posv"))
+            self.assertIn("'root' is no role", self.estate.log("posv"))
+            self.assertEqual(call(both, status)[0], grpc.StatusCode.OK)
+            self.assertTrue(streams[1].is_active())
 
     def restarted(self, pattern, text):
         """POSV with an edited configuration; set back at the end of the test."""

@@ -37,13 +37,14 @@ START_S = 90 if SANITIZED else 30
 
 def load_stubs(*names):
     """Stubs as a foreign client would make them: stock protoc, stock plugin, our .proto files. For each name of
-    proto/posward, messages and stubs."""
+    proto/posward, messages and stubs; "hsm/keys" is another file of hsm."""
+    files = [f"posward/{name.split('/')[0]}/v1/{name.split('/')[-1]}" for name in names]
     out = tempfile.mkdtemp(prefix="posward-stubs-")
     subprocess.run(["protoc", "-I", f"{SOURCE}/proto", f"--python_out={out}", f"--grpc_python_out={out}",
                     "--plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin",
-                    *(f"posward/{name}/v1/{name}.proto" for name in names)], check=True)
+                    *(f"{file}.proto" for file in files)], check=True)
     sys.path.insert(0, out)
-    modules = [importlib.import_module(f"posward.{name}.v1.{name}_pb2{tail}") for name in names for tail in ("", "_grpc")]
+    modules = [importlib.import_module(f"{file.replace('/', '.')}_pb2{tail}") for file in files for tail in ("", "_grpc")]
     sys.path.remove(out)
     shutil.rmtree(out)
     return modules

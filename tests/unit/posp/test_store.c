@@ -188,6 +188,87 @@ static void change_file(const char *sql)
     sqlite3_close(db);
 }
 
+static uint64_t uses_of(enum store_use_kind kind, int suite, uint32_t version)
+{
+    struct store_use uses[16];
+    size_t count = 0;
+    ck_assert_ok(store_uses(store, kind, uses, 16, &count, &e), e);
+    for (size_t i = 0; i < count; i++)
+        if (uses[i].suite == suite && uses[i].version == version)
+            return uses[i].count;
+    return 0;
+}
+
+static void put_device(const char *terminal, const char *psam, uint32_t version, int state, int64_t revision)
+{
+    struct store_device d = {.suite = 1, .master_version = version, .state = state, .revision = revision};
+    snprintf(d.terminal_id, sizeof d.terminal_id, "%s", terminal);
+    snprintf(d.psam_number, sizeof d.psam_number, "%s", psam);
+    ck_assert_ok(store_device_put(store, &d, revision, &e), e);
+}
+
+START_TEST(uses_count_each_card_once_and_every_blob)
+{
+    struct store_card card = {.psam_number = "62010000000000000001",
+                              .suite = 1,
+                              .master_version = 1,
+                              .tmk = {.bytes = {9}, .len = 1},
+                              .seal = {2, 3},
+                              .control_suite = 3,
+                              .control_version = 4};
+    struct store_key_set set = key_set(1);
+    struct store_use one;
+    size_t count;
+    set.seal = (struct store_seal){2, 1};
+    put_device("T0000001", card.psam_number, 1, 1, 1);
+    put_device("T0000002", "62010000000000000002", 2, 1, 2);
+    put_device("T0000003", "62010000000000000003", 2, 3, 3); /* retired */
+    ck_assert_ok(store_card_put(store, &card, &e), e);
+    ck_assert_ok(store_keys_put(store, "T0000001", &set, &e), e);
+    set.seal = (struct store_seal){1, 1};
+    ck_assert_ok(store_keys_put(store, "T0000002", &set, &e), e);
+    ck_assert_uint_eq(uses_of(STORE_USE_MASTER, 1, 1), 1);
+    ck_assert_uint_eq(uses_of(STORE_USE_MASTER, 1, 2), 1);
+    ck_assert_uint_eq(uses_of(STORE_USE_CONTROL, 3, 4), 1);
+    ck_assert_uint_eq(uses_of(STORE_USE_STORAGE, 0, 2), 3);
+    ck_assert_uint_eq(uses_of(STORE_USE_STORAGE, 0, 1), 2);
+    ck_assert_uint_eq(uses_of(STORE_USE_TAG, 0, 3), 1);
+    ck_assert_uint_eq(uses_of(STORE_USE_TAG, 0, 1), 4);
+    ck_assert_int_eq(store_uses(store, STORE_USE_MASTER, &one, 1, &count, &e), ERR_LIMIT);
+}
+END_TEST
+
+/* A file of version 0.1 as it was: nothing is lost, and what depends on which key is not known. */
+START_TEST(store_of_the_first_schema_is_taken_over)
+{
+    struct store_key_set set = key_set(7);
+    struct store_card card = {.psam_number = "62010000000000000001",
+                              .suite = 1,
+                              .master_version = 1,
+                              .tmk = {.bytes = {9}, .len = 1}};
+    struct store_card found;
+    ck_assert_ok(store_keys_put(store, "T", &set, &e), e);
+    ck_assert_ok(store_card_put(store, &card, &e), e);
+    change_file("ALTER TABLE key_sets DROP COLUMN storage_version;"
+                "ALTER TABLE key_sets DROP COLUMN tag_version;"
+                "ALTER TABLE cards DROP COLUMN storage_version;"
+                "ALTER TABLE cards DROP COLUMN tag_version;"
+                "ALTER TABLE cards DROP COLUMN control_suite;"
+                "ALTER TABLE cards DROP COLUMN control_version;"
+                "PRAGMA user_version = 1");
+    ck_assert_ok(store_open(path, &store, &e), e);
+    ck_assert_uint_eq(keys_of("T").sets[0].mak.bytes[0], 7);
+    ck_assert_ok(store_card_get(store, card.psam_number, &found, &e), e);
+    ck_assert_uint_eq(found.tmk.len, 1);
+    ck_assert_uint_eq(found.seal.storage, 0);
+    ck_assert_uint_eq(uses_of(STORE_USE_STORAGE, 0, 0), 3);
+    ck_assert_uint_eq(uses_of(STORE_USE_CONTROL, 0, 0), 1);
+    set.seal = (struct store_seal){5, 6};
+    ck_assert_ok(store_keys_put(store, "T", &set, &e), e);
+    ck_assert_uint_eq(uses_of(STORE_USE_STORAGE, 0, 5), 2);
+}
+END_TEST
+
 START_TEST(newer_schema_is_refused)
 {
     struct store *other = NULL;
@@ -256,6 +337,8 @@ static Suite *suite(void)
     tcase_add_test(tc, keys_of_before_stay_until_the_new_ones_are_used);
     tcase_add_test(tc, cards_are_replaced_by_number);
     tcase_add_test(tc, numbers_are_never_given_twice);
+    tcase_add_test(tc, uses_count_each_card_once_and_every_blob);
+    tcase_add_test(tc, store_of_the_first_schema_is_taken_over);
     tcase_add_test(tc, newer_schema_is_refused);
     tcase_add_loop_test(tc, file_of_another_program_is_refused_and_left_alone, 0, 3);
     tcase_add_test(tc, damaged_file_is_refused);

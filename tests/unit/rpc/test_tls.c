@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Made once for all tests: an authority, and leaves under it; a second authority with a leaf of its own. */
 static char dir[64];
@@ -26,6 +27,7 @@ static const char make_certificates[] =
     "leaf ca pathless bare subjectAltName=URI:spiffe://posward.test/; "
     "leaf other stranger stranger subjectAltName=URI:spiffe://posward.test/posp; "
     "leaf other renewed server2 subjectAltName=DNS:localhost,IP:127.0.0.1; "
+    "cat ca.pem other.pem >both.pem; head -c -100 both.pem >half.pem; "
     "} >log 2>&1 || { cat log; exit 1; }";
 
 static void make_once(void)
@@ -215,6 +217,98 @@ START_TEST(renewed_certificate_is_taken_and_a_broken_one_is_not)
 }
 END_TEST
 
+/* A stream of Talk that lives while files change under it. */
+static struct rpc_stream *talk_open(struct rpc_channel *channel)
+{
+    struct rpc_stream *stream = NULL;
+    struct err e = {0};
+    ck_assert_ok(
+        rpc_stream_open(channel, &posward__test__v1__echo__descriptor, "Talk", NULL, NULL, &stream, &e), e);
+    return stream;
+}
+
+static enum err_code talk(struct rpc_stream *stream, char out_identity[64], struct err *e)
+{
+    ProtobufCMessage *response = NULL;
+    const echo_request request = ECHO_REQUEST("x");
+    TRY(rpc_stream_send(stream, &request.base, e));
+    TRY(rpc_stream_next(stream, 10000, &response, e));
+    ck_assert_ptr_nonnull(response);
+    snprintf(out_identity, 64, "%s", ((echo_response *)response)->identity);
+    protobuf_c_message_free_unpacked(response, NULL);
+    return ERR_OK;
+}
+
+START_TEST(authorities_change_over_while_calls_go_on)
+{
+    char identity[64];
+    struct identity paths;
+    struct err e = {0};
+    copy_file("ca.pem", "live-ca.pem");
+    start_server("live-ca", "server");
+    struct rpc_channel *const early = channel_as(&paths, "ca", "spiffe");
+    struct rpc_stream *const stream = talk_open(early);
+    ck_assert_ok(talk(stream, identity, &e), e);
+    ck_assert_int_eq(say_as("ca", "stranger", identity, &e), ERR_UNAVAILABLE);
+    copy_file("both.pem", "live-ca.pem");
+    ck_assert_ok(say_as("ca", "stranger", identity, &e), e);
+    ck_assert_ok(say_as("ca", "named", identity, &e), e);
+    copy_file("half.pem", "live-ca.pem"); /* its second certificate is cut: both go on */
+    ck_assert_ok(say_as("ca", "stranger", identity, &e), e);
+    ck_assert(rpc_server_tls_state(echo.server).broken);
+    copy_file("other.pem", "live-ca.pem");
+    ck_assert_int_eq(say_as("ca", "named", identity, &e), ERR_UNAVAILABLE);
+    ck_assert_ok(say_as("ca", "stranger", identity, &e), e);
+    ck_assert_ok(talk(stream, identity, &e), e);
+    ck_assert_str_eq(identity, "spiffe://posward.test/posp");
+    rpc_stream_free(stream);
+    rpc_channel_free(early);
+    echo_stop(&echo);
+}
+END_TEST
+
+/* Say on `channel` until the server sees `wanted`; the files are looked at once a second. */
+static void say_until(struct rpc_channel *channel, const char *wanted)
+{
+    const time_t until = time(NULL) + 30;
+    bool seen = false;
+    while (!seen && time(NULL) < until) {
+        echo_response *response = NULL;
+        struct err e = {0};
+        ck_assert_ok(echo_say(channel, &ECHO_REQUEST("x"), NULL, &response, &e), e);
+        seen = strcmp(response->identity, wanted) == 0;
+        echo_free(response);
+        usleep(20000);
+    }
+    ck_assert_msg(seen, "the server never saw %s", wanted);
+}
+
+START_TEST(channel_takes_a_renewed_certificate_and_not_a_broken_one)
+{
+    char identity[64];
+    struct identity paths;
+    struct err e = {0};
+    copy_file("spiffe.pem", "mine.pem");
+    copy_file("spiffe.key", "mine.key");
+    start_server("ca", "server");
+    struct rpc_channel *const channel = channel_as(&paths, "ca", "mine");
+    struct rpc_stream *const stream = talk_open(channel);
+    say_until(channel, "spiffe://posward.test/posp");
+    copy_file("log", "mine.pem");
+    const time_t until = time(NULL) + 3; /* time to look, and calls on the certificate of before */
+    while (time(NULL) < until)
+        say_until(channel, "spiffe://posward.test/posp");
+    copy_file("named.key", "mine.key");
+    copy_file("named.pem", "mine.pem");
+    say_until(channel, "posv-by-name");
+    ck_assert_ok(talk(stream, identity, &e), e);
+    ck_assert_str_eq(identity, "spiffe://posward.test/posp");
+    rpc_stream_free(stream);
+    rpc_channel_free(channel);
+    echo_stop(&echo);
+}
+END_TEST
+
 START_TEST(tls_check_wants_matching_settings)
 {
     static const struct {
@@ -332,6 +426,8 @@ static Suite *suite(void)
     tcase_add_test(tc, server_name_is_checked);
     tcase_add_test(tc, plain_text_client_is_refused_by_a_tls_server);
     tcase_add_test(tc, renewed_certificate_is_taken_and_a_broken_one_is_not);
+    tcase_add_test(tc, authorities_change_over_while_calls_go_on);
+    tcase_add_test(tc, channel_takes_a_renewed_certificate_and_not_a_broken_one);
     tcase_add_test(tc, tls_check_wants_matching_settings);
     tcase_add_test(tc, tls_check_wants_a_pair_that_fits);
     tcase_add_test(tc, tls_check_of_a_server_wants_client_certificates_off_loopback);

@@ -83,6 +83,28 @@ START_TEST(roles_pass_and_refuse_by_the_table)
 }
 END_TEST
 
+START_TEST(roles_are_replaced_all_or_none)
+{
+    const struct roles_options options = options_of();
+    const struct roles_grant fresh[] = {{(char *)"ada", (char *)"posp"}, {(char *)"bob", (char *)"monitor"}};
+    const struct roles_grant wrong[] = {{(char *)"eve", (char *)"posp"}, {(char *)"bob", (char *)"root"}};
+    struct roles *roles = make(&options);
+    struct err e = {0};
+    ck_assert_ok(roles_replace(roles, fresh, 2, &e), e);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_ok(ask(roles, "ada", AUTHORIZE, &e), e);
+        ck_assert_ok(ask(roles, "bob", STATUS, &e), e);
+        ck_assert_int_eq(ask(roles, "ada", STATUS, &e), ERR_DENIED);
+        ck_assert_int_eq(ask(roles, "spiffe://posward/posp", AUTHORIZE, &e), ERR_DENIED);
+        ck_assert_int_eq(ask(roles, "eve", AUTHORIZE, &e), ERR_DENIED);
+        ck_assert_int_eq(roles_replace(roles, wrong, 2, &e), ERR_INPUT);
+        ck_assert_ptr_nonnull(strstr(e.note, "roles[1]: 'root' is no role"));
+        ck_assert_int_eq(roles_replace(roles, NULL, 0, &e), ERR_INPUT);
+    }
+    roles_free(roles);
+}
+END_TEST
+
 START_TEST(roles_refusal_names_identity_method_and_roles)
 {
     const struct roles_options options = options_of();
@@ -250,6 +272,7 @@ static Suite *suite(void)
     TCase *tc = tcase_create("roles");
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, roles_pass_and_refuse_by_the_table);
+    tcase_add_test(tc, roles_are_replaced_all_or_none);
     tcase_add_test(tc, roles_refusal_names_identity_method_and_roles);
     tcase_add_test(tc, roles_insecure_gives_the_configured_role);
     tcase_add_test(tc, roles_without_reflection_refuse_it_to_all);
