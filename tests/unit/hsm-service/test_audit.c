@@ -511,6 +511,39 @@ START_TEST(many_records_are_verified)
 }
 END_TEST
 
+/* The token takes its time: a checkpoint signs what was there when it was asked for. */
+START_TEST(writer_counts_what_is_not_signed)
+{
+    struct audit_writer *w = NULL;
+    AUTO(signer) s;
+    const struct audit_record r = sample(1);
+    make_signer(&s);
+    open_dir();
+    ck_assert_ok(audit_writer_start(open_store(FILE_MOST), &w, &e), e);
+    ck_assert_int_eq(audit_writer_counts(w).unsigned_ms, 0);
+    for (int i = 0; i < 5; i++)
+        audit_writer_post(w, &r, NULL, NULL);
+    audit_writer_flush(w, 20000);
+    const struct audit_head then = audit_writer_counts(w).head;
+    usleep(3000);
+    ck_assert_int_ge(audit_writer_counts(w).unsigned_ms, 2);
+    ck_assert_int_eq(audit_writer_counts(w).waiting_ms, 0);
+    for (int i = 0; i < 3; i++)
+        audit_writer_post(w, &r, NULL, NULL);
+    const struct audit_record over_five = checkpoint(&s, &then);
+    audit_writer_post(w, &over_five, NULL, NULL);
+    audit_writer_flush(w, 20000);
+    ck_assert_uint_eq(audit_writer_counts(w).unsigned_records, 3);
+    const struct audit_head now = audit_writer_counts(w).head;
+    const struct audit_record over_all = checkpoint(&s, &now);
+    audit_writer_post(w, &over_all, NULL, NULL);
+    audit_writer_flush(w, 20000);
+    ck_assert_uint_eq(audit_writer_counts(w).unsigned_records, 0);
+    ck_assert_int_eq(audit_writer_counts(w).unsigned_ms, 0);
+    audit_writer_stop(w);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("hsm audit");
@@ -527,6 +560,7 @@ static Suite *suite(void)
     tcase_add_test(t, writer_tells_when_and_keeps_what_waits);
     tcase_add_test(t, key_file_round_trips);
     tcase_add_test(t, another_key_or_a_rewritten_log_is_found);
+    tcase_add_test(t, writer_counts_what_is_not_signed);
     tcase_add_loop_test(t, every_tampering_is_found, 0, 4);
     tcase_add_test(t, many_records_are_verified);
     suite_add_tcase(s, t);
