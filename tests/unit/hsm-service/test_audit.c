@@ -234,6 +234,27 @@ START_TEST(changed_log_is_not_gone_on_with)
 }
 END_TEST
 
+/* A file of an enemy's must not eat the auditor's memory. */
+START_TEST(endless_line_is_read_in_bounds)
+{
+    char path[512];
+    struct audit_head head;
+    struct audit_summary s;
+    const struct audit_record r = sample(1);
+    open_dir();
+    struct audit_store *store = open_store(FILE_MOST);
+    ck_assert_ok(audit_store_append(store, &r, 1, &head, &e), e);
+    audit_store_close(store);
+    newest_path(path, sizeof path);
+    ck_assert_int_eq(truncate(path, (off_t)1 << 36), 0); /* sparse: a line of 64 GiB of NULs */
+    ck_assert_int_eq(verify(NULL, NULL, &s), ERR_CHECK);
+    ck_assert_ptr_nonnull(strstr(e.note, "record 2 was changed: the line is longer than any record"));
+    const struct audit_store_options options = {.dir = dir, .rotate_bytes = FILE_MOST};
+    ck_assert_int_eq(audit_store_open(&options, &store, &e), ERR_CHECK);
+    ck_assert_int_eq(truncate(path, 0), 0);
+}
+END_TEST
+
 START_TEST(full_disk_fails_and_recovers)
 {
     struct audit_head head;
@@ -556,6 +577,7 @@ static Suite *suite(void)
     tcase_add_test(t, two_writers_share_the_chain);
     tcase_add_test(t, torn_tail_is_closed_off_wherever_it_was_cut);
     tcase_add_test(t, changed_log_is_not_gone_on_with);
+    tcase_add_test(t, endless_line_is_read_in_bounds);
     tcase_add_test(t, full_disk_fails_and_recovers);
     tcase_add_test(t, writer_tells_when_and_keeps_what_waits);
     tcase_add_test(t, key_file_round_trips);
