@@ -15,6 +15,12 @@
         .help = (text)                                                                                       \
     }
 
+#define CLASS_ROW(name, text)                                                                                \
+    {                                                                                                        \
+        .key = "audit.use_" #name, TEXT(audit_use_##name), .fallback = "",                                   \
+        .help = "audit.use where " text "; empty: as audit.use says. A transaction is each of its parts."    \
+    }
+
 static const struct conf_row quota_rows[] = {
     {.key = "identity",
      .type = CONF_STRING,
@@ -190,6 +196,9 @@ const struct conf_row hsm_config_rows[] = {
      .fallback = "sampled",
      .help = "Which uses of working keys are recorded: none, sampled or all. Making of keys and refusals "
              "always are."},
+    CLASS_ROW(pin, "PINs are translated"),
+    CLASS_ROW(mac, "MACs are made or checked"),
+    CLASS_ROW(data, "data are enciphered or deciphered"),
     {.key = "audit.sample_every",
      NUMBER(audit_sample_every),
      .fallback = "1000",
@@ -203,14 +212,27 @@ bool hsm_config_in_token(const struct hsm_config *config)
     return strcmp(config->exposure, "in_token") == 0;
 }
 
+const char *hsm_config_use(const struct hsm_config *config, const char *of_class)
+{
+    return of_class[0] != '\0' ? of_class : config->audit_use;
+}
+
+static enum err_code check_use(const char *key, const char *value, struct err *e)
+{
+    if (strcmp(value, "none") == 0 || strcmp(value, "sampled") == 0 || strcmp(value, "all") == 0)
+        return ERR_OK;
+    return err_set(e, ERR_INPUT, "%s is '%.20s'; it must be none, sampled or all", key, value);
+}
+
 enum err_code hsm_config_check(const void *config, struct err *e)
 {
     const struct hsm_config *const c = config;
     if (strcmp(c->exposure, "any") != 0 && !hsm_config_in_token(c))
         return err_set(e, ERR_INPUT, "policy.exposure is '%.20s'; it must be any or in_token", c->exposure);
-    if (strcmp(c->audit_use, "none") != 0 && strcmp(c->audit_use, "sampled") != 0 &&
-        strcmp(c->audit_use, "all") != 0)
-        return err_set(e, ERR_INPUT, "audit.use is '%.20s'; it must be none, sampled or all", c->audit_use);
+    TRY(check_use("audit.use", c->audit_use, e));
+    TRY(check_use("audit.use_pin", hsm_config_use(c, c->audit_use_pin), e));
+    TRY(check_use("audit.use_mac", hsm_config_use(c, c->audit_use_mac), e));
+    TRY(check_use("audit.use_data", hsm_config_use(c, c->audit_use_data), e));
     if (c->service.max_message_bytes > IPC_REQUEST_BYTES)
         return err_set(e, ERR_INPUT, "limits.max_message_bytes is %lld; keepers take at most %d",
                        (long long)c->service.max_message_bytes, IPC_REQUEST_BYTES);

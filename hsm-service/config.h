@@ -26,8 +26,9 @@ struct hsm_config {
     char *exposure;           /* "any", "in_token" */
     char *control_path;       /* "": no key management by gRPC */
     int64_t control_approvals, control_expire_seconds;
-    char *audit_path; /* "": no audit log */
-    char *audit_use;  /* "none", "sampled", "all" */
+    char *audit_path;                                     /* "": no audit log */
+    char *audit_use;                                      /* "none", "sampled", "all" */
+    char *audit_use_pin, *audit_use_mac, *audit_use_data; /* the same, or "": as audit_use */
     int64_t audit_sample_every, audit_checkpoint_records, audit_checkpoint_seconds, audit_rotate_bytes;
 };
 
@@ -36,6 +37,8 @@ extern const struct conf_row hsm_config_rows[];
 /* What rows cannot say: exposure's values, and that the RPC limit fits the keepers' packets. `config` is a
  * struct hsm_config. */
 enum err_code hsm_config_check(const void *config, struct err *e) MUST_CHECK;
+/* What counts for one class of uses: its own setting, or audit.use. */
+const char *hsm_config_use(const struct hsm_config *config, const char *of_class);
 /* policy.exposure = in_token. */
 bool hsm_config_in_token(const struct hsm_config *config);
 

@@ -209,3 +209,21 @@ enum err_code audit_record_parse(const char *line, size_t len, struct audit_reco
     *out_record = r;
     return ERR_OK;
 }
+
+ssize_t audit_read_line(char **line, size_t *capacity, FILE *file)
+{
+    size_t len = 0;
+    if (*line == NULL) {
+        *line = malloc(AUDIT_READ_BYTES + 1);
+        *capacity = *line != NULL ? AUDIT_READ_BYTES + 1 : 0;
+    }
+    if (*line == NULL)
+        return -1;
+    for (int c; len < AUDIT_READ_BYTES && (c = getc_unlocked(file)) != EOF;) {
+        (*line)[len++] = (char)c;
+        if (c == '\n')
+            break;
+    }
+    (*line)[len] = '\0';
+    return len > 0 ? (ssize_t)len : -1;
+}

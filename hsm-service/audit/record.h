@@ -11,6 +11,8 @@
 #include "base/err.h"
 
 #include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
 
 #define AUDIT_HASH_BYTES 32
 #define AUDIT_LINE_BYTES 2560 /* longest line, with its end; a longer one is no record */
@@ -64,6 +66,10 @@ void audit_record_format(const struct audit_record *record, struct audit_head *h
 /* Read a line without its end. ERR_INPUT it is no record; ERR_CHECK its hash is not that of its bytes. */
 enum err_code audit_record_parse(const char *line, size_t len, struct audit_record *out_record,
                                  struct err *e) MUST_CHECK;
+/* As getline, but at most AUDIT_READ_BYTES of a line: one that is longer comes without its end. The file may
+ * be another's. */
+#define AUDIT_READ_BYTES 65536
+ssize_t audit_read_line(char **line, size_t *capacity, FILE *file);
 /* SHA-256. */
 void audit_sha256(const void *bytes, size_t len, uint8_t out_hash[AUDIT_HASH_BYTES]);
 /* Lower-case hexadecimal and a NUL into out_text[2 * len + 1], and back (lower case only). */

@@ -108,9 +108,12 @@ static enum err_code scan_rest(struct audit_store *s, FILE *file, struct scan *s
     ssize_t len;
     enum err_code code = ERR_OK;
     s->fragment_len = 0;
-    while (code == ERR_OK && (len = getline(&line, &capacity, file)) > 0) {
+    while (code == ERR_OK && (len = audit_read_line(&line, &capacity, file)) > 0) {
         if (line[len - 1] == '\n') {
             code = scan_line(s, scan, line, (size_t)len - 1, e);
+        } else if (len == AUDIT_READ_BYTES) {
+            code = err_set(e, ERR_CHECK, "%s/%s has a line longer than any record: see posward audit verify",
+                           s->dir, s->name);
         } else if (is_whole(scan, line, (size_t)len)) {
             s->end_missing = true;
         } else {

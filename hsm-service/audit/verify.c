@@ -149,7 +149,7 @@ static bool stands_later(FILE *file, uint64_t wanted)
     size_t capacity = 0;
     ssize_t len;
     bool found = false;
-    while (!found && (len = getline(&line, &capacity, file)) > 0) {
+    while (!found && (len = audit_read_line(&line, &capacity, file)) > 0) {
         struct audit_record r;
         struct err ignored = {0};
         found = line[len - 1] == '\n' && audit_record_parse(line, (size_t)len - 1, &r, &ignored) == ERR_OK &&
@@ -193,8 +193,13 @@ static enum err_code take_lines(struct run *run, const char *path, FILE *file, s
     ssize_t len;
     enum err_code code = ERR_OK;
     run->chain.lines = 0;
-    while (code == ERR_OK && (len = getline(&line, &capacity, file)) > 0) {
-        if (line[len - 1] != '\n')
+    while (code == ERR_OK && (len = audit_read_line(&line, &capacity, file)) > 0) {
+        if (len == AUDIT_READ_BYTES && line[len - 1] != '\n')
+            code = err_set(e, ERR_CHECK,
+                           "%.80s line %" PRIu64 ": record %" PRIu64
+                           " was changed: the line is longer than any record",
+                           path, run->chain.lines + 1, run->chain.head.seq + 1);
+        else if (line[len - 1] != '\n')
             code = err_set(e, ERR_CHECK, "%.80s line %" PRIu64 ": the log is cut within record %" PRIu64,
                            path, run->chain.lines + 1, run->chain.head.seq + 1);
         else

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "hsm-service/audit/signature.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +19,7 @@ struct posted {
     struct audit_record record;
     audit_done_fn done;
     void *context;
+    int64_t posted_ms;
 };
 STAILQ_HEAD(posted_list, posted);
 
@@ -29,6 +31,7 @@ struct audit_writer {
     struct posted_list queue;
     struct audit_counts counts;
     uint64_t lost_told, tries;
+    int64_t unsigned_since_ms; /* monotonic */
     bool healthy, stopping;
 };
 
@@ -62,6 +65,25 @@ static size_t copy_batch(struct audit_writer *w, struct audit_record *out_record
     return count;
 }
 
+/* Lock held. `seq` is on the disk. A checkpoint leaves those unsigned that came after what it signs. */
+static void count_unsigned(struct audit_writer *w, const struct audit_record *r, uint64_t seq)
+{
+    struct audit_head at;
+    uint8_t signature[AUDIT_SIGNATURE_BYTES];
+    struct err ignored;
+    const uint64_t before = w->counts.unsigned_records;
+    if (r->kind != AUDIT_CHECKPOINT) {
+        w->counts.unsigned_records++;
+    } else {
+        w->counts.checkpoints++;
+        const bool sound = audit_checkpoint_read(r->note, &at, signature, &ignored) == ERR_OK;
+        const uint64_t after = sound && at.seq < seq ? seq - 1 - at.seq : 0;
+        w->counts.unsigned_records = after < before ? after : before;
+    }
+    if (before == 0 || r->kind == AUDIT_CHECKPOINT)
+        w->unsigned_since_ms = clock_monotonic_ms();
+}
+
 /* Lock held. Those whose `done` is to be called go to `out_told`. */
 static void settle(struct audit_writer *w, size_t count, const struct audit_head *head,
                    struct posted_list *out_told)
@@ -71,9 +93,7 @@ static void settle(struct audit_writer *w, size_t count, const struct audit_head
         struct posted *const p = STAILQ_FIRST(&w->queue);
         STAILQ_REMOVE_HEAD(&w->queue, link);
         STAILQ_INSERT_TAIL(out_told, p, link);
-        const bool checkpoint = p->record.kind == AUDIT_CHECKPOINT;
-        w->counts.checkpoints += checkpoint;
-        w->counts.unsigned_records = checkpoint ? 0 : w->counts.unsigned_records + 1;
+        count_unsigned(w, &p->record, head->seq - left + 1);
         w->counts.waiting--;
         left--;
     }
@@ -236,6 +256,7 @@ void audit_writer_post(struct audit_writer *w, const struct audit_record *record
         p->record = *record;
         p->done = done;
         p->context = context;
+        p->posted_ms = clock_monotonic_ms();
     }
     pthread_mutex_lock(&w->lock);
     const bool room = p != NULL && w->counts.waiting < AUDIT_QUEUE_MOST;
@@ -275,7 +296,11 @@ bool audit_writer_healthy(struct audit_writer *w)
 struct audit_counts audit_writer_counts(struct audit_writer *w)
 {
     pthread_mutex_lock(&w->lock);
-    const struct audit_counts counts = w->counts;
+    struct audit_counts counts = w->counts;
+    const struct posted *const oldest = STAILQ_FIRST(&w->queue);
+    const int64_t now_ms = clock_monotonic_ms();
+    counts.waiting_ms = oldest != NULL ? now_ms - oldest->posted_ms : 0;
+    counts.unsigned_ms = counts.unsigned_records > 0 ? now_ms - w->unsigned_since_ms : 0;
     pthread_mutex_unlock(&w->lock);
     return counts;
 }

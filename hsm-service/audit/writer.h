@@ -34,7 +34,9 @@ struct audit_counts {
     struct audit_head head; /* on the disk */
     uint64_t files;         /* that this process began or went on with */
     uint64_t waiting, written, failures, lost, checkpoints;
-    uint64_t unsigned_records; /* written since the last checkpoint record, and not checkpoints */
+    uint64_t unsigned_records; /* written since what the last checkpoint signs, and not checkpoints */
+    int64_t waiting_ms;        /* how long the oldest one waits; 0: none does */
+    int64_t unsigned_ms;       /* how long the oldest one is there unsigned; 0: all are signed */
 };
 struct audit_counts audit_writer_counts(struct audit_writer *writer);
 

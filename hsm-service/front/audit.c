@@ -3,9 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
-#include "hsm-service/audit/signature.h"
-#include "hsm-service/audit/writer.h"
-#include "hsm-service/front/audit_keys.h"
+#include "hsm-service/front/audit_inside.h"
 #include "hsm-service/front/facts.h"
 #include "hsm-service/front/state.h"
 #include "run/prometheus.h"
@@ -16,46 +14,21 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RECORDS_A_CALL 256 /* a batch has so many items at most */
-#define FINISH_MS      3000
-#define TRACE_FROM     3 /* of "00-TRACEID-SPANID-FLAGS" */
-#define TRACE_LEN      32
-#define NOT_WRITTEN    "the audit log cannot be written; operations that make keys are refused until it can"
-
-struct front_audit {
-    const struct hsm_config *config;
-    struct audit_writer *writer;
-    bool use_all, use_sampled;
-    _Atomic uint64_t uses;
-    _Atomic bool force; /* a checkpoint is wanted now */
-    /* The loop thread's: */
-    bool signing, can_sign, has_key;
-    struct audit_head signing_head;
-    int64_t signed_ms;
-    uint64_t files_seen;
-    struct audit_key key;
-    struct audit_keys keys;
-};
+#define TRACE_FROM 3 /* of "00-TRACEID-SPANID-FLAGS" */
+#define TRACE_LEN  32
+#define FINISH_MS  3000
 
 /* ---- Records ---- */
 
-static void fill_who(struct audit_record *r, const char *identity, size_t len)
+void front_audit_fill(struct audit_record *r, const struct audit_caller *caller)
 {
-    if (len > 0)
-        audit_text(identity, len, r->who, sizeof r->who);
+    r->time_ms = clock_wall_ms();
+    if (caller->identity_len > 0)
+        audit_text(caller->identity, caller->identity_len, r->who, sizeof r->who);
     else
         snprintf(r->who, sizeof r->who, "anonymous");
-}
-
-static void fill_trace(struct audit_record *r, const char *traceparent, size_t len)
-{
-    if (len >= TRACE_FROM + TRACE_LEN)
-        audit_text(traceparent + TRACE_FROM, TRACE_LEN, r->trace, sizeof r->trace);
-}
-
-static void fill_result(struct audit_record *r, const struct err *failure)
-{
-    snprintf(r->result, sizeof r->result, "%s", failure != NULL ? err_name(failure->code) : "OK");
+    if (caller->traceparent_len >= TRACE_FROM + TRACE_LEN)
+        audit_text(caller->traceparent + TRACE_FROM, TRACE_LEN, r->trace, sizeof r->trace);
 }
 
 void front_audit_event(struct front_audit *a, enum audit_kind kind, const char *what,
@@ -66,13 +39,14 @@ void front_audit_event(struct front_audit *a, enum audit_kind kind, const char *
     struct audit_record r = {.kind = kind, .time_ms = clock_wall_ms(), .who = "service"};
     audit_text(what, strlen(what), r.what, sizeof r.what);
     audit_text(note, strlen(note), r.note, sizeof r.note);
-    fill_result(&r, failure);
+    snprintf(r.result, sizeof r.result, "%s", failure != NULL ? err_name(failure->code) : "OK");
     audit_writer_post(a->writer, &r, NULL, NULL);
 }
 
 void front_audit_trace(struct audit_record *r, const char *traceparent)
 {
-    fill_trace(r, traceparent, strlen(traceparent));
+    if (strlen(traceparent) >= TRACE_FROM + TRACE_LEN)
+        audit_text(traceparent + TRACE_FROM, TRACE_LEN, r->trace, sizeof r->trace);
 }
 
 struct writing {
@@ -104,7 +78,7 @@ enum err_code front_audit_write(struct front_audit *a, const struct audit_record
     return w.on_disk ? ERR_OK : err_set(e, ERR_UNAVAILABLE, NOT_WRITTEN);
 }
 
-static bool is_refusal(enum err_code code)
+bool front_audit_is_refusal(enum err_code code)
 {
     return code == ERR_DENIED || code == ERR_UNAUTHENTICATED || code == ERR_LIMIT;
 }
@@ -112,132 +86,17 @@ static bool is_refusal(enum err_code code)
 void front_audit_refused(struct front_audit *a, const struct rpc_call *call, const char *path,
                          const struct err *e)
 {
-    if (a == NULL || !is_refusal(e->code))
+    if (a == NULL || !front_audit_is_refusal(e->code))
         return;
-    struct audit_record r = {.kind = AUDIT_REFUSAL, .time_ms = clock_wall_ms()};
+    struct audit_record r = {.kind = AUDIT_REFUSAL};
     const struct rpc_peer *const peer = rpc_call_peer(call);
     const char *const identity = peer != NULL && peer->identity != NULL ? peer->identity : "";
     const char *const trace = rpc_call_traceparent(call);
-    fill_who(&r, identity, strlen(identity));
-    fill_trace(&r, trace, strlen(trace));
-    fill_result(&r, e);
+    front_audit_fill(&r, &(struct audit_caller){identity, strlen(identity), trace, strlen(trace)});
+    snprintf(r.result, sizeof r.result, "%s", err_name(e->code));
     audit_text(path, strlen(path), r.what, sizeof r.what);
     audit_text(e->note, strlen(e->note), r.note, sizeof r.note);
     audit_writer_post(a->writer, &r, NULL, NULL);
-}
-
-enum err_code front_audit_admit(struct front_audit *a, uint16_t method, const uint8_t *body, size_t len,
-                                struct err *e)
-{
-    if (a == NULL || audit_writer_healthy(a->writer) ||
-        !facts_makes_keys(method, (struct wire_bytes){body, len}))
-        return ERR_OK;
-    return err_set(e, ERR_UNAVAILABLE, NOT_WRITTEN);
-}
-
-/* ---- Answers ---- */
-
-struct held {
-    struct rpc_call *rpc;
-    bool failed;
-    struct err outcome;
-    size_t len;
-    uint8_t body[];
-};
-
-static void let_go(void *context, bool on_disk)
-{
-    struct held *const held = context;
-    if (!on_disk)
-        (void)err_set(&held->outcome, ERR_UNAVAILABLE, NOT_WRITTEN);
-    if (!on_disk || held->failed)
-        rpc_call_fail(held->rpc, &held->outcome);
-    else
-        rpc_call_finish(held->rpc, held->body, held->len);
-    secret_wipe(held->body, held->len);
-    free(held);
-}
-
-static struct held *hold(struct front_call *call, const struct ipc_frame *frame, const struct err *failure)
-{
-    const size_t len = failure == NULL ? frame->body_len : 0;
-    struct held *const held = calloc(1, sizeof *held + len);
-    if (held == NULL)
-        return NULL;
-    *held = (struct held){.rpc = call->rpc, .failed = failure != NULL, .len = len};
-    if (failure != NULL)
-        held->outcome = *failure;
-    else if (len > 0)
-        memcpy(held->body, frame->body, len);
-    return held;
-}
-
-/* Whether this use's turn has come. */
-static bool is_sampled(struct front_audit *a)
-{
-    if (a->use_all)
-        return true;
-    return a->use_sampled && atomic_fetch_add(&a->uses, 1) % (uint64_t)a->config->audit_sample_every == 0;
-}
-
-static void post_all(struct front_audit *a, const struct ipc_frame *request, const struct ipc_frame *answer,
-                     const struct err *failure, struct held *held, bool late)
-{
-    struct audit_record *const records = calloc(RECORDS_A_CALL, sizeof *records);
-    const struct wire_bytes in = {request->body, request->body_len};
-    const struct wire_bytes out = {failure == NULL ? answer->body : NULL,
-                                   failure == NULL ? answer->body_len : 0};
-    const size_t count =
-        records != NULL ? facts_of_call(request->method, in, out, records, RECORDS_A_CALL) : 0;
-    for (size_t i = 0; i < count; i++) {
-        struct audit_record *const r = &records[i];
-        r->time_ms = clock_wall_ms();
-        if (failure != NULL && is_refusal(failure->code))
-            r->kind = AUDIT_REFUSAL;
-        fill_who(r, request->identity, request->identity_len);
-        fill_trace(r, request->traceparent, request->traceparent_len);
-        if (r->result[0] == '\0')
-            fill_result(r, failure);
-        const size_t at = strlen(r->note);
-        if (late)
-            snprintf(r->note + at, sizeof r->note - at, "%sanswered too late for the caller",
-                     at > 0 ? " " : "");
-        const bool last = i + 1 == count && held != NULL;
-        audit_writer_post(a->writer, r, last ? let_go : NULL, last ? held : NULL);
-    }
-    free(records);
-    if (count == 0 && held != NULL)
-        let_go(held, false);
-}
-
-bool front_audit_answer(struct front_audit *a, struct front_call *call, const struct ipc_frame *frame)
-{
-    struct ipc_frame request;
-    struct err e = {0}, failure = call->outcome;
-    if (a == NULL || call->packet == NULL ||
-        ipc_decode(call->packet, call->packet_len, &request, &e) != ERR_OK)
-        return false;
-    if (frame != NULL && frame->kind != IPC_RESPONSE)
-        (void)err_native(
-            &failure, frame->error, (long)frame->native, "%.*s",
-            (int)(frame->body_len < sizeof failure.note ? frame->body_len : sizeof failure.note - 1),
-            (const char *)frame->body);
-    const bool failed = frame == NULL || frame->kind != IPC_RESPONSE;
-    const bool makes_keys =
-        facts_makes_keys(request.method, (struct wire_bytes){request.body, request.body_len});
-    if (!makes_keys && !(failed && is_refusal(failure.code)) &&
-        !(facts_is_data_plane(request.method) && is_sampled(a)))
-        return false;
-    struct held *held = NULL;
-    if (makes_keys && !failed && call->rpc != NULL) {
-        held = hold(call, frame, NULL);
-        if (held == NULL) {
-            (void)err_set(&e, ERR_LIMIT, "no memory for the answer");
-            rpc_call_fail(call->rpc, &e);
-        }
-    }
-    post_all(a, &request, frame, failed ? &failure : NULL, held, call->rpc == NULL);
-    return makes_keys && !failed && call->rpc != NULL;
 }
 
 /* ---- What is asked of keepers ---- */
@@ -362,13 +221,12 @@ enum err_code front_audit_open(const struct hsm_config *c, struct front_audit **
     }
     a->config = c;
     a->can_sign = true;
-    a->use_all = strcmp(c->audit_use, "all") == 0;
-    a->use_sampled = strcmp(c->audit_use, "sampled") == 0;
-    atomic_init(&a->uses, 0);
+    front_audit_set_uses(a);
     atomic_init(&a->force, true);
     char note[128];
-    snprintf(note, sizeof note, "version=%s pid=%d exposure=%s use=%s", POSWARD_VERSION, (int)getpid(),
-             c->exposure, c->audit_use);
+    snprintf(note, sizeof note, "version=%s pid=%d exposure=%s pin=%s mac=%s data=%s", POSWARD_VERSION,
+             (int)getpid(), c->exposure, hsm_config_use(c, c->audit_use_pin),
+             hsm_config_use(c, c->audit_use_mac), hsm_config_use(c, c->audit_use_data));
     front_audit_event(a, AUDIT_SERVICE, "start", NULL, note);
     *out_audit = a;
     return ERR_OK;
@@ -413,12 +271,25 @@ void front_audit_metrics(struct front_audit *a, struct prometheus *page)
         {"posward_audit_records_total", PROMETHEUS_COUNTER, "Audit records on the disk.", counts.written},
         {"posward_audit_checkpoints_total", PROMETHEUS_COUNTER, "Checkpoints that the token signed.",
          counts.checkpoints},
-        {"posward_audit_unsigned_records", PROMETHEUS_GAUGE, "Audit records since the last checkpoint.",
-         counts.unsigned_records},
+        {"posward_audit_unsigned_records", PROMETHEUS_GAUGE,
+         "Audit records after the last one that the token signed.", counts.unsigned_records},
+        {"posward_audit_writable", PROMETHEUS_GAUGE,
+         "Whether the audit log can be written: 0 stops operations that make keys.",
+         audit_writer_healthy(a->writer)},
+        {"posward_audit_seq", PROMETHEUS_GAUGE,
+         "Number of the last audit record on the disk: a smaller one than before means a cut log.",
+         counts.head.seq},
         {"posward_audit_lost_records_total", PROMETHEUS_COUNTER, "Audit records that had no room.",
          counts.lost},
         {"posward_audit_write_failures_total", PROMETHEUS_COUNTER,
          "Times that the audit log could not be written.", counts.failures},
     };
     prometheus_rows(page, rows, sizeof rows / sizeof rows[0]);
+    prometheus_family(page, "posward_audit_lag_seconds", PROMETHEUS_GAUGE,
+                      "How long the oldest audit record waits to be written.");
+    prometheus_number(page, NULL, (double)counts.waiting_ms / 1000.0);
+    prometheus_family(
+        page, "posward_audit_unsigned_seconds", PROMETHEUS_GAUGE,
+        "How long the oldest audit record has been there without the token's signature after it.");
+    prometheus_number(page, NULL, (double)counts.unsigned_ms / 1000.0);
 }

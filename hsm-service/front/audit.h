@@ -36,7 +36,8 @@ enum err_code front_audit_control(struct front_audit *audit, const struct contro
 /* As struct service_spec's refused. Any thread. */
 void front_audit_refused(struct front_audit *audit, const struct rpc_call *call, const char *path,
                          const struct err *e);
-/* ERR_UNAVAILABLE: the call makes keys and the log cannot be written. Any thread. */
+/* ERR_UNAVAILABLE: the log cannot be written, and the call makes keys or is a use of a class of which each
+ * one is recorded. Any thread. */
 enum err_code front_audit_admit(struct front_audit *audit, uint16_t method, const uint8_t *body, size_t len,
                                 struct err *e) MUST_CHECK;
 /* A call is over, with the keeper's answer or `call->outcome` (frame NULL). True: the answer is taken over,

@@ -22,7 +22,8 @@ static bool open_it(struct breaker *b, const char *why, int64_t now_ms)
     int64_t pause_ms = BREAKER_PAUSE_MS;
     for (unsigned i = 0; i < b->openings && pause_ms < BREAKER_PAUSE_MOST; i++)
         pause_ms *= 2;
-    snprintf(b->why, sizeof b->why, "%s", why);
+    if (why != b->why) /* a probe that failed leaves the reason as it was */
+        snprintf(b->why, sizeof b->why, "%s", why);
     b->openings++;
     b->probe_at_ms = now_ms + (pause_ms < BREAKER_PAUSE_MOST ? pause_ms : BREAKER_PAUSE_MOST);
     return go(b, BREAKER_OPEN);

@@ -1,5 +1,6 @@
 #include "hsm-service/front/facts.h"
 
+#include "hsm-service/front/blob_head.h"
 #include "hsm-service/ipc.h"
 #include "posward/hsm/v1/hsm.pb-c.h"
 
@@ -36,29 +37,141 @@ static bool is_method(uint16_t method, const char *name)
 
 enum {
     BATCH_ITEMS = 1,
-    ITEM_WORKING_KEYS = 7,
     BATCH_RESULTS = 1,
     RESULT_STATUS = 1,
-    RESULT_WORKING_KEYS = 9
+    TRANSACTION_MAC = 1,
+    TRANSACTION_PIN = 2,
+    TRANSACTION_TRACK = 3
 };
 
-static bool is_working_item(struct wire_bytes item)
+static void diversify(struct wire_bytes request, struct wire_bytes response, struct audit_record *r);
+static void working_keys(struct wire_bytes request, struct wire_bytes response, struct audit_record *r);
+static void reseal(struct wire_bytes request, struct wire_bytes response, struct audit_record *r);
+static void transaction(struct wire_bytes request, struct wire_bytes response, struct audit_record *r);
+
+/* An operation: its fields in a batch's item and result (0: in none), and what a record says of it. */
+static const struct operation_row {
+    const char *name;
+    unsigned classes;
+    uint64_t item, result;
+    void (*tell)(struct wire_bytes request, struct wire_bytes response, struct audit_record *r);
+    /* Without `tell`: how many key references the request starts with, and where the response has its grade.
+     */
+    unsigned refs;
+    uint64_t grade;
+} operations[] = {
+    {"DiversifyCardKey", FACTS_KEYS, .tell = diversify},
+    {"ResealBlobs", FACTS_KEYS, .tell = reseal},
+    {"GenerateWorkingKeys", FACTS_KEYS, .item = 7, .result = 9, .tell = working_keys},
+    {"ProcessTransaction", 0, .item = 6, .result = 8, .tell = transaction}, /* classes_of */
+    {"GenerateMac", FACTS_MAC, .item = 1, .result = 3, .refs = 1, .grade = 2},
+    {"VerifyMac", FACTS_MAC, .item = 2, .result = 4, .refs = 1, .grade = 2},
+    {"TranslatePin", FACTS_PIN, .item = 3, .result = 5, .refs = 2, .grade = 2},
+    {"EncryptData", FACTS_DATA, .item = 4, .result = 6, .refs = 1, .grade = 2},
+    {"DecryptData", FACTS_DATA, .item = 5, .result = 7, .refs = 1, .grade = 2},
+};
+#define OPERATIONS (sizeof operations / sizeof operations[0])
+_Static_assert(OPERATIONS == FACTS_OPERATIONS, "facts.h says how many");
+
+const char *facts_operation_name(size_t index)
 {
-    struct wire_field f;
-    while (wire_take(&item, &f))
-        if (f.number == ITEM_WORKING_KEYS)
-            return true;
+    return operations[index].name;
+}
+
+/* A transaction is what its parts are. */
+static unsigned classes_of(const struct operation_row *row, struct wire_bytes request)
+{
+    unsigned classes = row->classes;
+    if (row->tell != transaction)
+        return classes;
+    for (struct wire_field f; wire_take(&request, &f);)
+        classes |= f.number == TRANSACTION_MAC     ? FACTS_MAC
+                   : f.number == TRANSACTION_PIN   ? FACTS_PIN
+                   : f.number == TRANSACTION_TRACK ? FACTS_DATA
+                                                   : 0;
+    return classes;
+}
+
+static const struct operation_row *row_of_method(uint16_t method)
+{
+    for (size_t i = 0; i < OPERATIONS; i++)
+        if (is_method(method, operations[i].name))
+            return &operations[i];
+    return NULL;
+}
+
+/* The last operation of an item counts, as in protobuf's oneof. */
+static const struct operation_row *row_of_item(struct wire_bytes item, struct wire_bytes *out_request)
+{
+    const struct operation_row *row = NULL;
+    for (struct wire_field f; wire_take(&item, &f);)
+        for (size_t i = 0; i < OPERATIONS; i++)
+            if (operations[i].item != 0 && operations[i].item == f.number) {
+                row = &operations[i];
+                *out_request = f.bytes;
+            }
+    return row;
+}
+
+struct facts_walk facts_walk(uint16_t method, struct wire_bytes request, struct wire_bytes response)
+{
+    return (struct facts_walk){.method = method,
+                               .request = request,
+                               .response = response,
+                               .batch = is_method(method, "ProcessBatch")};
+}
+
+static struct wire_bytes next_result(struct wire_bytes *results)
+{
+    for (struct wire_field f; wire_take(results, &f);)
+        if (f.number == BATCH_RESULTS)
+            return f.bytes;
+    return (struct wire_bytes){0};
+}
+
+static bool next_item(struct facts_walk *w, struct facts_operation *out)
+{
+    for (struct wire_field f; wire_take(&w->request, &f);) {
+        if (f.number != BATCH_ITEMS)
+            continue;
+        const struct wire_bytes result = next_result(&w->response);
+        const struct operation_row *const row = row_of_item(f.bytes, &out->request);
+        if (row == NULL)
+            continue;
+        out->index = (size_t)(row - operations);
+        out->in_batch = true;
+        out->response = wire_find(result, row->result).bytes;
+        out->status = wire_find(result, RESULT_STATUS).value;
+        out->classes = classes_of(row, out->request);
+        return true;
+    }
     return false;
+}
+
+bool facts_next(struct facts_walk *w, struct facts_operation *out_operation)
+{
+    struct facts_operation o = {.request = w->request, .response = w->response};
+    if (w->batch) {
+        if (!next_item(w, &o))
+            return false;
+    } else {
+        const struct operation_row *const row = w->done ? NULL : row_of_method(w->method);
+        w->done = true;
+        if (row == NULL)
+            return false;
+        o.index = (size_t)(row - operations);
+        o.classes = classes_of(row, o.request);
+    }
+    *out_operation = o;
+    return true;
 }
 
 bool facts_makes_keys(uint16_t method, struct wire_bytes request)
 {
-    struct wire_field f;
-    if (is_method(method, "DiversifyCardKey") || is_method(method, "GenerateWorkingKeys") ||
-        is_method(method, "ResealBlobs"))
-        return true;
-    while (is_method(method, "ProcessBatch") && wire_take(&request, &f))
-        if (f.number == BATCH_ITEMS && is_working_item(f.bytes))
+    struct facts_walk walk = facts_walk(method, request, (struct wire_bytes){0});
+    struct facts_operation o;
+    while (facts_next(&walk, &o))
+        if (o.classes & FACTS_KEYS)
             return true;
     return false;
 }
@@ -153,7 +266,10 @@ static void add_ref(struct audit_record *r, struct wire_bytes ref)
     char version[24], zone[3 * ZONE_MOST + 1];
     const struct wire_field named = wire_find(ref, 2);
     if (named.bytes.data == NULL) {
-        if (ref.data != NULL)
+        struct blob_head head;
+        if (blob_head_read(wire_find(ref, 1).bytes, &head))
+            add_key(r, "%s/%s/storage/%u", head.usage, head.terminal, head.storage_version);
+        else if (ref.data != NULL)
             add_key(r, "blob");
         return;
     }
@@ -163,85 +279,29 @@ static void add_ref(struct audit_record *r, struct wire_bytes ref)
     add_key(r, "zone/%s/%s", zone, version);
 }
 
-static void transaction(struct wire_bytes request, struct audit_record *r)
+static void transaction(struct wire_bytes request, struct wire_bytes response, struct audit_record *r)
 {
-    const struct wire_bytes mac = wire_find(request, 1).bytes, pin = wire_find(request, 2).bytes,
-                            track = wire_find(request, 3).bytes;
+    const struct wire_bytes mac = wire_find(request, TRANSACTION_MAC).bytes,
+                            pin = wire_find(request, TRANSACTION_PIN).bytes,
+                            track = wire_find(request, TRANSACTION_TRACK).bytes;
     add_ref(r, wire_find(mac, 1).bytes);
     add_ref(r, wire_find(pin, 1).bytes);
     add_ref(r, wire_find(pin, 2).bytes);
     add_ref(r, wire_find(track, 1).bytes);
+    set_grade(r, wire_find(response, 4).value);
 }
 
-/* Where the response has its grade, and how many key references the request starts with. */
-static const struct use_row {
-    const char *name;
-    uint64_t grade;
-    unsigned refs;
-} uses[] = {
-    {"GenerateMac", 2, 1},           {"VerifyMac", 2, 1},   {"TranslatePin", 2, 2},
-    {"EncryptData", 2, 1},           {"DecryptData", 2, 1}, {"ProcessTransaction", 4, 0},
-    {"ProcessBatch", UINT64_MAX, 0},
-};
-
-static void other_use(uint16_t method, struct wire_bytes request, struct wire_bytes response,
-                      struct audit_record *r)
+struct audit_record facts_record(const struct facts_operation *operation)
 {
-    for (size_t i = 0; i < sizeof uses / sizeof uses[0]; i++) {
-        if (!is_method(method, uses[i].name))
-            continue;
-        for (unsigned ref = 1; ref <= uses[i].refs; ref++)
-            add_ref(r, wire_find(request, ref).bytes);
-        set_grade(r, wire_find(response, uses[i].grade).value);
-    }
-    if (is_method(method, "ProcessTransaction"))
-        transaction(request, r);
-    if (is_method(method, "ProcessBatch"))
-        snprintf(r->note, sizeof r->note, "items=%zu", wire_count(request, BATCH_ITEMS));
-}
-
-static struct audit_record start_record(const char *what)
-{
+    const struct operation_row *const row = &operations[operation->index];
     struct audit_record r = {.kind = AUDIT_USE};
-    snprintf(r.what, sizeof r.what, "%s", what);
-    return r;
-}
-
-static size_t batch_of_keys(struct wire_bytes request, struct wire_bytes response,
-                            struct audit_record *out_records, size_t capacity)
-{
-    size_t n = 0, index = 0;
-    struct wire_field f;
-    while (n < capacity && wire_take(&request, &f)) {
-        if (f.number != BATCH_ITEMS)
-            continue;
-        const struct wire_bytes result = wire_nth(response, BATCH_RESULTS, index++).bytes;
-        if (!is_working_item(f.bytes))
-            continue;
-        out_records[n] = start_record("ProcessBatch/GenerateWorkingKeys");
-        working_keys(wire_find(f.bytes, ITEM_WORKING_KEYS).bytes,
-                     wire_find(result, RESULT_WORKING_KEYS).bytes, &out_records[n]);
-        const uint64_t status = wire_find(result, RESULT_STATUS).value;
-        if (response.len > 0 && status != 0)
-            snprintf(out_records[n].result, sizeof out_records[n].result, "status %" PRIu64, status);
-        n++;
+    snprintf(r.what, sizeof r.what, "%s%s", operation->in_batch ? "ProcessBatch/" : "", row->name);
+    if (row->tell != NULL) {
+        row->tell(operation->request, operation->response, &r);
+    } else {
+        for (unsigned ref = 1; ref <= row->refs; ref++)
+            add_ref(&r, wire_find(operation->request, ref).bytes);
+        set_grade(&r, wire_find(operation->response, row->grade).value);
     }
-    return n;
-}
-
-size_t facts_of_call(uint16_t method, struct wire_bytes request, struct wire_bytes response,
-                     struct audit_record *out_records, size_t capacity)
-{
-    if (is_method(method, "ProcessBatch") && facts_makes_keys(method, request))
-        return batch_of_keys(request, response, out_records, capacity);
-    out_records[0] = start_record(facts_method(method));
-    if (is_method(method, "DiversifyCardKey"))
-        diversify(request, response, &out_records[0]);
-    else if (is_method(method, "GenerateWorkingKeys"))
-        working_keys(request, response, &out_records[0]);
-    else if (is_method(method, "ResealBlobs"))
-        reseal(request, response, &out_records[0]);
-    else if (facts_is_data_plane(method))
-        other_use(method, request, response, &out_records[0]);
-    return 1;
+    return r;
 }

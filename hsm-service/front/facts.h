@@ -15,10 +15,30 @@ bool facts_is_data_plane(uint16_t method);
  * of the first two. */
 bool facts_makes_keys(uint16_t method, struct wire_bytes request);
 
-/* Fill kind, what, key, grade, note and, for an item that failed, result of the records that a call deserves:
- * one, or one for each item of a batch that makes keys. `response` is empty for a call that failed; its
- * result is then the caller's to fill. At most `capacity`; the number of records. */
-size_t facts_of_call(uint16_t method, struct wire_bytes request, struct wire_bytes response,
-                     struct audit_record *out_records, size_t capacity);
+/* What an operation uses keys for; a transaction may be several. */
+enum facts_class { FACTS_KEYS = 1, FACTS_PIN = 2, FACTS_MAC = 4, FACTS_DATA = 8 };
+#define FACTS_OPERATIONS 9
+const char *facts_operation_name(size_t index); /* below FACTS_OPERATIONS */
+
+/* One operation of a call: the call itself, or an item of its batch. */
+struct facts_operation {
+    size_t index;
+    unsigned classes; /* sum of enum facts_class */
+    bool in_batch;
+    uint64_t status; /* of an item: its gRPC code */
+    struct wire_bytes request, response;
+};
+/* The operations of a call, in order; none for what is not on the data plane, or Echo. `response` is empty
+ * for a call that failed. */
+struct facts_walk {
+    uint16_t method;
+    struct wire_bytes request, response;
+    bool batch, done;
+};
+struct facts_walk facts_walk(uint16_t method, struct wire_bytes request, struct wire_bytes response);
+bool facts_next(struct facts_walk *walk, struct facts_operation *out_operation);
+
+/* kind, what, key, grade and note of its record; the rest is the caller's. */
+struct audit_record facts_record(const struct facts_operation *operation);
 
 #endif

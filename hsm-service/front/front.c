@@ -150,6 +150,8 @@ enum err_code front_start(const void *config, struct rpc_server *server, void **
     if (code == ERR_OK)
         code = front_limits_new(config, f->audit, &f->limits, e);
     if (code == ERR_OK)
+        code = front_operations_new(&f->kinds, e);
+    if (code == ERR_OK)
         code = rpc_server_add_raw(server, &posward__hsm__v1__data_plane__descriptor, take_data, f, e);
     if (code == ERR_OK)
         code = rpc_server_add_raw(server, &posward__hsm__v1__control__descriptor, take_control, f, e);
@@ -222,6 +224,7 @@ void front_stop(void *front)
     manage_free(f->manage);
     front_audit_close(f->audit);
     front_limits_free(f->limits);
+    front_operations_free(f->kinds);
     pthread_cond_destroy(&f->changed);
     pthread_mutex_destroy(&f->lock);
     free(f);
@@ -257,6 +260,7 @@ void front_metrics(void *front, struct prometheus *page)
         {"posward_hsm_calls_with_keepers", PROMETHEUS_GAUGE, "Calls that a keeper has.", with_keepers},
     };
     prometheus_rows(page, rows, sizeof rows / sizeof rows[0]);
+    front_operations_metrics(f->kinds, page);
     front_health_metrics(f, page);
     front_audit_metrics(f->audit, page);
     front_limits_metrics(f->limits, page);

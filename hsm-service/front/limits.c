@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "hsm-service/front/audit.h"
+#include "hsm-service/front/blob_head.h"
 #include "hsm-service/front/facts.h"
 #include "rpc/server.h"
 #include "run/prometheus.h"
@@ -30,10 +31,6 @@ enum {
     OUTCOME_MAC = 1,
     OUTCOME_PIN = 2
 };
-/* p11/blob.h, which the front may not include: it says whose a blob is before anything secret. */
-#define BLOB_DIGITS_AT   8
-#define BLOB_NUMBER_AT   9
-#define BLOB_NUMBER_MOST 20
 
 struct front_limits {
     struct limits *limits;
@@ -107,26 +104,13 @@ struct pin_use {
     struct limits_digits account;
 };
 
-static void read_terminal(struct wire_bytes blob, char out_terminal[BLOB_NUMBER_MOST + 1])
-{
-    const size_t digits = blob.len > BLOB_DIGITS_AT ? blob.data[BLOB_DIGITS_AT] : 0;
-    out_terminal[0] = '\0';
-    if (digits == 0 || digits > BLOB_NUMBER_MOST || blob.len < BLOB_NUMBER_AT + BLOB_NUMBER_MOST / 2)
-        return;
-    for (size_t i = 0; i < digits; i++) {
-        const size_t at = BLOB_NUMBER_MOST - digits + i;
-        const uint8_t pair = blob.data[BLOB_NUMBER_AT + at / 2];
-        const unsigned digit = at % 2 == 0 ? pair >> 4U : pair & 15U;
-        out_terminal[i] = (char)('0' + (digit < 10 ? digit : 0));
-    }
-    out_terminal[digits] = '\0';
-}
-
 static struct pin_use use_of(struct wire_bytes translate)
 {
     struct pin_use use;
     const struct wire_bytes pan = wire_find(translate, PIN_PAN).bytes;
-    read_terminal(wire_find(wire_find(translate, PIN_SOURCE).bytes, REF_BLOB).bytes, use.terminal);
+    struct blob_head head;
+    (void)blob_head_read(wire_find(wire_find(translate, PIN_SOURCE).bytes, REF_BLOB).bytes, &head);
+    memcpy(use.terminal, head.terminal, sizeof use.terminal);
     use.account = (struct limits_digits){(const char *)pan.data, pan.len};
     return use;
 }

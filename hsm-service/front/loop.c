@@ -34,10 +34,12 @@ static void finish(struct front *f, struct front_call *call, const struct ipc_fr
 {
     if (call == NULL)
         return; /* answered before */
-    if (call->asked != NULL)
+    if (call->asked != NULL) {
         call->asked(f, call->asked_context, frame);
-    else
+    } else {
         front_limits_answer(f->limits, call->packet, call->packet_len, frame);
+        front_operations_answer(f->kinds, call->packet, call->packet_len, frame, true);
+    }
     if (call->asked == NULL && !front_audit_answer(f->audit, call, frame))
         answer(call, frame);
     front_call_free(call);
@@ -47,6 +49,18 @@ static void finish(struct front *f, struct front_call *call, const struct ipc_fr
 static bool found_token_away(const struct ipc_frame *frame)
 {
     return frame->kind == IPC_FAILURE ? frame->error == ERR_UNAVAILABLE : frame->native == IPC_TOKEN_AWAY;
+}
+
+/* *out_call NULL: it is back in the queue. */
+static void try_again(struct front *f, const struct front_keeper *k, const struct ipc_frame *frame,
+                      struct front_call **out_call)
+{
+    struct front_call *const call = *out_call;
+    if (!front_try_again(f, call, k))
+        return;
+    if (call->asked == NULL)
+        front_operations_answer(f->kinds, call->packet, call->packet_len, frame, false);
+    *out_call = NULL;
 }
 
 /* False when the packet makes no sense in the keeper's state. */
@@ -75,8 +89,8 @@ static bool handle(struct front *f, struct front_keeper *k, const struct ipc_fra
         known = *out_call != NULL;
         if (*out_call != NULL && (*out_call)->asked == NULL)
             front_health_answered(f, frame);
-        if (*out_call != NULL && found_token_away(frame) && front_try_again(f, *out_call, k))
-            *out_call = NULL;
+        if (*out_call != NULL && found_token_away(frame))
+            try_again(f, k, frame, out_call);
         k->operations += frame->operations;
         f->operations += frame->operations;
         if (f->failures > 0)

@@ -13,6 +13,7 @@
 #include "hsm-service/front/health.h"
 #include "hsm-service/front/limits.h"
 #include "hsm-service/front/manage.h"
+#include "hsm-service/front/operations.h"
 #include "hsm-service/ipc.h"
 
 #include <pthread.h>
@@ -77,6 +78,7 @@ struct front {
     struct rpc_server *server;
     struct front_audit *audit; /* NULL: none */
     struct front_limits *limits;
+    struct front_operations *kinds;
     struct manage *manage;
     int64_t start_ms;
     _Atomic uint64_t next_id;

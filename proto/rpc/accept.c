@@ -153,6 +153,8 @@ static enum err_code decide(struct rpc_call *call, const char *path, struct err 
         return err_set(e, ERR_LIMIT, "%zu %s are the limit; try again later", call->method->slots->limit,
                        call->method->slots->option);
     call->slots = call->method->slots;
+    /* Before it is asked: whoever changes what `authorise` says finds this call, or is seen by it. */
+    atomic_store(&call->known, true);
     if (server->options.authorise == NULL || call->method->open)
         return ERR_OK;
     return server->options.authorise(server->options.authorise_context, &call->peer, path, e);

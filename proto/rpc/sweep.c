@@ -29,10 +29,11 @@ void rpc_server_recheck(struct rpc_server *server)
         return;
     pthread_mutex_lock(&server->lock);
     for (struct rpc_call *call = server->live; call != NULL; call = call->live_next) {
-        const struct rpc_method *const method = call->method;
         struct err e = {0};
-        if (method == NULL || method->open || !(method->client_streams || method->server_streams) ||
-            atomic_load(&call->answered) || atomic_load(&call->cancelled))
+        if (!atomic_load(&call->known) || atomic_load(&call->answered) || atomic_load(&call->cancelled))
+            continue;
+        const struct rpc_method *const method = call->method;
+        if (method->open || !(method->client_streams || method->server_streams))
             continue;
         e.code = o->authorise(o->authorise_context, &call->peer, method->path, &e);
         if (e.code == ERR_OK)

@@ -69,9 +69,11 @@ class Audited:
             key=hsm.KeyRef(zone=hsm.ZoneKey(zone="bank", suite=types.SUITE_TDES)), algorithm=hsm.MAC_ALGORITHM_X9_19,
             data=bytes(16)), timeout=20)
 
+    def page(self):
+        return urllib.request.urlopen(f"http://127.0.0.1:{self.estate.metrics_port}/metrics", timeout=10).read().decode()
+
     def metric(self, name):
-        page = urllib.request.urlopen(f"http://127.0.0.1:{self.estate.metrics_port}/metrics", timeout=10).read().decode()
-        return int(next(line for line in page.splitlines() if line.startswith(name + " ")).split()[1])
+        return float(next(line for line in self.page().splitlines() if line.startswith(name + " ")).split()[1])
 
     def test_records_tell_who_did_what(self):
         self.start(use="all")
@@ -106,6 +108,42 @@ class Audited:
         text = json.dumps(told)
         for secret in (PIN, PAN, blob.hex(), blob.hex().upper()):
             self.assertNotIn(secret, text)
+
+    def test_uses_are_recorded_by_class(self):
+        self.start(use="none", use_pin="all", use_mac="sampled", sample_every=4)
+        zone = hsm.KeyRef(zone=hsm.ZoneKey(zone="bank", suite=types.SUITE_TDES))
+        made = {k.usage: k.blob for k in self.estate.data.GenerateWorkingKeys(hsm.GenerateWorkingKeysRequest(
+            psam_number="62010000001234567890", suite=types.SUITE_TDES, master_version=1,
+            keys=[hsm.WorkingKeySpec(usage=usage) for usage in (1, 2, 3)]), timeout=20).keys}
+        before = self.records()[-1]["seq"]
+        mac = hsm.GenerateMacRequest(key=zone, algorithm=hsm.MAC_ALGORITHM_X9_19, data=bytes(16))
+        data = hsm.EncryptDataRequest(key=hsm.KeyRef(blob=made[3]), data=bytes(16))
+        pin = hsm.TranslatePinRequest(source=hsm.KeyRef(blob=made[1]), destination=zone, block=bytes(8),
+                                      source_format=hsm.PIN_FORMAT_ISO_0, destination_format=hsm.PIN_FORMAT_ISO_0,
+                                      pan=PAN)
+        wrong = hsm.EncryptDataRequest(key=hsm.KeyRef(blob=made[2]), data=bytes(16))
+        self.estate.data.ProcessBatch(hsm.ProcessBatchRequest(items=[
+            *[hsm.BatchItem(generate_mac=mac)] * 6, *[hsm.BatchItem(encrypt_data=data)] * 6,
+            hsm.BatchItem(translate_pin=pin), hsm.BatchItem(encrypt_data=wrong)]), timeout=20)
+        for _ in range(2):
+            self.mac()
+        self.estate.data.EncryptData(data, timeout=20)
+        page = self.page()
+        self.end()
+        told = [(r["kind"], r["what"], r["key"]) for r in self.records() if r["seq"] > before]
+        count = [(kind, what) for kind, what, _ in told].count
+        self.assertEqual(count(("use", "ProcessBatch/GenerateMac")), 2)  # the first and the fifth of eight
+        self.assertEqual(count(("use", "GenerateMac")), 0)
+        self.assertEqual([what for _, what, _ in told if "EncryptData" in what], ["ProcessBatch/EncryptData"])
+        refused = next(r for r in self.records() if r["kind"] == "refusal" and r["what"] == "ProcessBatch/EncryptData")
+        self.assertEqual((refused["result"], refused["key"]), ("DENIED", "MAK/62010000001234567890/storage/1"))
+        pins = [key for kind, what, key in told if what == "ProcessBatch/TranslatePin"]
+        self.assertEqual(len(pins), 1)
+        self.assertTrue(pins[0].startswith("PIK/62010000001234567890/storage/1 zone/bank/"), pins)
+        for line in ('operation="GenerateMac",code="OK"} 8', 'operation="EncryptData",code="OK"} 7',
+                     'operation="EncryptData",code="PERMISSION_DENIED"} 1', 'operation="DiversifyCardKey",code="OK"} 0'):
+            self.assertIn("posward_hsm_token_operations_total{" + line + "\n", page)
+        self.verify()
 
     def test_a_call_over_the_limit_is_recorded(self):
         self.estate.write_config(keepers={"count": 1}, audit={"path": self.log}, limits={"max_in_flight": 1})
@@ -144,11 +182,67 @@ class Audited:
         self.mac()
         self.assertGreater(self.metric("posward_audit_write_failures_total"), 0)
         self.assertGreater(self.metric("posward_audit_lag_records"), 0)
+        self.assertGreater(self.metric("posward_audit_lag_seconds"), 0)
+        self.assertEqual(self.metric("posward_audit_writable"), 0)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         wait_until(lambda: self.metric("posward_audit_lag_records") == 0, 20)
         self.diversify()
         self.end()
         self.verify()
+
+    def test_a_disk_that_is_really_full(self):
+        """A file system of its own, as small as they get, beside the log of the other tests."""
+        disk = f"{self.estate.dir}/disk"
+        os.makedirs(disk, exist_ok=True)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", disk], capture_output=True,
+                          check=False).returncode != 0:
+            self.skipTest("no file system can be mounted here; a limit of files stands for it in another test")
+        self.addCleanup(subprocess.run, ["umount", "-l", disk], check=True)
+        self.estate.write_config(keepers={"count": 1}, audit={"path": f"{disk}/audit", "use": "none", "use_mac": "all"})
+        self.estate.start()
+        self.estate.wait_keepers(1)
+        self.addCleanup(self.end)
+        self.diversify()
+        self.mac()
+        filler = open(f"{disk}/filler", "wb", buffering=0)
+        self.addCleanup(filler.close)
+        for size in (4096, 1):
+            try:
+                while True:
+                    filler.write(bytes(size))
+            except OSError:
+                pass
+        free = os.statvfs(disk).f_bavail
+        self.assertEqual(free, 0)
+
+        def refused(call):
+            """The room that is left in the last page of the log goes first."""
+            try:
+                call()
+            except grpc.RpcError as failure:
+                self.assertEqual(failure.code(), grpc.StatusCode.UNAVAILABLE)
+                self.assertIn("audit log cannot be written", failure.details())
+                return True
+            return False
+        wait_until(lambda: refused(self.diversify), 60)
+        self.assertTrue(refused(self.diversify))
+        self.assertTrue(refused(self.mac))  # use_mac: all
+        made = hsm.DecryptDataRequest(key=hsm.KeyRef(blob=b"none"), data=bytes(16))
+        with self.assertRaises(grpc.RpcError) as caught:  # goes on, and to the keeper, which knows no such blob
+            self.estate.data.DecryptData(made, timeout=20)
+        self.assertNotEqual(caught.exception.code(), grpc.StatusCode.UNAVAILABLE)
+        self.assertEqual(self.metric("posward_audit_writable"), 0)
+        failures = self.metric("posward_audit_write_failures_total")
+        wait_until(lambda: self.metric("posward_audit_write_failures_total") > failures + 3, 60)
+        self.assertEqual(self.estate.log().count("audit log cannot be written: sensitive operations"), 1)
+        os.truncate(filler.fileno(), 0)
+        wait_until(lambda: self.metric("posward_audit_writable") == 1, 60)
+        self.assertEqual(self.estate.log().count("the audit log is written again"), 1)
+        self.diversify()
+        self.mac()
+        self.end()
+        self.estate.cli("audit", "verify", "--log", f"{disk}/audit", "--public-key",
+                        f"{disk}/audit/audit-public-key.pem", "--unsigned-most", "1")
 
     def test_a_full_disk_stops_a_ceremony(self):
         def no_room():

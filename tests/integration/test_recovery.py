@@ -153,7 +153,8 @@ class Recovery(unittest.TestCase):
 
     def test_token_that_fails_probes_costs_its_keeper(self):
         self.start(probe_ms=100)
-        self.faults.inject("C_GenerateRandom", FAIL, times=2, rv="DEVICE_ERROR")  # the probe and its repetition
+        # A probe and its repetition; the third in case both keepers' probes meet one each.
+        self.faults.inject("C_GenerateRandom", FAIL, times=3, rv="DEVICE_ERROR")
         self.wait(lambda: "keeper failed its probe" in self.estate.log() and self.estate.status().keepers == 2)
         self.mac()
 

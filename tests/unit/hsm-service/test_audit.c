@@ -234,6 +234,27 @@ START_TEST(changed_log_is_not_gone_on_with)
 }
 END_TEST
 
+/* A file of an enemy's must not eat the auditor's memory. */
+START_TEST(endless_line_is_read_in_bounds)
+{
+    char path[512];
+    struct audit_head head;
+    struct audit_summary s;
+    const struct audit_record r = sample(1);
+    open_dir();
+    struct audit_store *store = open_store(FILE_MOST);
+    ck_assert_ok(audit_store_append(store, &r, 1, &head, &e), e);
+    audit_store_close(store);
+    newest_path(path, sizeof path);
+    ck_assert_int_eq(truncate(path, (off_t)1 << 36), 0); /* sparse: a line of 64 GiB of NULs */
+    ck_assert_int_eq(verify(NULL, NULL, &s), ERR_CHECK);
+    ck_assert_ptr_nonnull(strstr(e.note, "record 2 was changed: the line is longer than any record"));
+    const struct audit_store_options options = {.dir = dir, .rotate_bytes = FILE_MOST};
+    ck_assert_int_eq(audit_store_open(&options, &store, &e), ERR_CHECK);
+    ck_assert_int_eq(truncate(path, 0), 0);
+}
+END_TEST
+
 START_TEST(full_disk_fails_and_recovers)
 {
     struct audit_head head;
@@ -511,6 +532,39 @@ START_TEST(many_records_are_verified)
 }
 END_TEST
 
+/* The token takes its time: a checkpoint signs what was there when it was asked for. */
+START_TEST(writer_counts_what_is_not_signed)
+{
+    struct audit_writer *w = NULL;
+    AUTO(signer) s;
+    const struct audit_record r = sample(1);
+    make_signer(&s);
+    open_dir();
+    ck_assert_ok(audit_writer_start(open_store(FILE_MOST), &w, &e), e);
+    ck_assert_int_eq(audit_writer_counts(w).unsigned_ms, 0);
+    for (int i = 0; i < 5; i++)
+        audit_writer_post(w, &r, NULL, NULL);
+    audit_writer_flush(w, 20000);
+    const struct audit_head then = audit_writer_counts(w).head;
+    usleep(3000);
+    ck_assert_int_ge(audit_writer_counts(w).unsigned_ms, 2);
+    ck_assert_int_eq(audit_writer_counts(w).waiting_ms, 0);
+    for (int i = 0; i < 3; i++)
+        audit_writer_post(w, &r, NULL, NULL);
+    const struct audit_record over_five = checkpoint(&s, &then);
+    audit_writer_post(w, &over_five, NULL, NULL);
+    audit_writer_flush(w, 20000);
+    ck_assert_uint_eq(audit_writer_counts(w).unsigned_records, 3);
+    const struct audit_head now = audit_writer_counts(w).head;
+    const struct audit_record over_all = checkpoint(&s, &now);
+    audit_writer_post(w, &over_all, NULL, NULL);
+    audit_writer_flush(w, 20000);
+    ck_assert_uint_eq(audit_writer_counts(w).unsigned_records, 0);
+    ck_assert_int_eq(audit_writer_counts(w).unsigned_ms, 0);
+    audit_writer_stop(w);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("hsm audit");
@@ -523,10 +577,12 @@ static Suite *suite(void)
     tcase_add_test(t, two_writers_share_the_chain);
     tcase_add_test(t, torn_tail_is_closed_off_wherever_it_was_cut);
     tcase_add_test(t, changed_log_is_not_gone_on_with);
+    tcase_add_test(t, endless_line_is_read_in_bounds);
     tcase_add_test(t, full_disk_fails_and_recovers);
     tcase_add_test(t, writer_tells_when_and_keeps_what_waits);
     tcase_add_test(t, key_file_round_trips);
     tcase_add_test(t, another_key_or_a_rewritten_log_is_found);
+    tcase_add_test(t, writer_counts_what_is_not_signed);
     tcase_add_loop_test(t, every_tampering_is_found, 0, 4);
     tcase_add_test(t, many_records_are_verified);
     suite_add_tcase(s, t);

@@ -43,6 +43,7 @@ START_TEST(probe_decides_after_a_pause_that_grows)
         ck_assert_int_le(waited_ms, BREAKER_PAUSE_MOST);
         last_ms = waited_ms;
         ck_assert(breaker_probed(&b, false, now_ms));
+        ck_assert_str_eq(b.why, "C_Sign: CKR_DEVICE_REMOVED");
         ck_assert_int_eq(b.state, BREAKER_OPEN);
     }
     ck_assert_int_eq(last_ms, BREAKER_PAUSE_MOST);
