@@ -136,19 +136,21 @@ void key_block_header(const struct tok_key_block_header *h, size_t cipher_bytes,
 /* Usages of X9.143 table 2 that a role's keys may come with; the first is what we write. */
 static const struct use_row {
     enum tok_role role;
+    bool aes;
     const char *usages; /* pairs of characters */
-    const char *modes;  /* modes of use that let it do its work; the first is what we write */
+    const char *modes;  /* our roles do both directions: a mode for one of them is too narrow; the first is
+                           what we write */
 } use_rows[] = {
-    {TOK_ZONE_PIN, "P0", "BEDN"},
-    {TOK_ZONE_MAC, "M3M0M1M6", "CGVN"},
-    {TOK_ZONE_DATA, "D0", "BEDN"},
-    {TOK_ZONE_MASTER, "K1K0", "BEDN"},
+    {TOK_ZONE_PIN, false, "P0", "BN"},      {TOK_ZONE_PIN, true, "P0", "BN"},
+    {TOK_ZONE_MAC, false, "M3M0M1", "CN"},  {TOK_ZONE_MAC, true, "M6", "CN"},
+    {TOK_ZONE_DATA, false, "D0", "BN"},     {TOK_ZONE_DATA, true, "D0", "BN"},
+    {TOK_ZONE_MASTER, false, "K1K0", "BN"}, {TOK_ZONE_MASTER, true, "K1K0", "BN"},
 };
 
-static const struct use_row *row_of(enum tok_role role)
+static const struct use_row *row_of(enum tok_role role, enum tok_suite suite)
 {
     for (size_t i = 0; i < sizeof use_rows / sizeof use_rows[0]; i++)
-        if (use_rows[i].role == role)
+        if (use_rows[i].role == role && use_rows[i].aes == (suite != TOK_TDES))
             return &use_rows[i];
     return NULL;
 }
@@ -156,26 +158,31 @@ static const struct use_row *row_of(enum tok_role role)
 enum err_code key_block_check_use(const struct tok_key_block_header *h, enum tok_role role,
                                   enum tok_suite suite, struct err *e)
 {
-    const struct use_row *const row = row_of(role);
+    const struct use_row *const row = row_of(role, suite);
     bool fits = false;
     for (const char *usage = row != NULL ? row->usages : ""; *usage != '\0'; usage += 2)
         fits |= strncmp(usage, h->usage, 2) == 0;
     if (!fits)
-        return err_set(e, ERR_DENIED, "usage: the key block is for %s, which is no %s key", h->usage,
-                       tok_role_name(role));
+        return err_set(e, ERR_DENIED, "usage: the key block is for %s, which is no %s key of suite %s",
+                       h->usage, tok_role_name(role), tok_suite_name(suite));
     if (strchr(row->modes, h->mode) == NULL)
         return err_set(e, ERR_DENIED, "usage: its mode of use %c does not let a %s key work", h->mode,
                        tok_role_name(role));
     if (h->algorithm != (suite == TOK_TDES ? 'T' : 'A'))
         return err_set(e, ERR_DENIED, "header: its algorithm %c is not that of suite %s", h->algorithm,
                        tok_suite_name(suite));
+    if (h->key_version[0] == 'c')
+        return err_set(e, ERR_DENIED, "header: key version %s marks a component, which is no whole key",
+                       h->key_version);
+    if (strchr("ENS", h->exportability) == NULL)
+        return err_set(e, ERR_DENIED, "header: exportability %c is none of E, N and S", h->exportability);
     return ERR_OK;
 }
 
 void key_block_describe(enum tok_role role, enum tok_suite suite, struct tok_key_block_header *h)
 {
-    const struct use_row *const row = row_of(role);
-    memcpy(h->usage, suite != TOK_TDES && role == TOK_ZONE_MAC ? "M6" : row->usages, 2);
+    const struct use_row *const row = row_of(role, suite);
+    memcpy(h->usage, row->usages, 2);
     h->usage[2] = '\0';
     h->mode = row->modes[0];
     h->algorithm = suite == TOK_TDES ? 'T' : 'A';

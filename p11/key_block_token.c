@@ -86,7 +86,9 @@ static enum err_code kbpk_cmac(struct tok_session *s, const struct key_block_kbp
     if (version != 'B')
         return tok_sign(s, &mechanism, kbpk->handle, input, 8, out_mac, BLOCK_MOST, &len, e);
     memcpy(message, input, 8);
-    return cmac(s, &tdes, kbpk->handle, message, 8, out_mac, e);
+    const enum err_code code = cmac(s, &tdes, kbpk->handle, message, 8, out_mac, e);
+    secret_wipe(message, sizeof message); /* CMAC leaves its last block, which is part of a key */
+    return code;
 }
 
 static enum err_code derive_one(struct tok_session *s, const struct key_block_kbpk *kbpk, char version,

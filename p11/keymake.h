@@ -41,5 +41,9 @@ enum err_code tok_pair_generate(struct tok_session *rw, const struct tok_key_nam
 /* The public half beside the private one. ERR_NOT_FOUND. */
 enum err_code tok_pair_public(struct tok_session *s, const char *label, CK_OBJECT_HANDLE *out_key,
                               struct err *e) MUST_CHECK;
+/* spki.c: an RSA pair's public half as a session object that may encipher, by the numbers of the private key.
+ */
+enum err_code tok_pair_import_public(struct tok_session *s, CK_OBJECT_HANDLE private_key,
+                                     struct tok_object *out_key, struct err *e) MUST_CHECK;
 
 #endif

@@ -149,17 +149,18 @@ struct guard_row {
     CK_ATTRIBUTE_TYPE type;
     const char *name;
     bool must_be;
+    bool of_private; /* a private key has it too */
 };
 static const struct guard_row storage_rows[] = {
-    {CKA_PRIVATE, "CKA_PRIVATE", true},
-    {CKA_SENSITIVE, "CKA_SENSITIVE", true},
-    {CKA_EXTRACTABLE, "CKA_EXTRACTABLE", false},
+    {CKA_PRIVATE, "CKA_PRIVATE", true, true},
+    {CKA_SENSITIVE, "CKA_SENSITIVE", true, true},
+    {CKA_EXTRACTABLE, "CKA_EXTRACTABLE", false, true},
 };
 static const struct guard_row usage_rows[] = {
-    {CKA_ENCRYPT, "CKA_ENCRYPT", false}, {CKA_DECRYPT, "CKA_DECRYPT", false},
-    {CKA_SIGN, "CKA_SIGN", false},       {CKA_VERIFY, "CKA_VERIFY", false},
-    {CKA_WRAP, "CKA_WRAP", false},       {CKA_UNWRAP, "CKA_UNWRAP", false},
-    {CKA_DERIVE, "CKA_DERIVE", false},
+    {CKA_ENCRYPT, "CKA_ENCRYPT", false, false}, {CKA_DECRYPT, "CKA_DECRYPT", false, true},
+    {CKA_SIGN, "CKA_SIGN", false, true},        {CKA_VERIFY, "CKA_VERIFY", false, false},
+    {CKA_WRAP, "CKA_WRAP", false, false},       {CKA_UNWRAP, "CKA_UNWRAP", false, true},
+    {CKA_DERIVE, "CKA_DERIVE", false, true},
 };
 
 static bool is_in(const CK_ATTRIBUTE_TYPE *uses, CK_ATTRIBUTE_TYPE type)
@@ -197,10 +198,14 @@ enum err_code tok_role_guard(struct tok_session *s, CK_OBJECT_HANDLE key, const 
 enum err_code tok_pair_guard(struct tok_session *s, CK_OBJECT_HANDLE key, const struct tok_key_name *name,
                              const char *label, struct err *e)
 {
-    if (name->role != TOK_AUDIT)
-        return tok_role_guard(s, key, tok_role_uses(name->role, name->suite), label, e);
+    const CK_ATTRIBUTE_TYPE *const uses = tok_role_uses(name->role, name->suite);
     for (size_t i = 0; i < sizeof storage_rows / sizeof storage_rows[0]; i++)
-        TRY(guard(s, key, &storage_rows[i], label, e)); /* audit keys were made without naming each usage */
+        TRY(guard(s, key, &storage_rows[i], label, e));
+    if (name->role == TOK_AUDIT) /* these were made without naming each usage */
+        return ERR_OK;
+    for (size_t i = 0; i < sizeof usage_rows / sizeof usage_rows[0]; i++)
+        if (usage_rows[i].of_private && !is_in(uses, usage_rows[i].type))
+            TRY(guard(s, key, &usage_rows[i], label, e));
     return ERR_OK;
 }
 

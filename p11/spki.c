@@ -1,5 +1,6 @@
 /* The public half of an RSA pair as SubjectPublicKeyInfo. Sources: RFC 5280 4.1, RFC 8017 A.1.1, X.690. */
 #include "p11/keymake.h"
+#include "p11/template.h"
 #include "p11/transport.h"
 
 #include <string.h>
@@ -7,6 +8,8 @@
 #define DER_INTEGER    0x02
 #define DER_BIT_STRING 0x03
 #define DER_SEQUENCE   0x30
+
+#define EXPONENT_MOST 8
 
 struct number {
     uint8_t bytes[TOK_RSA_BYTES + 1];
@@ -67,39 +70,58 @@ static void write_spki(struct writer *w, const struct number *modulus, const str
     prepend_head(w, DER_SEQUENCE, sizeof w->bytes - w->at);
 }
 
+/* Numbers of the private key, which is guarded: whoever writes to a token's directory can plant a public
+ * object of the same label. */
 static enum err_code read_number(struct tok_session *s, CK_OBJECT_HANDLE key, CK_ATTRIBUTE_TYPE type,
-                                 struct number *out_number, struct err *e)
+                                 size_t most, struct number *out_number, struct err *e)
 {
     CK_ATTRIBUTE row = {type, out_number->bytes, sizeof out_number->bytes};
     TRY(tok_rv(s->fn->C_GetAttributeValue(s->handle, key, &row, 1), "C_GetAttributeValue", e));
     out_number->len = row.ulValueLen;
-    return row.ulValueLen > 0 && row.ulValueLen <= sizeof out_number->bytes
+    return row.ulValueLen > 0 && row.ulValueLen <= most
                ? ERR_OK
                : err_set(e, ERR_UNSUPPORTED, "the token gives a public key of %lu bytes", row.ulValueLen);
 }
 
-static enum err_code read_public(struct tok_session *s, const char *label, struct writer *w, struct err *e)
+static enum err_code read_numbers(struct tok_session *s, CK_OBJECT_HANDLE private_key,
+                                  struct number *out_modulus, struct number *out_exponent, struct err *e)
 {
-    CK_OBJECT_HANDLE key;
+    TRY(read_number(s, private_key, CKA_MODULUS, sizeof out_modulus->bytes, out_modulus, e));
+    return read_number(s, private_key, CKA_PUBLIC_EXPONENT, EXPONENT_MOST, out_exponent, e);
+}
+
+enum err_code tok_pair_import_public(struct tok_session *s, CK_OBJECT_HANDLE private_key,
+                                     struct tok_object *out_key, struct err *e)
+{
     struct number modulus, exponent;
-    TRY(tok_pair_public(s, label, &key, e));
-    TRY(read_number(s, key, CKA_MODULUS, &modulus, e));
-    TRY(read_number(s, key, CKA_PUBLIC_EXPONENT, &exponent, e));
-    write_spki(w, &modulus, &exponent);
+    struct tok_template t = {0};
+    CK_OBJECT_CLASS class = CKO_PUBLIC_KEY;
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    TRY(read_numbers(s, private_key, &modulus, &exponent, e));
+    tok_template_number(&t, CKA_CLASS, class);
+    tok_template_number(&t, CKA_KEY_TYPE, CKK_RSA);
+    tok_template_bool(&t, CKA_TOKEN, false);
+    tok_template_bool(&t, CKA_ENCRYPT, true);
+    tok_template_bytes(&t, CKA_MODULUS, modulus.bytes, modulus.len);
+    tok_template_bytes(&t, CKA_PUBLIC_EXPONENT, exponent.bytes, exponent.len);
+    TRY(tok_rv(s->fn->C_CreateObject(s->handle, t.rows, t.count, &handle), "C_CreateObject", e));
+    *out_key = (struct tok_object){.session = s, .handle = handle};
     return ERR_OK;
 }
 
 enum err_code tok_pair_spki(struct tok *tok, const struct tok_key_name *name, uint8_t out_der[TOK_SPKI_BYTES],
                             size_t *out_len, struct err *e)
 {
-    char label[TOK_LABEL_BYTES];
+    struct number modulus, exponent;
+    struct tok_found found;
     struct tok_session *s = NULL;
     struct writer w = {0};
-    tok_key_label(name, label);
+    TRY(tok_keys_find(tok, name, TOK_OPEN, &found, e));
     TRY(tok_session_take(tok, &s, e));
-    const enum err_code code = read_public(s, label, &w, e);
+    const enum err_code code = read_numbers(s, found.handle, &modulus, &exponent, e);
     tok_session_give(s);
     TRY(code);
+    write_spki(&w, &modulus, &exponent);
     const size_t len = sizeof w.bytes - w.at;
     if (len > TOK_SPKI_BYTES)
         return err_set(e, ERR_UNSUPPORTED, "the token's public key is too large");

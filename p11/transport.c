@@ -3,6 +3,8 @@
 #include "p11/key_block_token.h"
 #include "p11/keymake.h"
 #include "p11/pay.h"
+#include "p11/state.h"
+#include "p11/template.h"
 #include "p11/transport_ways.h"
 #include "p11/working.h"
 
@@ -23,6 +25,12 @@ static const struct form_row {
     [TOK_TR31_D] = {TOK_FLOW_KEY_BLOCK_D, TOK_FLOW_KEY_BLOCK_D, TOK_ZONE_MASTER, false, true},
 };
 
+/* NIST SP 800-57 part 1, table 2. */
+static unsigned strength_bits(enum tok_suite suite)
+{
+    return suite == TOK_TDES ? 112 : suite == TOK_AES_128 ? 128 : 256;
+}
+
 static enum err_code check_under(enum tok_key_format format, const struct tok_key_name *name,
                                  const struct tok_key_name *under, struct err *e)
 {
@@ -37,6 +45,10 @@ static enum err_code check_under(enum tok_key_format format, const struct tok_ke
     if ((under->suite == TOK_TDES) != form->tdes)
         return err_set(e, ERR_INPUT, "under: this format takes a zone master key of %s",
                        form->tdes ? "suite tdes" : "an AES suite");
+    if (strength_bits(under->suite) < strength_bits(name->suite))
+        return err_set(e, ERR_DENIED,
+                       "under: a key of suite %s does not travel under one of suite %s, which is weaker",
+                       tok_suite_name(name->suite), tok_suite_name(under->suite));
     if (strcmp(under->zone, name->zone) != 0)
         return err_set(e, ERR_DENIED, "under: a key of zone '%s' does not travel under zone '%s'", name->zone,
                        under->zone);
@@ -100,12 +112,84 @@ static enum err_code import_by_unwrap(struct importing *x, const CK_MECHANISM *m
 /* Tokens say a wrong key or a changed wrapping in many ways; who waits for the key hears one. */
 static enum err_code name_failure(enum err_code code, struct err *e)
 {
-    if (code != ERR_INPUT && code != ERR_UNSUPPORTED && (code != ERR_UNAVAILABLE || e->native == 0) &&
-        !(code == ERR_CHECK && e->native != 0))
+    const bool vague = e->native == CKR_GENERAL_ERROR || e->native == CKR_FUNCTION_FAILED; /* SoftHSM's */
+    if (code == ERR_OK || e->native == 0 || (code == ERR_UNAVAILABLE && !vague))
+        return code; /* ours, or the token's own trouble, which the recovery ladder has to see */
+    if (code != ERR_INPUT && code != ERR_UNSUPPORTED && code != ERR_CHECK && code != ERR_UNAVAILABLE)
         return code;
     e->code = ERR_CHECK;
     err_prefix(e, "wrapping: it does not open under this key; it was changed, or is of another key");
     return ERR_CHECK;
+}
+
+/* Whether the way is in the token or not, a key that has to be halved here passes through this process. */
+static bool is_halved(const struct tok_key_name *name)
+{
+    return name->role == TOK_ZONE_MAC && name->suite == TOK_TDES;
+}
+
+static enum err_code refuse_halved(const struct tok_key_name *name, struct err *e)
+{
+    return is_halved(name) ? err_set(e, ERR_UNSUPPORTED,
+                                     "a %s key of suite %s has its left half beside it, which only a "
+                                     "cryptogram or a key block gives",
+                                     tok_role_name(name->role), tok_suite_name(name->suite))
+                           : ERR_OK;
+}
+
+static enum err_code pass_through_here(struct tok *tok, const struct tok_key_name *name,
+                                       enum tok_grade *out_grade, struct err *e)
+{
+    if (tok->exposure == TOK_EXPOSURE_IN_TOKEN)
+        return err_set(e, ERR_DENIED,
+                       "policy keeps every key in the token; a %s key of suite %s would pass "
+                       "through this process's memory",
+                       tok_role_name(name->role), tok_suite_name(name->suite));
+    *out_grade = TOK_PROCESS_MEMORY;
+    return ERR_OK;
+}
+
+/* The length of what is wrapped, without its value: as a throw-away that may leave the token once, wrapped by
+ * RFC 3394 under a throw-away key that nobody knows. Tokens do not tell the length of what they unwrap. */
+static enum err_code measure_wrapped(struct tok_session *s, CK_MECHANISM *mechanism,
+                                     const struct importing *x, CK_ULONG *out_len, struct err *e)
+{
+    CK_MECHANISM generate = {.mechanism = CKM_AES_KEY_GEN}, wrap = {.mechanism = CKM_AES_KEY_WRAP};
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    CK_BYTE wrapped[SECRET_CAPACITY];
+    CK_ULONG len = sizeof wrapped;
+    AUTO(tok_object) kek = {0};
+    AUTO(tok_object) value = {0};
+    struct tok_template t;
+    tok_template_secret(&t, CKK_AES, TOK_USES(CKA_WRAP));
+    tok_template_number(&t, CKA_VALUE_LEN, 32);
+    TRY(tok_rv(s->fn->C_GenerateKey(s->handle, &generate, t.rows, t.count, &handle), "C_GenerateKey", e));
+    kek = (struct tok_object){.session = s, .handle = handle};
+    tok_template_secret(&t, CKK_GENERIC_SECRET, TOK_USES(CKA_EXTRACTABLE));
+    TRY(tok_rv(s->fn->C_UnwrapKey(s->handle, mechanism, x->under.handle,
+                                  (CK_BYTE_PTR)(uintptr_t)x->request->wrapped, x->request->len, t.rows,
+                                  t.count, &handle),
+               "C_UnwrapKey", e));
+    value = (struct tok_object){.session = s, .handle = handle};
+    TRY(tok_rv(s->fn->C_WrapKey(s->handle, &wrap, kek.handle, value.handle, wrapped, &len), "C_WrapKey", e));
+    *out_len = len - 8;
+    return ERR_OK;
+}
+
+/* OAEP carries any length, and tokens make a key of what comes. */
+static enum err_code check_wrapped_length(struct importing *x, CK_MECHANISM *mechanism, struct err *e)
+{
+    const struct tok_import *const r = x->request;
+    const size_t want = tok_key_bytes(r->name.role, r->name.suite);
+    struct tok_session *s = NULL;
+    CK_ULONG len = 0;
+    TRY(tok_session_take(x->tok, &s, e));
+    const enum err_code code = measure_wrapped(s, mechanism, x, &len, e);
+    tok_session_give(s);
+    TRY(code);
+    return len == want ? ERR_OK
+                       : err_set(e, ERR_INPUT, "length: %lu bytes were wrapped; a %s key of suite %s has %zu",
+                                 len, tok_role_name(r->name.role), tok_suite_name(r->name.suite), want);
 }
 
 static enum err_code import_oaep(struct importing *x, struct err *e)
@@ -116,6 +200,8 @@ static enum err_code import_oaep(struct importing *x, struct err *e)
     if (x->request->len != TOK_RSA_BYTES)
         return err_set(e, ERR_INPUT, "wrapped has %zu bytes; under RSA-3072 it has %d", x->request->len,
                        TOK_RSA_BYTES);
+    TRY(refuse_halved(&x->request->name, e));
+    TRY(name_failure(check_wrapped_length(x, &mechanism, e), e));
     return name_failure(import_by_unwrap(x, &mechanism, e), e);
 }
 
@@ -123,6 +209,7 @@ static enum err_code import_aes_kw(struct importing *x, struct err *e)
 {
     const CK_MECHANISM mechanism = {.mechanism = CKM_AES_KEY_WRAP};
     const size_t want = tok_key_bytes(x->request->name.role, x->request->name.suite) + 8;
+    TRY(refuse_halved(&x->request->name, e));
     if (x->request->len != want)
         return err_set(e, ERR_INPUT, "wrapped has %zu bytes; this key has %zu when it is wrapped by RFC 3394",
                        x->request->len, want);
@@ -140,8 +227,9 @@ static enum err_code import_tdes(struct importing *x, struct err *e)
                        x->request->len, want);
     if (x->request->kcv == NULL)
         return err_set(e, ERR_INPUT, "kcv is missing: a cryptogram has nothing else that tells a wrong key");
-    if (tok_way_is(x->way, TOK_WAY_UNWRAP))
-        return import_by_unwrap(x, &mechanism, e);
+    if (tok_way_is(x->way, TOK_WAY_UNWRAP) && !is_halved(&x->request->name))
+        return name_failure(import_by_unwrap(x, &mechanism, e), e);
+    TRY(pass_through_here(x->tok, &x->request->name, &x->out.grade, e));
     TRY(secret_init(&value, e));
     TRY(tok_session_take(x->tok, &s, e));
     const enum err_code code =
@@ -255,11 +343,14 @@ enum err_code tok_key_generate_exported(struct tok *tok, const struct tok_export
     TRY(tok_way_of(tok, forms[r->format].export, &way, &out.grade, e));
     TRY(tok_keys_find(tok, &r->under, TOK_PROTECT, &under, e));
     out.under_version = under.name.version;
-    if (tok_way_is(way, TOK_WAY_WRAP)) {
+    if (r->format == TOK_AES_KW)
+        TRY(refuse_halved(&r->name, e));
+    if (tok_way_is(way, TOK_WAY_WRAP) && !is_halved(&r->name)) {
         const struct tok_wrap wrap = {r->format == TOK_AES_KW ? CKM_AES_KEY_WRAP : CKM_DES3_ECB,
                                       under.handle};
         TRY(tok_key_make_wrapped(tok, &r->name, r->state, &wrap, &out.info, out.wrapped, &out.len, e));
     } else {
+        TRY(pass_through_here(tok, &r->name, &out.grade, e));
         TRY(export_value(tok, r, &under, &out, e));
     }
     *out_exported = out;
@@ -309,15 +400,14 @@ enum err_code tok_component_seal(struct tok *tok, const struct secret *value,
                                  uint8_t out_component[TOK_RSA_BYTES], struct err *e)
 {
     struct tok_found key;
-    char label[TOK_LABEL_BYTES];
-    CK_OBJECT_HANDLE public_key;
+    struct tok_object public_key = {0};
     struct tok_session *s = NULL;
     TRY(find_component_key(tok, TOK_PROTECT, &key, e));
-    tok_key_label(&key.name, label);
     TRY(tok_session_take(tok, &s, e));
-    enum err_code code = tok_pair_public(s, label, &public_key, e);
+    enum err_code code = tok_pair_import_public(s, key.handle, &public_key, e);
     if (code == ERR_OK)
-        code = tok_oaep_encrypt(s, public_key, value, out_component, e);
+        code = tok_oaep_encrypt(s, public_key.handle, value, out_component, e);
+    tok_object_drop(&public_key);
     tok_session_give(s);
     return code;
 }

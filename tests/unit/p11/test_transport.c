@@ -1,8 +1,9 @@
 /* Key blocks as published, and every form in which a key travels, through the token. */
 #include "base/hex.h"
 #include "p11/key_block_token.h"
+#include "p11/keymake.h"
 #include "p11/template.h"
-#include "p11/transport.h"
+#include "p11/transport_ways.h"
 #include "tests/support/vectors.h"
 #include "tests/unit/p11/harness.h"
 
@@ -24,6 +25,21 @@ static struct key_block_kbpk kbpk_of(struct tok_session *s, const struct vectors
 
 /* ---- As published ---- */
 
+/* Of AES keys some give the CMAC's start (5 bytes), some the cipher's (3): ours is the former. */
+static void expect_kcv(struct tok *tok, const struct vectors *v, int index, char algorithm,
+                       const struct secret *key)
+{
+    uint8_t kcv[3], want[8];
+    if (!vectors_expects(v, index, "kcv"))
+        return;
+    const size_t len = vectors_hex(v, index, "expected", "kcv", want, sizeof want);
+    if (algorithm == 'A' && len != 5)
+        return;
+    const enum tok_suite suite = algorithm == 'T' ? TOK_TDES : key->len == 32 ? TOK_AES_256 : TOK_AES_128;
+    ck_assert_ok(tok_value_kcv(tok, suite, key, kcv, &e), e);
+    ck_assert_mem_eq(kcv, want, sizeof kcv);
+}
+
 static void open_as_published(const struct vectors *v, int kind, int index, bool tdes)
 {
     static const char *const known[] = {"key", "mac_ok", "kcv", NULL};
@@ -42,6 +58,7 @@ static void open_as_published(const struct vectors *v, int kind, int index, bool
     } else {
         ck_assert_ok(code, e);
         vectors_expect_hex(v, index, "key", key.bytes, key.len);
+        expect_kcv(tok, v, index, block.header.algorithm, &key);
     }
     tok_object_drop(&object);
     tok_session_give(s);
@@ -72,7 +89,9 @@ START_TEST(protection_keys_are_derived_as_published)
     vectors_expect_only(&derived, VECTOR, known);
     if (strcmp(vectors_text(&derived, VECTOR, "inputs", "method"), "derive") == 0) {
         uint8_t value[32];
-        const bool tdes = vectors_hex(&derived, VECTOR, "inputs", "kbpk", value, sizeof value) < 32;
+        const size_t len = vectors_hex(&derived, VECTOR, "inputs", "kbpk", value, sizeof value);
+        ck_assert_msg(len == 16 || len == 32, "%s: which cipher?", vectors_id(&derived, VECTOR));
+        const bool tdes = len == 16;
         const struct key_block_kbpk kbpk = kbpk_of(s, &derived, VECTOR, tdes, &object);
         ck_assert_ok(key_block_derive(s, &kbpk, tdes ? 'B' : 'D', &kbek, &kbak, &e), e);
         vectors_expect_hex(&derived, VECTOR, "kbek", kbek.bytes, kbek.len);
@@ -254,6 +273,160 @@ START_TEST(block_that_was_changed_is_refused)
 }
 END_TEST
 
+/* ---- Pairs ---- */
+
+static const struct tok_key_name transport_key = {.role = TOK_TRANSPORT, .suite = TOK_RSA_3072, .version = 1};
+static const struct tok_key_name component_key = {.role = TOK_COMPONENT, .suite = TOK_RSA_3072, .version = 1};
+
+static struct tok *open_with_pairs(int kind)
+{
+    struct tok *tok = open_copy(kind);
+    generate(tok, TOK_TRANSPORT, TOK_RSA_3072, 1, "");
+    generate(tok, TOK_COMPONENT, TOK_RSA_3072, 1, "");
+    ck_assert_ok(tok_ways_probe(tok, TOK_EXPOSURE_ANY, &e), e);
+    ck_assert_ok(tok_keys_load(tok, &e), e);
+    return tok;
+}
+
+static void wrap_oaep(struct tok *tok, const struct tok_key_name *name, const uint8_t *value, size_t len,
+                      uint8_t out_wrapped[TOK_RSA_BYTES])
+{
+    struct tok_found found;
+    struct tok_object public_key = {0};
+    struct tok_session *s = take(tok);
+    AUTO(secret) secret = {0};
+    ck_assert_ok(secret_init_copy(&secret, value, len, &e), e);
+    ck_assert_ok(tok_keys_find(tok, name, TOK_OPEN, &found, &e), e);
+    ck_assert_ok(tok_pair_import_public(s, found.handle, &public_key, &e), e);
+    ck_assert_ok(tok_oaep_encrypt(s, public_key.handle, &secret, out_wrapped, &e), e);
+    tok_object_drop(&public_key);
+    tok_session_give(s);
+}
+
+START_TEST(key_under_the_transport_key_is_loaded)
+{
+    static const uint8_t value[32] = {0x13, 0x25, 0x37, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+    struct tok *tok = open_with_pairs(_i);
+    uint8_t wrapped[TOK_RSA_BYTES], der[TOK_SPKI_BYTES];
+    size_t der_len = 0;
+    struct tok_imported imported;
+    struct tok_import request = {.name = {.role = TOK_STORAGE, .suite = TOK_AES_256, .version = 1},
+                                 .state = TOK_KEY_ACTIVE,
+                                 .format = TOK_RSA_OAEP,
+                                 .under = transport_key,
+                                 .wrapped = wrapped,
+                                 .len = sizeof wrapped};
+    static const size_t wrong[] = {16, 24};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        wrap_oaep(tok, &transport_key, value, wrong[i], wrapped);
+        ck_assert_int_eq(tok_key_import_wrapped(tok, &request, &imported, &e), ERR_INPUT);
+        ck_assert_msg(strncmp(e.note, "length:", 7) == 0, "%s", e.note);
+    }
+    wrap_oaep(tok, &transport_key, value, sizeof value, wrapped);
+    wrapped[100] ^= 1;
+    ck_assert_int_eq(tok_key_import_wrapped(tok, &request, &imported, &e), ERR_CHECK);
+    ck_assert_msg(strncmp(e.note, "wrapping:", 9) == 0, "%s", e.note);
+    wrapped[100] ^= 1;
+    ck_assert_ok(tok_key_import_wrapped(tok, &request, &imported, &e), e);
+    ck_assert_int_eq(imported.grade, TOK_IN_TOKEN);
+    ck_assert_ok(tok_keys_load(tok, &e), e);
+    ck_assert_ok(tok_pair_spki(tok, &transport_key, der, &der_len, &e), e);
+    ck_assert_uint_eq(der_len, TOK_SPKI_BYTES);
+    close_copy(tok);
+}
+END_TEST
+
+START_TEST(component_comes_back_as_it_was_sealed)
+{
+    static const uint8_t value[16] = {0x13, 0x25, 0x37, 0x49, 5, 6, 7, 8, 9};
+    const struct tok_key_name whole = {.role = TOK_PSAM_MASTER, .suite = TOK_AES_128, .version = 1};
+    struct tok *tok = open_with_pairs(_i);
+    AUTO(secret) secret = {0};
+    AUTO(secret) opened = {0};
+    uint8_t sealed[TOK_RSA_BYTES], kcv[3], want[3];
+    ck_assert_ok(secret_init_copy(&secret, value, sizeof value, &e), e);
+    ck_assert_ok(tok_component_seal(tok, &secret, sealed, &e), e);
+    ck_assert_ok(tok_component_open(tok, &whole, sealed, sizeof sealed, &opened, kcv, &e), e);
+    ck_assert_uint_eq(opened.len, sizeof value);
+    ck_assert_mem_eq(opened.bytes, value, sizeof value);
+    ck_assert_ok(tok_value_kcv(tok, TOK_AES_128, &secret, want, &e), e);
+    ck_assert_mem_eq(kcv, want, sizeof kcv);
+    close_copy(tok);
+}
+END_TEST
+
+/* Anyone who writes to a token's directory can add a public object. */
+START_TEST(planted_public_key_is_not_believed)
+{
+    static CK_BBOOL yes = CK_TRUE;
+    static CK_OBJECT_CLASS class = CKO_PUBLIC_KEY;
+    static CK_KEY_TYPE type = CKK_RSA;
+    static CK_BYTE modulus[TOK_RSA_BYTES], exponent[] = {1, 0, 1};
+    static char label[] = "posward/component/rsa-3072/1";
+    uint8_t before[TOK_SPKI_BYTES], after[TOK_SPKI_BYTES];
+    size_t len = 0;
+    struct tok *tok = open_with_pairs(_i);
+    CK_ATTRIBUTE rows[] = {
+        {CKA_CLASS, &class, sizeof class},      {CKA_KEY_TYPE, &type, sizeof type},
+        {CKA_TOKEN, &yes, sizeof yes},          {CKA_LABEL, label, sizeof label - 1},
+        {CKA_ID, label, sizeof label - 1},      {CKA_ENCRYPT, &yes, sizeof yes},
+        {CKA_MODULUS, modulus, sizeof modulus}, {CKA_PUBLIC_EXPONENT, exponent, sizeof exponent}};
+    CK_OBJECT_HANDLE planted;
+    struct tok_session rw = {0};
+    memset(modulus, 0xA5, sizeof modulus);
+    ck_assert_ok(tok_pair_spki(tok, &component_key, before, &len, &e), e);
+    ck_assert_ok(tok_session_open_rw(tok, &rw, &e), e);
+    ck_assert(rw.fn->C_CreateObject(rw.handle, rows, sizeof rows / sizeof rows[0], &planted) == CKR_OK);
+    tok_session_drop(&rw);
+    if (tok_keys_load(tok, &e) == ERR_OK) { /* or the load refuses it */
+        ck_assert_ok(tok_pair_spki(tok, &component_key, after, &len, &e), e);
+        ck_assert_mem_eq(before, after, sizeof before);
+    }
+    close_copy(tok);
+}
+END_TEST
+
+START_TEST(header_that_is_too_narrow_is_refused)
+{
+    static const struct {
+        struct tok_key_block_header header;
+        enum tok_role role;
+        enum tok_suite suite;
+        enum err_code want;
+    } rows[] = {
+        {{.usage = "P0", .algorithm = 'T', .mode = 'B', .key_version = "00", .exportability = 'N'},
+         TOK_ZONE_PIN,
+         TOK_TDES,
+         ERR_OK},
+        {{.usage = "P0", .algorithm = 'T', .mode = 'E', .key_version = "00", .exportability = 'N'},
+         TOK_ZONE_PIN,
+         TOK_TDES,
+         ERR_DENIED},
+        {{.usage = "M3", .algorithm = 'T', .mode = 'V', .key_version = "00", .exportability = 'N'},
+         TOK_ZONE_MAC,
+         TOK_TDES,
+         ERR_DENIED},
+        {{.usage = "M3", .algorithm = 'A', .mode = 'C', .key_version = "00", .exportability = 'N'},
+         TOK_ZONE_MAC,
+         TOK_AES_128,
+         ERR_DENIED},
+        {{.usage = "M6", .algorithm = 'A', .mode = 'C', .key_version = "00", .exportability = 'N'},
+         TOK_ZONE_MAC,
+         TOK_AES_128,
+         ERR_OK},
+        {{.usage = "P0", .algorithm = 'T', .mode = 'B', .key_version = "c1", .exportability = 'N'},
+         TOK_ZONE_PIN,
+         TOK_TDES,
+         ERR_DENIED},
+        {{.usage = "P0", .algorithm = 'T', .mode = 'B', .key_version = "00", .exportability = '?'},
+         TOK_ZONE_PIN,
+         TOK_TDES,
+         ERR_DENIED},
+    };
+    ck_assert_int_eq(key_block_check_use(&rows[_i].header, rows[_i].role, rows[_i].suite, &e), rows[_i].want);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("p11/transport");
@@ -274,6 +447,10 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, key_travels_to_another_token, 0, FORMS * TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, header_of_another_use_is_refused, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, block_that_was_changed_is_refused, 0, TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, key_under_the_transport_key_is_loaded, 0, TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, component_comes_back_as_it_was_sealed, 0, TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, planted_public_key_is_not_believed, 0, TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, header_that_is_too_narrow_is_refused, 0, 7);
     suite_add_tcase(s, tc);
     return s;
 }
