@@ -113,7 +113,7 @@ const struct cli_option key_import_options[] = {
     REASON,
     PRE_ACTIVE,
     {"kcv", "HEX", "The check value that it must have, 6 digits."},
-    {"components", "NUMBER", "It comes in so many parts: posward key component."},
+    {"components", "NUMBER", "It comes in so many parts: posward key submit-component."},
     {"format", FORMATS, "Or it comes wrapped, in this form."},
     {"wrapped", "FILE", "The wrapped key, in hexadecimal."},
     {"key-block", "FILE", "The key block's characters (TR-31)."},

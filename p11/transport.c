@@ -345,12 +345,18 @@ enum err_code tok_key_generate_exported(struct tok *tok, const struct tok_export
     out.under_version = under.name.version;
     if (r->format == TOK_AES_KW)
         TRY(refuse_halved(&r->name, e));
-    if (tok_way_is(way, TOK_WAY_WRAP) && !is_halved(&r->name)) {
+    const bool in_token = tok_way_is(way, TOK_WAY_WRAP) && !is_halved(&r->name);
+    if (!in_token)
+        TRY(pass_through_here(tok, &r->name, &out.grade, e));
+    if (r->check_only) {
+        *out_exported = out;
+        return ERR_OK;
+    }
+    if (in_token) {
         const struct tok_wrap wrap = {r->format == TOK_AES_KW ? CKM_AES_KEY_WRAP : CKM_DES3_ECB,
                                       under.handle};
         TRY(tok_key_make_wrapped(tok, &r->name, r->state, &wrap, &out.info, out.wrapped, &out.len, e));
     } else {
-        TRY(pass_through_here(tok, &r->name, &out.grade, e));
         TRY(export_value(tok, r, &under, &out, e));
     }
     *out_exported = out;

@@ -58,6 +58,7 @@ enum err_code tok_key_import_wrapped(struct tok *tok, const struct tok_import *r
 struct tok_export {
     struct tok_key_name name; /* of the new key, a zone's */
     enum tok_key_state state;
+    bool check_only;            /* look whether it can be done, and at which grade */
     enum tok_key_format format; /* not RSA_OAEP */
     struct tok_key_name under;
 };

@@ -1,6 +1,7 @@
 #include "hsm-service/keeper/order.h"
 
 #include "hsm-service/keeper/convert.h"
+#include "hsm-service/keeper/order_travel.h"
 
 #include <string.h>
 
@@ -63,6 +64,8 @@ static enum err_code create(struct keeper_call *call, const HsmKeyOrder *order, 
     struct tok_key_info info;
     TRY(convert_key_name(action->key, "key", &name, e));
     TRY(order_new_name(call, &name, e));
+    if (action->export_to != NULL)
+        return order_create_exported(call, order, &name, out, e);
     out->grade = convert_grade(TOK_IN_TOKEN);
     if (order->check_only)
         return ERR_OK;
@@ -135,6 +138,9 @@ static const struct order_row {
     {POSWARD__HSM__V1__KEY_ORDER__ACTION_ACTIVATE, activate},
     {POSWARD__HSM__V1__KEY_ORDER__ACTION_DEACTIVATE, deactivate},
     {POSWARD__HSM__V1__KEY_ORDER__ACTION_DESTROY, destroy},
+    {POSWARD__HSM__V1__KEY_ORDER__ACTION_IMPORT, order_import},
+    {POSWARD__HSM__V1__KEY_ORDER__ACTION_COMPONENT, order_component},
+    {POSWARD__HSM__V1__KEY_ORDER__ACTION_TRANSPORT, order_transport},
 };
 
 static enum err_code run(struct keeper_call *call, const HsmKeyOrder *order, HsmKeyOutcome *out,
