@@ -72,8 +72,10 @@ enum err_code control_record(struct control *c, const struct control_event *even
     return c->options.record != NULL ? c->options.record(c->options.context, event, e) : ERR_OK;
 }
 
-enum err_code control_record_proposal(struct control *c, const struct control_caller *caller,
-                                      const char *what, const struct control_proposal *p, struct err *e)
+/* `failure` NULL: it was done. */
+static enum err_code record_attempt(struct control *c, const struct control_caller *caller, const char *what,
+                                    const struct control_proposal *p, const struct err *failure,
+                                    struct err *e)
 {
     char note[CONTROL_SUMMARY_BYTES + CONTROL_REASON_BYTES + 64];
     snprintf(note, sizeof note, "id=%s %s; reason: %s", p->id, p->summary, p->reason);
@@ -82,8 +84,15 @@ enum err_code control_record_proposal(struct control *c, const struct control_ca
                                         .label = p->label,
                                         .grade = "",
                                         .note = note,
+                                        .failure = failure,
                                         .trace = caller->trace != NULL ? caller->trace : ""};
     return control_record(c, &event, e);
+}
+
+enum err_code control_record_proposal(struct control *c, const struct control_caller *caller,
+                                      const char *what, const struct control_proposal *p, struct err *e)
+{
+    return record_attempt(c, caller, what, p, NULL, e);
 }
 
 enum err_code control_check_caller(const struct control_caller *caller, struct err *e)
@@ -265,18 +274,27 @@ static enum err_code advance(struct acting *x, const char *what, struct err *e)
     return control_record_proposal(x->control, x->caller, what, p, e);
 }
 
+static enum err_code check_other(const struct control_proposal *p, const char *identity, struct err *e)
+{
+    if (strcmp(p->proposed_by, identity) == 0)
+        return err_set(e, ERR_DENIED, "%.100s proposed this: another operator must approve it", identity);
+    for (size_t i = 0; i < p->approval_count; i++)
+        if (strcmp(p->approvals[i].identity, identity) == 0)
+            return err_set(e, ERR_DENIED, "%.100s approved this already: it waits for somebody else",
+                           identity);
+    return ERR_OK;
+}
+
 static enum err_code approve(struct acting *x, struct err *e)
 {
     struct control_proposal *const p = &x->proposal;
     struct control_approval approval = {.at_ms = x->caller->now_ms};
     TRY(check_pending(p, e));
-    if (strcmp(p->proposed_by, x->caller->identity) == 0)
-        return err_set(e, ERR_DENIED, "%.100s proposed this: another operator must approve it",
-                       x->caller->identity);
-    for (size_t i = 0; i < p->approval_count; i++)
-        if (strcmp(p->approvals[i].identity, x->caller->identity) == 0)
-            return err_set(e, ERR_DENIED, "%.100s approved this already: it waits for somebody else",
-                           x->caller->identity);
+    if (check_other(p, x->caller->identity, e) != ERR_OK) {
+        struct err unrecorded = {0}; /* it is refused either way */
+        (void)!record_attempt(x->control, x->caller, "approve", p, e, &unrecorded);
+        return e->code;
+    }
     if (p->approval_count >= p->approvals_needed)
         return err_set(e, ERR_STATE, "proposal %s has its %u approvals; it waits for a component", p->id,
                        p->approvals_needed);

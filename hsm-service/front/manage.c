@@ -123,6 +123,8 @@ static enum err_code renew_breaks(struct manage *m, const char *id, const struct
     enum err_code code = manage_look(m, &v, e);
     if (code == ERR_OK)
         code = find_breaks(m, p.request, p.label, &v.view, caller->now_ms, out_lines, e);
+    if (code == ERR_OK && p.state == CONTROL_PENDING) /* other changes may have come in between */
+        code = control_check_breaks(p.request, out_lines, e);
     manage_view_drop(&v);
     control_proposal_drop(&p);
     return code;
@@ -452,6 +454,9 @@ static enum err_code read_uses(const Posward__Hsm__V1__ReportKeyUseRequest *requ
         if (use->what[0] == '\0' || strlen(use->what) >= sizeof uses[i].what)
             return err_set(e, ERR_INPUT, "uses[%zu].what has 1 to %zu characters", i,
                            sizeof uses[i].what - 1);
+        for (const char *at = use->what; *at != '\0'; at++) /* approvers read it as part of a line */
+            if (*at < ' ' || *at > '~')
+                return err_set(e, ERR_INPUT, "uses[%zu].what has a character that is not printable ASCII", i);
         control_label(use->key, uses[i].label);
         snprintf(uses[i].what, sizeof uses[i].what, "%s", use->what);
         uses[i].count = use->count;

@@ -66,6 +66,9 @@ class Control(unittest.TestCase):
         self.assertEqual(self.key("zone-data", "tdes", 1, "alone")["state"], "KEY_STATE_ACTIVE")
         self.cli(TWO, "key", "approve", made["id"], fails="FAILED_PRECONDITION.*executed")
         records = [r for r in self.audit("--kind", "key", "--key", "zone-data/alone") if r["who"] != "service"]
+        refused = [r for r in records if r["result"] != "OK"]
+        self.assertEqual([(r["what"], r["who"].rsplit("/", 1)[-1]) for r in refused], [("approve", "operator")])
+        records = [r for r in records if r["result"] == "OK"]
         self.assertEqual([r["what"] for r in records][:3], ["propose", "approve", "execute"])
         self.assertEqual([r["who"].rsplit("/", 1)[-1] for r in records][:2], ["operator", "operator2"])
         self.assertRegex(records[2]["note"], "kcv=[0-9A-F]{6}")
@@ -108,6 +111,16 @@ class Control(unittest.TestCase):
         self.assertIsNotNone(self.key("storage", "aes-256", int(old)))
         self.cli(ONE, "key", "deactivate", "--role", "blob-tag", "--suite", "aes-256", "--version", "1", "--reason", "x",
                  fails="FAILED_PRECONDITION.*last active key")
+
+    def test_two_proposals_do_not_break_together_what_neither_breaks(self):
+        zone = ("--role", "zone-data", "--suite", "tdes", "--zone", "both")
+        self.agree("create", *zone)
+        self.agree("rotate", *zone)
+        first = self.propose("deactivate", *zone, "--version", "1")
+        second = self.propose("deactivate", *zone, "--version", "2")
+        self.cli(TWO, "key", "approve", first["id"])
+        self.cli(TWO, "key", "approve", second["id"], fails="FAILED_PRECONDITION.*last active key")
+        self.assertEqual(self.key("zone-data", "tdes", 2, "both")["state"], "KEY_STATE_ACTIVE")
 
     def test_a_rejected_or_withdrawn_proposal_is_over(self):
         zone = ("--role", "zone-pin", "--suite", "aes-128", "--zone", "never")
