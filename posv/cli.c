@@ -17,5 +17,11 @@ const cli_table posv_commands = {
     DEVICE_ROW("show", "GetDevice", "terminal_id", "Show one device, by terminal or by --psam-number."),
     DEVICE_ROW("list", "ListDevices", NULL, "List devices by terminal, a page at a time."),
     DEVICE_ROW("watch", "WatchDevices", NULL, "Print each change as it happens, from --from-revision on."),
+    {.group = "posv",
+     .name = "status",
+     .help = "Show the registry's counts: devices, revision, watchers.",
+     .endpoint = "posv",
+     .service = &posward__posv__v1__registry__descriptor,
+     .method = "GetStatus"},
     {.group = NULL},
 };

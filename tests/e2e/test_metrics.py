@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """What the four daemons say on /metrics: in the strict format, with what was done counted; promtool agrees if it is here."""
 import os
+import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import prometheus_text  # noqa: E402
 from estate import SERVICES, Estate  # noqa: E402
 
+SOURCE = os.environ["POSWARD_SOURCE"]
+PROMTOOL = shutil.which("promtool", path=f"{os.environ['PATH']}:{SOURCE}/build/tools")
+RULES = f"{SOURCE}/deploy/prometheus"
 HANDLED, SECONDS = "posward_rpc_server_handled_total", "posward_rpc_server_handling_seconds"
 OWN = {"hsm": "posward_hsm_keepers_ready", "bank": "posward_build_info", "posv": "posward_posv_devices",
        "posp": "posward_posp_sign_ins_total"}
@@ -72,10 +77,39 @@ class Metrics(unittest.TestCase):
                     for sample, value in family.samples.items():
                         self.assertGreaterEqual(after[family.name].samples[sample], value, sample)
 
-    @unittest.skipUnless(shutil.which("promtool"), "promtool is not installed (package prometheus)")
+    def test_alerts_go_by_metrics_that_are_there(self):
+        """With their types and labels, as far as this run has them; the others are named in the source at least."""
+        with open(f"{RULES}/posward-alerts.yaml", encoding="utf-8") as file:
+            expressions = "\n".join(re.findall(r"expr: (.*)", file.read()))
+        source = "".join(path.read_text(encoding="utf-8") for folder in ("hsm-service", "posp", "posv", "proto")
+                         for path in pathlib.Path(SOURCE, folder).rglob("*.c"))
+        names = set(re.findall(r"\bposward_\w+", expressions))
+        self.assertGreater(len(names), 15)
+        for name in names:
+            self.assertIn(f'"{name}"', source)
+            for families in self.families.values():
+                if name in families:
+                    self.assertEqual(families[name].type == "counter", name.endswith("_total"))
+        for name, label in re.findall(r"(posward_\w+)\{(\w+)=", expressions):
+            for families in self.families.values():
+                for _, labels in families[name].samples if name in families else ():
+                    self.assertIn(label, dict(labels), name)
+
+    def promtool(self, *words, **options):
+        done = subprocess.run([PROMTOOL, *words], capture_output=True, text=True, timeout=120, check=False, **options)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        return done.stdout
+
+    @unittest.skipUnless(PROMTOOL, "promtool is not here: deploy/setup --with-tests fetches it")
+    def test_alert_rules_are_sound_and_fire_when_they_should(self):
+        self.promtool("check", "rules", f"{RULES}/posward-alerts.yaml")
+        self.promtool("check", "config", f"{RULES}/prometheus.yaml")
+        self.promtool("test", "rules", f"{RULES}/posward-alerts-test.yaml", cwd=RULES)
+
+    @unittest.skipUnless(PROMTOOL, "promtool is not here: deploy/setup --with-tests fetches it")
     def test_promtool_agrees(self):
         for name, page in self.pages.items():
-            done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True,
+            done = subprocess.run([PROMTOOL, "check", "metrics"], input=page, capture_output=True, text=True,
                                   timeout=60, check=False)
             self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""), name)
 

@@ -86,6 +86,19 @@ class Trace(unittest.TestCase):
         self.wait("hsm", trace=of_the_call, answer="ProcessBatchResponse", **keeper)
         self.assertNotIn(bad, self.estate.log("hsm"))
 
+    def test_every_line_of_every_daemon_is_json(self):
+        """Their children's too: keepers, what a library says, the start and the stop."""
+        self.buy()
+        subprocess.run(self.estate.terminal("29999999", self.card, "tdes", "signin"), check=False, timeout=60,
+                       capture_output=True)
+        programs = set()
+        for name in SERVICES:
+            for line in self.estate.log(name).splitlines():
+                record = json.loads(line, object_pairs_hook=self.unique)
+                self.assertTrue({"time", "level", "program", "event"} <= record.keys(), line)
+                programs.add(record["program"])
+        self.assertEqual(programs, {"posward-hsm", "posward-hsm-keeper", "posward-posp", "posward-posv", "posward-bank"})
+
     def test_no_log_line_has_a_secret(self):
         self.buy()
         for name in SERVICES:

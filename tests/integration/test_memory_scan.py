@@ -247,8 +247,8 @@ def main():
     system = KnownSystem(token)
     try:
         system.begin()
-        for phase in (known_run.cards_and_keys, known_run.macs_and_data, known_run.pins, known_run.pboc,
-                      known_run.pin_formats):
+        for phase in (known_run.cards_and_keys, known_run.macs_and_data, known_run.resealing, known_run.pins,
+                      known_run.pboc, known_run.pin_formats):
             phase(system)
         scan_issuer(system)
         scan_services(system)

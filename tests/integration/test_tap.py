@@ -19,6 +19,7 @@ CLEAR_TMK_CALLS = {"C_GetAttributeValue o", "C_Encrypt i"}
 PHASES = [("start", None, [], None, None),
           ("cards and keys", known_run.cards_and_keys, [], None, None),
           ("MACs and data", known_run.macs_and_data, [], None, None),
+          ("re-sealing", known_run.resealing, [], None, None),
           ("PINs", known_run.pins, ["pin-tdes", "pin-aes"], "pin", PIN_CALLS),
           ("profile pboc", known_run.pboc, ["card-pboc"], "tmk-pboc", CLEAR_TMK_CALLS),
           ("PIN formats", known_run.pin_formats, ["pin-format"], "pin", PIN_CALLS)]
