@@ -1,10 +1,8 @@
 #!/usr/bin/env python3
 """Each rung of the recovery ladder, driven by a PKCS#11 module that fails on command, under load: how long it takes, and
 how many calls fail. Calls that can be repeated must not fail at all; while the token is away they fail at once."""
-import mmap
 import os
 import re
-import struct
 import time
 import unittest
 import urllib.request
@@ -13,56 +11,22 @@ import grpc
 
 from hsm_estate import Estate, Load, hsm, types
 from estate import BUILD, wait_until
+from faults import DIE, DROP, FAIL, HANG, LEAK, LOGOUT, LOSE, Faults
 
-FAIL, HANG, DIE, DROP, LOGOUT, LOSE, LEAK = range(1, 8)
-RV = {"GENERAL_ERROR": 0x5, "DEVICE_ERROR": 0x30, "SESSION_HANDLE_INVALID": 0xB3}
 SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
 ZONE = hsm.KeyRef(zone=hsm.ZoneKey(zone="bank", suite=types.SUITE_TDES))
-FIELDS = ("action", "rv", "times", "slot_shift", "sessions_most", "away", "logins", "done")
-
-
-class Faults:
-    """struct control of tests/support/fault_module.c."""
-
-    def __init__(self, path):
-        with open(path, "wb") as file:
-            file.write(bytes(64))
-        with open(path, "r+b") as file:
-            self.map = mmap.mmap(file.fileno(), 64)
-
-    def set(self, name, value):
-        struct.pack_into("<i", self.map, 32 + 4 * FIELDS.index(name), value)
-
-    def get(self, name):
-        return struct.unpack_from("<i", self.map, 32 + 4 * FIELDS.index(name))[0]
-
-    def inject(self, call, action, times=1, rv="GENERAL_ERROR"):
-        self.set("action", 0)
-        self.map[0:32] = call.encode().ljust(32, b"\0")
-        self.set("rv", RV[rv])
-        self.set("times", times)
-        self.set("action", action)
-
-    def clear(self):
-        for name in ("action", "times", "away", "sessions_most"):
-            self.set(name, 0)
 
 
 class Recovery(unittest.TestCase):
     def setUp(self):
         self.estate = Estate("softhsm")
         self.addCleanup(self.estate.drop)
-        self.faults = Faults(f"{self.estate.dir}/faults")
-        real = self.estate.token_lines[0].split(": ")[1]
-        self.estate.token_lines[0] = f"module: {BUILD}/tests/lib/fault_module.so"
-        self.estate.environment |= {"POSWARD_FAULT_MODULE": real, "POSWARD_FAULT_FILE": f"{self.estate.dir}/faults"}
+        self.faults = Faults(self.estate)
 
     def start(self, **keepers):
-        environment = ("SOFTHSM2_CONF HOME ASAN_OPTIONS LSAN_OPTIONS UBSAN_OPTIONS POSWARD_FAULT_MODULE "
-                       "POSWARD_FAULT_FILE")
         self.audit = f"{self.estate.dir}/audit"
         self.estate.write_config(audit={"path": self.audit},
-                                 keepers={"count": 2, "sessions": 2, "environment": environment, **keepers})
+                                 keepers={"count": 2, "sessions": 2, "environment": self.faults.environment, **keepers})
         self.estate.start()
         self.addCleanup(self.end)
         self.estate.wait_keepers(2)

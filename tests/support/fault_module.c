@@ -23,7 +23,7 @@ enum action {
     LEAK      /* a MiB stays behind */
 };
 
-/* tests/integration/test_recovery.py writes it with struct.pack. */
+/* tests/support/faults.py reads and writes it. */
 struct control {
     char call[32];            /* "C_Encrypt"; "*": any but those that start or end the module */
     _Atomic uint32_t action;  /* 0: none */
@@ -34,6 +34,8 @@ struct control {
     _Atomic uint32_t away;    /* 1: there is no token */
     _Atomic uint32_t logins;  /* calls of C_Login so far */
     _Atomic uint32_t done;    /* faults so far */
+    _Atomic uint64_t created; /* objects that calls made so far, over all processes */
+    _Atomic uint64_t destroyed;
 };
 
 static CK_FUNCTION_LIST *real, faulty;
@@ -106,12 +108,26 @@ static CK_RV enter(const char *call, CK_SESSION_HANDLE session)
     return takes_turn(call) ? act(session) : CKR_OK;
 }
 
+static CK_RV leave(const char *call, CK_RV rv)
+{
+    static const char *const makers[] = {"C_CreateObject", "C_CopyObject", "C_GenerateKey", "C_DeriveKey",
+                                         "C_UnwrapKey"};
+    if (rv != CKR_OK)
+        return rv;
+    for (size_t i = 0; i < sizeof makers / sizeof makers[0]; i++)
+        if (strcmp(call, makers[i]) == 0)
+            atomic_fetch_add(&control->created, 1);
+    if (strcmp(call, "C_DestroyObject") == 0)
+        atomic_fetch_add(&control->destroyed, 1);
+    return rv;
+}
+
 #define H CK_SESSION_HANDLE s
 #define WRAP(name, parameters, arguments)                                                                              \
     static CK_RV faulty_##name parameters                                                                              \
     {                                                                                                                  \
         const CK_RV rv = enter(#name, s);                                                                              \
-        return rv != CKR_OK ? rv : real->name arguments;                                                               \
+        return rv != CKR_OK ? rv : leave(#name, real->name arguments);                                                 \
     }
 #define CALLS(row)                                                                                                     \
     row(C_GetSessionInfo, (H, CK_SESSION_INFO * i), (s, i))                                                            \
