@@ -21,15 +21,15 @@ ZONE = hsm.KeyRef(zone=hsm.ZoneKey(zone="bank", suite=types.SUITE_TDES))
 FIRST, SECOND = "posward", "posward-2"
 
 
-def kill_keepers(estate, file, text):
+def signal_keepers(estate, file, text, number=signal.SIGKILL):
     """Those whose `environ` or `cmdline` has the text: of one token."""
-    killed = 0
+    sent = 0
     for pid in estate.keeper_pids():
         with open(f"/proc/{pid}/{file}", "rb") as f:
             if text.encode() in f.read():
-                os.kill(pid, signal.SIGKILL)
-                killed += 1
-    assert killed > 0, (file, text)
+                os.kill(pid, number)
+                sent += 1
+    assert sent > 0, (file, text)
 
 
 class Replica:
@@ -184,7 +184,7 @@ class Pool(Case):
 
         def lose():
             os.rename(f"{b.dir}/token", away)
-            kill_keepers(self.estate, "environ", b.conf)  # what lives has its keys still
+            signal_keepers(self.estate, "environ", b.conf)  # what lives has its keys still
         self.lose_and_return(SECOND, FIRST, lose, lambda: os.rename(away, f"{b.dir}/token"))
 
     def test_one_of_three_is_enough(self):
@@ -302,6 +302,26 @@ class Pool(Case):
         self.assertIn("CHECK", shown)
         self.estate.cli("audit", "verify", "--log", self.audit, "--public-key", f"{self.audit}/audit-public-key.pem")
 
+    def test_token_that_comes_back_with_other_keys(self):
+        """Under a keeper that lives: it finds the token of the same name, and must not work with its keys."""
+        b = self.replica()
+        other = Estate("softhsm")
+        self.addCleanup(other.drop)
+        self.start(b)
+        load = self.load()
+        signal_keepers(self.estate, "environ", b.conf, signal.SIGSTOP)  # or SoftHSM itself sees the exchange
+        os.rename(f"{b.dir}/token", f"{b.dir}/whole")
+        shutil.copytree(f"{other.dir}/token", f"{b.dir}/token")
+        b.faults.inject("*", LOSE, times=2)
+        signal_keepers(self.estate, "environ", b.conf, signal.SIGCONT)
+        self.wait(self.kept_out)
+        count = load.done
+        self.wait(lambda: load.done > count + 200 or load.failures)
+        os.rename(f"{b.dir}/token", f"{b.dir}/other")
+        os.rename(f"{b.dir}/whole", f"{b.dir}/token")
+        self.wait(lambda: self.up(SECOND) and not self.kept_out())
+        self.no_failure(load)
+
     def test_missing_and_additional_keys_are_named(self):
         b, c = self.replica(), self.replica("c")
         self.change(c, "zone-mac", "tdes", "shop", 16)
@@ -358,7 +378,7 @@ class Nss(Case):
 
         def lose():
             os.rename(second, f"{second}.away")
-            kill_keepers(self.estate, "cmdline", second)
+            signal_keepers(self.estate, "cmdline", second)
         first = "NSS Certificate DB"
         self.lose_and_return(first + "-2", first, lose, lambda: (shutil.rmtree(second, ignore_errors=True),
                                                                  os.rename(f"{second}.away", second)))
