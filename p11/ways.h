@@ -56,6 +56,9 @@ enum tok_exposure { TOK_EXPOSURE_ANY = 0, TOK_EXPOSURE_IN_TOKEN = 1 };
 enum err_code tok_ways_probe(struct tok *tok, enum tok_exposure exposure, struct err *e) MUST_CHECK;
 size_t tok_ways_count(const struct tok *tok);
 const struct tok_way *tok_ways_get(const struct tok *tok, size_t index);
+/* Flows that have no way on this token, whatever policy allows: of each its preferred way, which says why; at
+ * most `capacity`. How many were written. */
+size_t tok_ways_missing(const struct tok *tok, const struct tok_way **out_ways, size_t capacity);
 const char *tok_grade_name(enum tok_grade grade); /* "IN_TOKEN" */
 
 #endif
