@@ -13,6 +13,7 @@ static const char *const flow_names[TOK_FLOW_COUNT] = {
     [TOK_FLOW_WORKING_KEY_TDES] = "working-key-tdes",
     [TOK_FLOW_WORKING_KEY_AES] = "working-key-aes",
     [TOK_FLOW_BLOB] = "blob",
+    [TOK_FLOW_RESEAL] = "reseal",
     [TOK_FLOW_KCV] = "kcv",
     [TOK_FLOW_MAC_UNIONPAY] = "mac-unionpay",
     [TOK_FLOW_MAC_X9_9] = "mac-x9.9",
@@ -32,6 +33,7 @@ static const char *const flow_names[TOK_FLOW_COUNT] = {
     [TOK_FLOW_KEY_BLOCK_B] = "key-block-b",
     [TOK_FLOW_KEY_BLOCK_D] = "key-block-d",
     [TOK_FLOW_COMPONENT] = "component",
+    [TOK_FLOW_AUDIT] = "audit",
 };
 
 static const char *const grade_names[] = {

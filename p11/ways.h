@@ -17,6 +17,8 @@ enum tok_flow {
     TOK_FLOW_WORKING_KEY_TDES, /* ways: wrap, chain */
     TOK_FLOW_WORKING_KEY_AES,
     TOK_FLOW_BLOB,
+    TOK_FLOW_RESEAL, /* a blob to other storage and tag keys; ways: unwrap, derive (TMKs only: a working key
+                        is replaced at the terminal's next sign-in) */
     TOK_FLOW_KCV,
     TOK_FLOW_MAC_UNIONPAY,
     TOK_FLOW_MAC_X9_9,
@@ -36,6 +38,7 @@ enum tok_flow {
     TOK_FLOW_KEY_BLOCK_B, /* in and out */
     TOK_FLOW_KEY_BLOCK_D,
     TOK_FLOW_COMPONENT,
+    TOK_FLOW_AUDIT, /* the signature under the audit log */
     TOK_FLOW_COUNT
 };
 
