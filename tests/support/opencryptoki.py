@@ -3,8 +3,10 @@
 openCryptoki has one configuration, one daemon and one shared memory a machine, at fixed paths. So a test moves into mount, IPC and
 process namespaces of its own, where those paths are its own: the machine's openCryptoki is neither seen nor touched, and the kernel
 ends the daemon and drops the mounts with the test."""
+import glob
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -67,6 +69,19 @@ class Daemon:
     def pid(self):
         with open("/run/pkcsslotd.pid", encoding="ascii") as file:
             return int(file.read())
+
+    def stop(self):
+        pid = self.pid()
+        os.kill(pid, signal.SIGTERM)
+        until = time.monotonic() + 10
+        while os.path.exists(f"/proc/{pid}/exe"):
+            assert time.monotonic() < until, "pkcsslotd does not end"
+            time.sleep(0.02)
+
+
+def multiarch():
+    """As in /usr/lib/x86_64-linux-gnu."""
+    return os.path.basename(os.path.dirname(glob.glob("/usr/lib/*/opencryptoki")[0]))
 
 
 def make_token(label, pin):
