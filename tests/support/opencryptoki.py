@@ -45,7 +45,7 @@ def run(*words, **options):
 
 def make_places():
     """Empty folders over those that the library and the daemon name; unshare made the mounts private already."""
-    for path in ("/run", "/var/lib/opencryptoki", "/etc/opencryptoki", "/var/log"):
+    for path in ("/run", "/dev/shm", "/var/lib/opencryptoki", "/etc/opencryptoki", "/var/log"):
         run("mount", "-t", "tmpfs", "-o", "mode=0755", "posward-test", path)
     for path in ("/run/lock/opencryptoki/swtok", "/var/lib/opencryptoki/swtok/TOK_OBJ", "/var/log/opencryptoki"):
         os.makedirs(path)
