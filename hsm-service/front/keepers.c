@@ -1,7 +1,7 @@
 /* Which keepers there are: a plan that is looked at again on every tick, not a chain of events.
  *
- * Wanted are keepers.count fresh keepers. One start at a time, since starts of a token that overlap fail now
- * and then. A stale keeper goes on taking calls until its successor is ready. */
+ * Wanted are keepers.count fresh keepers of each token. One start of a token at a time, since starts that
+ * overlap fail now and then. A stale keeper goes on taking calls until its successor is ready. */
 #include "hsm-service/front/state.h"
 
 #include "base/clock.h"
@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,28 +21,36 @@
 #define REAP_MS           100   /* at most this long the loop waits for a process that it killed */
 #define SHORT_LIFE_MS     10000 /* a keeper that dies younger counts as a failure in a row */
 
+static struct front_token *token_of(struct front *f, const struct front_keeper *k)
+{
+    return &f->pool.tokens[k->token];
+}
+
 static void set_state(struct front *f, struct front_keeper *k, enum keeper_state state)
 {
+    struct front_token *const t = token_of(f, k);
     f->ready -= k->state == KEEPER_READY;
     f->ready += state == KEEPER_READY;
+    t->ready -= k->state == KEEPER_READY;
+    t->ready += state == KEEPER_READY;
     k->state = state;
     k->since_ms = clock_monotonic_ms();
 }
 
-static void back_off(struct front *f)
+static void back_off(struct front_token *t)
 {
     int64_t wait_ms = BACK_OFF_FIRST_MS;
-    for (unsigned i = 0; i < f->failures && wait_ms < BACK_OFF_MOST_MS; i++)
+    for (unsigned i = 0; i < t->failures && wait_ms < BACK_OFF_MOST_MS; i++)
         wait_ms *= 2;
-    f->failures++;
-    f->next_start_ms = clock_monotonic_ms() + (wait_ms < BACK_OFF_MOST_MS ? wait_ms : BACK_OFF_MOST_MS);
+    t->failures++;
+    t->next_start_ms = clock_monotonic_ms() + (wait_ms < BACK_OFF_MOST_MS ? wait_ms : BACK_OFF_MOST_MS);
 }
 
-static void log_keeper(enum log_level level, const char *event, const struct front_keeper *k,
-                       const char *reason)
+static void log_keeper(const struct front *f, enum log_level level, const char *event,
+                       const struct front_keeper *k, const char *reason)
 {
     log_event(level, event, LOG_INT("keeper", k->number), LOG_INT("pid", k->pid), LOG_STR("reason", reason),
-              LOG_INT("operations", k->operations));
+              LOG_INT("operations", k->operations), LOG_STR("of", f->pool.tokens[k->token].is.name));
 }
 
 static void close_socket(struct front *f, struct front_keeper *k)
@@ -63,7 +72,7 @@ static bool reap(struct front *f, struct front_keeper *k, int *out_status)
         snprintf(how, sizeof how, "exit status %d", WEXITSTATUS(status));
     else if (ended == k->pid && WIFSIGNALED(status))
         snprintf(how, sizeof how, "signal %d", WTERMSIG(status));
-    log_keeper(LOG_INFO, "keeper ended", k, how);
+    log_keeper(f, LOG_INFO, "keeper ended", k, how);
     front_health_ended(f, k);
     set_state(f, k, KEEPER_NONE);
     *out_status = status;
@@ -100,39 +109,110 @@ static void wait_for_end(struct front *f, struct front_keeper *k, int64_t now_ms
 }
 
 /* A start that failed: those who wait hear why, and nothing is tried in a tight loop. */
-static void note_failed_start(struct front *f, const struct err *e, struct front_calls *out_failed)
+static void note_failed_start(struct front *f, struct front_token *t, const struct err *e,
+                              struct front_calls *out_failed)
 {
-    f->start_error = *e;
-    f->start_failed = true;
-    f->halted = e->code == ERR_UNAUTHENTICATED;
-    back_off(f);
-    if (f->halted)
+    t->start_error = *e;
+    t->start_failed = true;
+    t->reported = true;
+    t->halted = e->code == ERR_UNAUTHENTICATED;
+    back_off(t);
+    if (t->halted)
         log_failure(LOG_ERROR,
-                    "keepers are halted: the token refused the login; mend token.pin_file, send SIGHUP", e);
-    if (f->ready == 0) {
-        front_health_no_keeper(f, e->note);
+                    "keepers are halted: the token refused the login; mend token.pin_file, send SIGHUP", e,
+                    LOG_STR("of", t->is.name));
+    if (t->ready == 0)
+        front_health_no_keeper(f, t, e->note);
+    if (f->ready == 0 && !front_pool_takes(&f->pool))
         front_flush(f, out_failed);
-    }
     pthread_cond_broadcast(&f->changed);
 }
 
-void front_keeper_ready(struct front *f, struct front_keeper *k, const struct ipc_frame *frame)
+/* Its keepers finish what they have: they worked with the keys that count. */
+static void keep_out(struct front *f, struct front_keeper *k, const char *difference,
+                     struct front_calls *out_failed)
 {
-    char text[256];
-    const char *const line = text;
-    snprintf(text, sizeof text, "%.*s",
-             (int)(frame->body_len < sizeof text ? frame->body_len : sizeof text - 1),
-             (const char *)frame->body);
+    struct front_token *const t = token_of(f, k);
+    struct err e = {0};
+    char note[200];
+    (void)err_set(&e, ERR_CHECK, "%s", difference);
+    snprintf(note, sizeof note, "%.40s: %.150s", t->is.name, difference);
+    if (!t->kept_out || strcmp(t->difference, difference) != 0) {
+        log_event(LOG_ERROR, "token kept out", LOG_STR("of", t->is.name), LOG_STR("why", difference));
+        front_audit_event(f->audit, AUDIT_SERVICE, "token kept out", &e, note);
+    }
+    t->kept_out = true;
+    snprintf(t->difference, sizeof t->difference, "%s", difference);
+    close_socket(f, k);
+    for (size_t i = 0; i < FRONT_KEEPERS; i++)
+        if (f->keepers[i].state == KEEPER_READY && token_of(f, &f->keepers[i]) == t)
+            set_state(f, &f->keepers[i], KEEPER_RETIRING);
+    back_off(t);
+    if (f->ready == 0 && !front_pool_takes(&f->pool))
+        front_flush(f, out_failed);
+    pthread_cond_broadcast(&f->changed);
+}
+
+static void let_in(struct front *f, struct front_token *t)
+{
+    if (t->kept_out) {
+        log_event(LOG_INFO, "token let in", LOG_STR("of", t->is.name));
+        front_audit_event(f->audit, AUDIT_SERVICE, "token let in", NULL, t->is.name);
+        t->failures = 0;
+    }
+    t->kept_out = false;
+    t->ever_ready = true;
+    t->start_failed = false;
+}
+
+/* A description, and behind the first end of line the keys. *out_line is the caller's, *out_keys of malloc.
+ */
+static enum err_code read_ready(const struct ipc_frame *frame, char out_line[IPC_READY_LINE_BYTES],
+                                char **out_keys, struct err *e)
+{
+    const char *const text = (const char *)frame->body;
+    const char *const end = frame->body_len > 0 ? memchr(text, '\n', frame->body_len) : NULL;
+    const size_t line_len = end != NULL ? (size_t)(end - text) : frame->body_len;
+    char *const keys = end != NULL ? strndup(end + 1, frame->body_len - line_len - 1) : strdup("");
+    if (keys == NULL)
+        return err_set(e, ERR_LIMIT, "no memory for the keys of a token");
+    snprintf(out_line, IPC_READY_LINE_BYTES, "%.*s", (int)line_len, text != NULL ? text : "");
+    *out_keys = keys;
+    return ERR_OK;
+}
+
+static void take_ready(struct front *f, struct front_keeper *k, const char *line)
+{
+    struct front_token *const t = token_of(f, k);
     log_event(LOG_INFO, "keeper ready", LOG_INT("keeper", k->number), LOG_INT("pid", k->pid),
-              LOG_STR("token", line), LOG_INT("took_ms", clock_monotonic_ms() - k->since_ms));
+              LOG_STR("token", line), LOG_INT("took_ms", clock_monotonic_ms() - k->since_ms),
+              LOG_STR("of", t->is.name));
     front_audit_event(f->audit, AUDIT_LOGIN, "keeper logged in", NULL, line);
+    let_in(f, t);
     set_state(f, k, KEEPER_READY);
     front_audit_keeper_ready(f, (size_t)(k - f->keepers));
-    f->ever_ready = true;
-    f->start_failed = false;
     k->probed_ms = clock_monotonic_ms(); /* its start was a probe */
-    front_health_ready(f);
     pthread_cond_broadcast(&f->changed);
+}
+
+void front_keeper_ready(struct front *f, struct front_keeper *k, const struct ipc_frame *frame,
+                        struct front_calls *out_failed)
+{
+    char line[IPC_READY_LINE_BYTES], difference[POOL_DIFFERENCE_BYTES];
+    char *keys = NULL;
+    struct err e = {0};
+    if (read_ready(frame, line, &keys, &e) != ERR_OK) {
+        log_failure(LOG_ERROR, "keeper could not start", &e, LOG_INT("keeper", k->number));
+        close_socket(f, k);
+        note_failed_start(f, token_of(f, k), &e, out_failed);
+        return;
+    }
+    front_health_ready(f, token_of(f, k));
+    if (front_pool_admits(&f->pool, k->token, keys, difference))
+        take_ready(f, k, line);
+    else
+        keep_out(f, k, difference, out_failed);
+    free(keys);
 }
 
 void front_keeper_notice(struct front *f, const struct front_keeper *k, const struct ipc_frame *frame)
@@ -153,11 +233,11 @@ void front_keeper_start_failed(struct front *f, struct front_keeper *k, const st
     struct err e = {0};
     (void)err_native(&e, frame->error, (long)frame->native, "%.*s",
                      (int)(frame->body_len < 199 ? frame->body_len : 199), (const char *)frame->body);
-    log_failure(LOG_ERROR, "keeper could not start", &e, LOG_INT("keeper", k->number),
-                LOG_INT("pid", k->pid));
+    log_failure(LOG_ERROR, "keeper could not start", &e, LOG_INT("keeper", k->number), LOG_INT("pid", k->pid),
+                LOG_STR("of", token_of(f, k)->is.name));
     front_audit_event(f->audit, AUDIT_LOGIN, "keeper could not start", &e, e.note);
     close_socket(f, k);
-    note_failed_start(f, &e, out_failed);
+    note_failed_start(f, token_of(f, k), &e, out_failed);
 }
 
 void front_keeper_lost(struct front *f, struct front_keeper *k, const char *reason,
@@ -166,7 +246,7 @@ void front_keeper_lost(struct front *f, struct front_keeper *k, const char *reas
     const int64_t now_ms = clock_monotonic_ms();
     const enum keeper_state was = k->state;
     const int64_t lived_ms = now_ms - k->since_ms;
-    log_keeper(LOG_WARN, "keeper lost", k, reason);
+    log_keeper(f, LOG_WARN, "keeper lost", k, reason);
     front_audit_event(f->audit, AUDIT_SERVICE, "keeper lost", NULL, reason);
     close_socket(f, k);
     const unsigned blame = end_now(f, k);
@@ -174,11 +254,11 @@ void front_keeper_lost(struct front *f, struct front_keeper *k, const char *reas
     if (was == KEEPER_STARTING) {
         struct err e = {0};
         (void)err_set(&e, ERR_UNAVAILABLE, "a keeper ended during its start: %s", reason);
-        note_failed_start(f, &e, out_failed);
+        note_failed_start(f, token_of(f, k), &e, out_failed);
     } else if (lived_ms < SHORT_LIFE_MS) {
-        back_off(f);
+        back_off(token_of(f, k));
     } else {
-        f->failures = 0;
+        token_of(f, k)->failures = 0;
     }
     front_orphan(f, k, blame, INT64_MAX, out_failed);
     front_pump(f, out_failed);
@@ -226,21 +306,21 @@ static void tend_one(struct front *f, struct front_keeper *k, int64_t now_ms, st
     }
 }
 
-static enum err_code start_keeper(struct front *f, struct front_keeper *k, struct err *e)
+static enum err_code start_keeper(struct front *f, unsigned token, struct front_keeper *k, struct err *e)
 {
     int fds[2];
     TRY(ipc_pair(fds, e));
     pid_t pid = -1;
-    const enum err_code code = front_spawn(f, fds[1], &pid, e);
+    const enum err_code code = front_spawn(f, &f->pool.tokens[token].is, fds[1], &pid, e);
     close(fds[1]);
     if (code != ERR_OK) {
         close(fds[0]);
         return code;
     }
-    *k = (struct front_keeper){.pid = pid, .fd = fds[0], .number = ++f->next_number};
+    *k = (struct front_keeper){.token = token, .pid = pid, .fd = fds[0], .number = ++f->next_number};
     TAILQ_INIT(&k->calls);
     set_state(f, k, KEEPER_STARTING);
-    log_keeper(LOG_INFO, "keeper starting", k,
+    log_keeper(f, LOG_INFO, "keeper starting", k,
                f->reload         ? "reload"
                : f->restarts > 0 ? "replacement"
                                  : "wanted");
@@ -252,15 +332,17 @@ struct tally {
     struct front_keeper *free_slot, *oldest_stale;
 };
 
-static struct tally count_keepers(struct front *f)
+static struct tally count_keepers(struct front *f, unsigned token)
 {
     struct tally t = {0};
     for (size_t i = 0; i < FRONT_KEEPERS; i++) {
         struct front_keeper *const k = &f->keepers[i];
-        t.starting += k->state == KEEPER_STARTING;
-        t.fresh += k->state == KEEPER_READY && !k->stale;
         if (k->state == KEEPER_NONE && t.free_slot == NULL)
             t.free_slot = k;
+        if (k->state == KEEPER_NONE || k->token != token)
+            continue;
+        t.starting += k->state == KEEPER_STARTING;
+        t.fresh += k->state == KEEPER_READY && !k->stale;
         if (k->state == KEEPER_READY && k->stale &&
             (t.oldest_stale == NULL || k->number < t.oldest_stale->number))
             t.oldest_stale = k;
@@ -271,11 +353,34 @@ static struct tally count_keepers(struct front *f)
 static void apply_reload(struct front *f, int64_t now_ms)
 {
     f->reload = false;
-    f->halted = false;
-    f->failures = 0;
-    f->next_start_ms = now_ms;
+    front_pool_reload(&f->pool, now_ms);
+    for (size_t i = 0; i < f->pool.count; i++) {
+        struct front_token *const t = &f->pool.tokens[i];
+        t->halted = false;
+        t->failures = 0;
+        t->next_start_ms = now_ms;
+    }
     for (size_t i = 0; i < FRONT_KEEPERS; i++)
         f->keepers[i].stale = f->keepers[i].state == KEEPER_STARTING || f->keepers[i].state == KEEPER_READY;
+}
+
+static void tend_token(struct front *f, unsigned token, int64_t now_ms, struct front_calls *out_failed)
+{
+    struct front_token *const of = &f->pool.tokens[token];
+    const unsigned wanted = (unsigned)f->config->keeper_count;
+    const struct tally t = count_keepers(f, token);
+    if (t.fresh < wanted && t.starting == 0 && !of->halted && now_ms >= of->next_start_ms &&
+        t.free_slot != NULL && front_pool_may_start(&f->pool, token, now_ms)) {
+        struct err e = {0};
+        if (start_keeper(f, token, t.free_slot, &e) != ERR_OK) {
+            log_failure(LOG_ERROR, "keeper could not start", &e, LOG_STR("of", of->is.name));
+            note_failed_start(f, of, &e, out_failed);
+        }
+    }
+    if (of->ready > wanted && t.oldest_stale != NULL) {
+        log_keeper(f, LOG_INFO, "keeper retires", t.oldest_stale, "its successor is ready");
+        set_state(f, t.oldest_stale, KEEPER_RETIRING);
+    }
 }
 
 void front_keepers_tend(struct front *f, int64_t now_ms, struct front_calls *out_failed)
@@ -286,20 +391,8 @@ void front_keepers_tend(struct front *f, int64_t now_ms, struct front_calls *out
         return;
     if (f->reload)
         apply_reload(f, now_ms);
-    const unsigned wanted = (unsigned)f->config->keeper_count;
-    struct tally t = count_keepers(f);
-    if (t.fresh < wanted && t.starting == 0 && !f->halted && now_ms >= f->next_start_ms &&
-        t.free_slot != NULL) {
-        struct err e = {0};
-        if (start_keeper(f, t.free_slot, &e) != ERR_OK) {
-            log_failure(LOG_ERROR, "keeper could not start", &e);
-            note_failed_start(f, &e, out_failed);
-        }
-    }
-    if (f->ready > wanted && t.oldest_stale != NULL) {
-        log_keeper(LOG_INFO, "keeper retires", t.oldest_stale, "its successor is ready");
-        set_state(f, t.oldest_stale, KEEPER_RETIRING);
-    }
+    for (unsigned i = 0; i < f->pool.count; i++)
+        tend_token(f, i, now_ms, out_failed);
     front_pump(f, out_failed);
 }
 

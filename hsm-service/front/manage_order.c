@@ -54,13 +54,22 @@ enum err_code manage_look(struct manage *m, struct manage_view *out_view, struct
 
 /* ---- Orders ---- */
 
+/* What does more than look. */
+static bool changes_keys(const Posward__Hsm__V1__KeyOrder *order)
+{
+    return order->action_case != POSWARD__HSM__V1__KEY_ORDER__ACTION_COMPONENT &&
+           order->action_case != POSWARD__HSM__V1__KEY_ORDER__ACTION_TRANSPORT;
+}
+
 enum err_code manage_order(struct manage *m, const Posward__Hsm__V1__KeyOrder *order,
                            ControlOutcome **out_outcome, bool *out_lost, struct err *e)
 {
+    *out_lost = false;
+    if (changes_keys(order))
+        TRY(front_pool_may_change_keys(&m->front->pool, e));
     AUTO(front_reply) reply = {0};
     const size_t len = posward__hsm__v1__key_order__get_packed_size(order);
     uint8_t *const body = malloc(len + 1);
-    *out_lost = false;
     if (body == NULL)
         return err_set(e, ERR_LIMIT, "no memory for a key order");
     posward__hsm__v1__key_order__pack(order, body);
