@@ -36,6 +36,7 @@ struct hsm_config {
     int64_t caller_per_second, caller_burst;
     struct conf_items quotas; /* struct hsm_quota */
     char *exposure;           /* "any", "in_token" */
+    char *flows_missing;      /* "refuse", "allow" */
     char *control_path;       /* "": no key management by gRPC */
     int64_t control_approvals, control_expire_seconds;
     char *audit_path;                                     /* "": no audit log */
@@ -46,8 +47,8 @@ struct hsm_config {
 
 extern const struct conf_row hsm_config_rows[];
 
-/* What rows cannot say: exposure's values, and that the RPC limit fits the keepers' packets. `config` is a
- * struct hsm_config. */
+/* What rows cannot say: values of settings that are words, and that the RPC limit fits the keepers' packets.
+ * `config` is a struct hsm_config. */
 enum err_code hsm_config_check(const void *config, struct err *e) MUST_CHECK;
 /* A token of the pool, with what it takes from `token`; strings are the configuration's, NULL where there is
  * none. Module, PIN file, initialisation string and, with the label, the serial number are inherited. Lock
@@ -66,5 +67,7 @@ enum err_code hsm_config_check_tokens(const struct hsm_config *config, struct er
 const char *hsm_config_use(const struct hsm_config *config, const char *of_class);
 /* policy.exposure = in_token. */
 bool hsm_config_in_token(const struct hsm_config *config);
+/* policy.flows_missing = allow. */
+bool hsm_config_missing_allowed(const struct hsm_config *config);
 
 #endif

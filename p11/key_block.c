@@ -14,12 +14,26 @@
 #define KEY_VERSION_AT   9
 #define EXPORTABILITY_AT 11
 #define OPTIONAL_AT      12
+#define CONTEXT_AT       14
+#define RESERVED_AT      15
+#define ID_CHARACTERS    2
 #define OPTIONAL_HEAD    4 /* id and length of an optional block */
+#define PADDING_ID       "PB"
+#define CONTEXT_STORAGE  '1'
 
 static bool is_header_text(const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++)
         if (text[i] < ' ' || text[i] > '~')
+            return false;
+    return true;
+}
+
+static bool is_alphanumeric(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!(text[i] >= '0' && text[i] <= '9') && !(text[i] >= 'A' && text[i] <= 'Z') &&
+            !(text[i] >= 'a' && text[i] <= 'z'))
             return false;
     return true;
 }
@@ -56,6 +70,37 @@ static bool measure_optional(const char *at, size_t left, size_t *out_len, size_
     return len >= *out_data_at && len <= left;
 }
 
+/* X9.143: an identifier is two letters or digits and comes once; padding comes behind all others. */
+static enum err_code check_optional_id(const char *id, const struct key_block *b, size_t number,
+                                       struct err *e)
+{
+    const size_t before = number - 1;
+    if (!is_alphanumeric(id, ID_CHARACTERS))
+        return err_set(e, ERR_INPUT,
+                       "header: the identifier of optional block %zu is not two letters or digits", number);
+    for (size_t i = 0; i < before; i++)
+        if (strncmp(b->header.optional[i], id, ID_CHARACTERS) == 0)
+            return err_set(e, ERR_INPUT, "header: optional block %.2s comes more than once", id);
+    if (before > 0 && strncmp(b->header.optional[before - 1], PADDING_ID, ID_CHARACTERS) == 0)
+        return err_set(e, ERR_INPUT,
+                       "header: optional block %.2s comes behind " PADDING_ID ", which is the last", id);
+    return ERR_OK;
+}
+
+/* The one at `at`, which becomes number 1, 2, ... */
+static enum err_code read_one_optional(const char *at, size_t left, size_t number, struct key_block *b,
+                                       size_t *out_len, struct err *e)
+{
+    size_t len = 0, data_at = 0;
+    if (!measure_optional(at, left, &len, &data_at) || !is_header_text(at, len))
+        return err_set(e, ERR_INPUT, "header: optional block %zu has a wrong length", number);
+    TRY(check_optional_id(at, b, number, e));
+    snprintf(b->header.optional[number - 1], TOK_OPTIONAL_TEXT, "%.2s %.*s", at, (int)(len - data_at),
+             at + data_at);
+    *out_len = len;
+    return ERR_OK;
+}
+
 static enum err_code read_optional(const char *text, size_t len, struct key_block *b, struct err *e)
 {
     size_t at = KEY_BLOCK_HEADER_LEAST;
@@ -64,14 +109,16 @@ static enum err_code read_optional(const char *text, size_t len, struct key_bloc
         return err_set(e, ERR_INPUT, "header: %zu optional blocks; at most %d are read", count,
                        TOK_OPTIONAL_BLOCKS);
     for (size_t i = 0; i < count; i++) {
-        size_t block_len = 0, data_at = 0;
-        if (!measure_optional(text + at, len - at, &block_len, &data_at) ||
-            !is_header_text(text + at, block_len))
-            return err_set(e, ERR_INPUT, "header: optional block %zu has a wrong length", i + 1);
-        snprintf(b->header.optional[i], TOK_OPTIONAL_TEXT, "%.2s %.*s", text + at, (int)(block_len - data_at),
-                 text + at + data_at);
+        size_t block_len = 0;
+        TRY(read_one_optional(text + at, len - at, i + 1, b, &block_len, e));
         at += block_len;
     }
+    if (at % b->mac_len != 0)
+        return err_set(
+            e, ERR_INPUT,
+            "header: its optional blocks have %zu characters, which is no multiple of %zu; " PADDING_ID
+            " fills them up",
+            at - KEY_BLOCK_HEADER_LEAST, b->mac_len);
     b->header.optional_count = count;
     b->header_len = at;
     return ERR_OK;
@@ -80,7 +127,6 @@ static enum err_code read_optional(const char *text, size_t len, struct key_bloc
 static enum err_code read_body(const char *text, size_t len, struct key_block *b, struct err *e)
 {
     const size_t body = len - b->header_len;
-    b->mac_len = b->header.version == 'B' ? 8 : 16;
     if (body < 4 * b->mac_len || body % (2 * b->mac_len) != 0)
         return err_set(e, ERR_INPUT, "length: %zu characters behind the header are no whole blocks and a MAC",
                        body);
@@ -93,10 +139,10 @@ static enum err_code read_body(const char *text, size_t len, struct key_block *b
     return ERR_OK;
 }
 
-enum err_code key_block_parse(const char *text, struct key_block *out_block, struct err *e)
+/* The first characters, as far as they have to be what they are. */
+static enum err_code check_head(const char *text, size_t len, struct err *e)
 {
-    const size_t len = strnlen(text, TOK_KEY_BLOCK_CHARACTERS + 1);
-    struct key_block b = {.text = text};
+    char said[LENGTH_DIGITS + 1] = {0};
     if (len < KEY_BLOCK_HEADER_LEAST || len > TOK_KEY_BLOCK_CHARACTERS)
         return err_set(e, ERR_INPUT, "length: a key block has %d to %d characters", KEY_BLOCK_HEADER_LEAST,
                        TOK_KEY_BLOCK_CHARACTERS);
@@ -108,16 +154,30 @@ enum err_code key_block_parse(const char *text, struct key_block *out_block, str
             e, ERR_UNSUPPORTED,
             "header: version %c; versions B and D are read - ask for one of these (A and C are deprecated)",
             text[0]);
-    char said[LENGTH_DIGITS + 1] = {0};
     memcpy(said, text + LENGTH_AT, LENGTH_DIGITS);
     if (strtoul(said, NULL, 10) != len)
         return err_set(e, ERR_INPUT, "length: the header says %s characters, there are %zu", said, len);
+    if (!is_alphanumeric(text + KEY_VERSION_AT, 2) || strchr("012", text[CONTEXT_AT]) == NULL ||
+        text[RESERVED_AT] != '0')
+        return err_set(e, ERR_INPUT,
+                       "header: a key version is two letters or digits, a key context 0, 1 or 2, and what is "
+                       "reserved 0");
+    return ERR_OK;
+}
+
+enum err_code key_block_parse(const char *text, struct key_block *out_block, struct err *e)
+{
+    const size_t len = strnlen(text, TOK_KEY_BLOCK_CHARACTERS + 1);
+    struct key_block b = {.text = text};
+    TRY(check_head(text, len, e));
+    b.mac_len = text[0] == 'B' ? 8 : 16;
     b.header.version = text[0];
     memcpy(b.header.usage, text + USAGE_AT, 2);
     b.header.algorithm = text[ALGORITHM_AT];
     b.header.mode = text[MODE_AT];
     memcpy(b.header.key_version, text + KEY_VERSION_AT, 2);
     b.header.exportability = text[EXPORTABILITY_AT];
+    b.header.context = text[CONTEXT_AT];
     TRY(read_optional(text, len, &b, e));
     TRY(read_body(text, len, &b, e));
     *out_block = b;
@@ -174,6 +234,9 @@ enum err_code key_block_check_use(const struct tok_key_block_header *h, enum tok
     if (h->key_version[0] == 'c')
         return err_set(e, ERR_DENIED, "header: key version %s marks a component, which is no whole key",
                        h->key_version);
+    if (h->context == CONTEXT_STORAGE)
+        return err_set(e, ERR_DENIED, "header: key context %c is for storage only, not for exchange",
+                       h->context);
     if (strchr("ENS", h->exportability) == NULL)
         return err_set(e, ERR_DENIED, "header: exportability %c is none of E, N and S", h->exportability);
     return ERR_OK;

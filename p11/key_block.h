@@ -1,9 +1,11 @@
 /* Inside p11 only: the form of an ANSI X9.143 (TR-31) key block, without a token.
  *
  * Version B (KBPK is a TDES key) and D (AES): version 1 | length 4 | usage 2 | algorithm 1 | mode of use 1 |
- * key version 2 | exportability 1 | optional blocks 2 | reserved 2 | optional blocks | ciphertext in hex |
- * MAC in hex. The header is printable ASCII. Source: ANSI X9.143-2021 (ASC X9 TR 31-2018), as published test
- * blocks use it. */
+ * key version 2 | exportability 1 | number of optional blocks 2 | key context 1 | reserved 1 | optional
+ * blocks | ciphertext in hex | MAC in hex. The header is printable ASCII. An optional block is an identifier
+ * of two letters or digits, which comes once, a length and its data; together they fill whole cipher blocks,
+ * by a last one, PB, if need be. Source: ANSI X9.143-2021 (ASC X9 TR 31-2018), as published test blocks use
+ * it. */
 #ifndef POSWARD_P11_KEY_BLOCK_H
 #define POSWARD_P11_KEY_BLOCK_H
 

@@ -31,14 +31,14 @@ static enum err_code generate(struct tok_session *rw, CK_MECHANISM_TYPE type, st
                   "C_GenerateKeyPair", e);
 }
 
+const CK_BYTE tok_curve_p256[10] = {0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07};
+
 static enum err_code generate_audit(struct tok_session *rw, const char *label, struct err *e)
 {
-    static const CK_BYTE p256[] = {0x06, 0x08, 0x2A, 0x86, 0x48,
-                                   0xCE, 0x3D, 0x03, 0x01, 0x07}; /* RFC 5480 2.1.1.1 */
     struct tok_template public_t = {0}, private_t = {0};
     name_both(&public_t, &private_t, label);
     tok_template_bool(&public_t, CKA_VERIFY, true);
-    tok_template_bytes(&public_t, CKA_EC_PARAMS, p256, sizeof p256);
+    tok_template_bytes(&public_t, CKA_EC_PARAMS, tok_curve_p256, sizeof tok_curve_p256);
     tok_template_bool(&private_t, CKA_SIGN, true);
     tok_template_bool(&private_t, CKA_DERIVE, false);
     return generate(rw, CKM_EC_KEY_PAIR_GEN, &public_t, &private_t, e);

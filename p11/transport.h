@@ -27,7 +27,7 @@ enum tok_key_format {
 struct tok_key_block_header {
     char version;
     char usage[3], algorithm, mode;
-    char key_version[3], exportability;
+    char key_version[3], exportability, context;
     size_t optional_count;
     char optional[TOK_OPTIONAL_BLOCKS][TOK_OPTIONAL_TEXT]; /* "KS 00604B12..." */
 };

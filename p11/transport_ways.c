@@ -13,7 +13,7 @@ static const uint8_t kek_bytes[32] = {0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 
                                       0x16, 0x17, 0x18, 0x19, 0x1A, 0x1B, 0x1C, 0x1D, 0x1E, 0x1F};
 static const uint8_t des_kek[16] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF,
                                     0xFE, 0xDC, 0xBA, 0x98, 0x76, 0x54, 0x32, 0x10};
-static const uint8_t sample_key[16] = {0x40, 0x41, 0x42, 0x43, 0x45, 0x46, 0x49, 0x4A, 0x57,
+static const uint8_t sample_key[16] = {0x40, 0x4C, 0x4F, 0x43, 0x45, 0x46, 0x49, 0x4A, 0x57,
                                        0x58, 0x5B, 0x5D, 0x5E, 0x61, 0x62, 0x64}; /* no secret; odd parity */
 
 static enum err_code expect(const void *got, const void *right, size_t len, struct err *e)
@@ -232,6 +232,17 @@ static enum err_code try_tdes_decrypt(struct tok_session *s, struct err *e)
     return expect(clear, sample_key, sizeof clear, e);
 }
 
+/* The sample under des_kek, by OpenSSL. */
+static enum err_code try_tdes_encrypt(struct tok_session *s, struct err *e)
+{
+    static const uint8_t right[16] = {0x11, 0x0E, 0xCD, 0x41, 0x04, 0x6A, 0x88, 0x3E,
+                                      0x7D, 0x44, 0x30, 0xBD, 0xBD, 0x27, 0xAA, 0xCB};
+    AUTO(tok_object) kek = {0};
+    uint8_t cipher[16];
+    TRY(encipher_sample(s, cipher, &kek, e));
+    return expect(cipher, right, sizeof right, e);
+}
+
 static enum err_code try_tdes_wrap(struct tok_session *s, struct err *e)
 {
     AUTO(tok_object) kek = {0};
@@ -292,7 +303,7 @@ const struct tok_way_row tok_ways_transport[] = {
     {TOK_FLOW_IMPORT_TDES, "decrypt", TOK_PROCESS_MEMORY, try_tdes_decrypt},
     {TOK_FLOW_EXPORT_AES_KW, TOK_WAY_WRAP, TOK_IN_TOKEN, try_export_aes_kw},
     {TOK_FLOW_EXPORT_TDES, TOK_WAY_WRAP, TOK_IN_TOKEN, try_tdes_wrap},
-    {TOK_FLOW_EXPORT_TDES, "encrypt", TOK_PROCESS_MEMORY, try_tdes_decrypt},
+    {TOK_FLOW_EXPORT_TDES, "encrypt", TOK_PROCESS_MEMORY, try_tdes_encrypt},
     {TOK_FLOW_KEY_BLOCK_B, TOK_WAY_DERIVE, TOK_PROCESS_MEMORY, try_block_b},
     {TOK_FLOW_KEY_BLOCK_D, TOK_WAY_DERIVE, TOK_PROCESS_MEMORY, try_block_d},
     {TOK_FLOW_COMPONENT, "decrypt", TOK_PROCESS_MEMORY, try_component},

@@ -173,7 +173,6 @@ enum err_code front_start(const void *config, struct rpc_server *server, void **
 enum err_code front_serve(void *front, struct rpc_server *server, struct err *e)
 {
     (void)server;
-    (void)e;
     struct front *const f = front;
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -182,8 +181,12 @@ enum err_code front_serve(void *front, struct rpc_server *server, struct err *e)
     while (f->ready == 0 && !front_pool_failed(&f->pool))
         if (pthread_cond_timedwait(&f->changed, &f->lock, &until) == ETIMEDOUT)
             break;
+    const bool never = f->ready == 0 && f->start_failed && f->start_error.code == ERR_UNSUPPORTED;
+    if (never) /* time does not change what a token cannot do */
+        *e = f->start_error;
     pthread_mutex_unlock(&f->lock);
-    return ERR_OK; /* without a keeper the service runs, says NOT_SERVING, and goes on trying */
+    return never ? ERR_UNSUPPORTED
+                 : ERR_OK; /* without a keeper the service runs, says NOT_SERVING, and goes on trying */
 }
 
 void front_reload(void *front)

@@ -89,6 +89,7 @@ static enum err_code make_arguments(const struct front *f, const struct hsm_toke
         {"--backup-dir", token->backup_dir},
         {"--sessions", sessions},
         {"--exposure", manage_in_token(f->manage) ? "in_token" : "any"},
+        {"--flows-missing", c->flows_missing},
         {"--log-level", c->service.log_level},
         {"--log-format", c->service.log_format},
     };

@@ -79,6 +79,43 @@ static enum err_code say_ready(const struct tok *tok, const char *keys, struct e
     return code;
 }
 
+/* "diversify-tdes, blob and 3 more", as far as it fits. */
+static void name_flows(const struct tok_way *const *missing, size_t count, char *out_text, size_t capacity)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < count; i++) {
+        const size_t wanted = strlen(missing[i]->flow_name) + sizeof " and 99 more";
+        if (at + wanted >= capacity) {
+            snprintf(out_text + at, capacity - at, " and %zu more", count - i);
+            return;
+        }
+        at +=
+            (size_t)snprintf(out_text + at, capacity - at, "%s%s", i > 0 ? ", " : "", missing[i]->flow_name);
+    }
+}
+
+/* One line a flow where the service does not start: there is no report to ask for. */
+static enum err_code check_flows(const struct tok *tok, bool allowed, struct err *e)
+{
+    const struct tok_way *missing[TOK_FLOW_COUNT];
+    char names[120] = "", text[256];
+    const size_t count = tok_ways_missing(tok, missing, TOK_FLOW_COUNT);
+    name_flows(missing, count, names, sizeof names);
+    if (count == 0)
+        return ERR_OK;
+    if (allowed) {
+        snprintf(text, sizeof text, "starts without flows that the token has no way for: %s", names);
+        return say(IPC_NOTICE, NULL, text, e);
+    }
+    for (size_t i = 0; i < count; i++) {
+        snprintf(text, sizeof text, "the token has no way for %s: %s", missing[i]->flow_name,
+                 missing[i]->why);
+        TRY(say(IPC_NOTICE, NULL, text, e));
+    }
+    return err_set(e, ERR_UNSUPPORTED,
+                   "the token has no way for %s; policy.flows_missing: allow starts without", names);
+}
+
 static enum err_code open_token(const struct keeper_options *options, struct tok **out_tok, char **out_keys,
                                 struct err *e)
 {
@@ -89,6 +126,8 @@ static enum err_code open_token(const struct keeper_options *options, struct tok
     TRY(mend_token_folder(&options->tokendir, e));
     TRY(tok_open(&options->token, &tok, e));
     enum err_code code = tok_ways_probe(tok, options->exposure, e);
+    if (code == ERR_OK)
+        code = check_flows(tok, options->missing_allowed, e);
     if (code == ERR_OK)
         code = tok_keys_load(tok, e);
     if (code == ERR_OK)

@@ -8,7 +8,7 @@ import grpc
 
 import hsm_estate
 import reference as ref
-from estate import MERCHANT, Daemon, free_port, load_stubs, wait_until
+from estate import MERCHANT, Daemon, children, free_port, load_stubs, wait_until
 
 PAN, POOR_PAN, TRIES_PAN = "6225758326736419", "6225758326736427", "6225758326736435"
 PIN = "123456"
@@ -280,6 +280,13 @@ class PospEstate(hsm_estate.Estate):
 
     def end(self, name, kill=False):
         return self.daemons.pop(name).end(signal.SIGKILL if kill else signal.SIGTERM)
+
+    def reload_keepers(self):
+        """All of them: one that is on its way out still answers, with the keys that it knew."""
+        front = self.processes["hsm"]
+        before = set(children(front.pid))
+        front.send_signal(signal.SIGHUP)
+        wait_until(lambda: not before & set(children(front.pid)), 90, lambda: self.text("hsm"))
 
     def stub(self, name):
         kind = {"posv": posv_stubs.RegistryStub, "cards": posp_stubs.CardKeysStub,

@@ -112,6 +112,16 @@ class Control(unittest.TestCase):
         self.cli(ONE, "key", "deactivate", "--role", "blob-tag", "--suite", "aes-256", "--version", "1", "--reason", "x",
                  fails="FAILED_PRECONDITION.*last active key")
 
+    def test_a_master_that_cards_need_stays_active(self):
+        old = str(max(int(k["version"]) for k in self.cli(ONE, "key", "list")["keys"] if (k["role"], k["suite"]) == MASTER[1::2]))
+        self.estate.card("needs", "62010000000000990002")
+        self.estate.issue("needs", "tdes")
+        self.agree("rotate", *MASTER)
+        wait_until(lambda: sum(int(u["count"]) for u in self.cli(ONE, "key", "show", *MASTER, "--version", old)["uses"]) > 0, 60)
+        stopped = self.cli(ONE, "key", "deactivate", *MASTER, "--version", old, "--reason", "x",
+                           fails="FAILED_PRECONDITION.*break_use")
+        self.assertRegex(stopped, f"psam-master/tdes/{old}: [0-9]+ cards")
+
     def test_two_proposals_do_not_break_together_what_neither_breaks(self):
         zone = ("--role", "zone-data", "--suite", "tdes", "--zone", "both")
         self.agree("create", *zone)

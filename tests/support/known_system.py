@@ -4,7 +4,6 @@ Working keys are opened from the cryptograms that the service gave away, with TM
 import contextlib
 import itertools
 import os
-import signal
 import subprocess
 
 import hsm_estate
@@ -132,9 +131,9 @@ class KnownSystem(PospEstate):
         key = self.load("storage", "aes-256", None, 32, version=version)
         self.config = kept
         self.secrets.key("aes", "master", f"storage {version}", key)
-        self.processes["hsm"].send_signal(signal.SIGHUP)
-        self.wait_until(lambda: any(k.role == "storage" and k.version == version for k in
-                                    self.control.ListKeys(hsm_estate.hsm.ListKeysRequest(), timeout=10).keys), 90)
+        self.reload_keepers()
+        found = self.control.ListKeys(hsm_estate.hsm.ListKeysRequest(), timeout=10).keys
+        assert any(key.role == "storage" and key.version == version for key in found), found
 
     def new_log(self, name):
         self.extra_logs.append(f"{self.dir}/{name}-{len(self.extra_logs)}.out")

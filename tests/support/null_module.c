@@ -12,15 +12,21 @@ EXPORT struct null_token_control null_token;
 
 static bool open_sessions[SESSIONS + 1];
 static CK_ULONG next_find, object_count;
-static bool find_secret;
+static CK_ULONG find_end; /* of the class that is looked for */
+static bool oaep;         /* what is deciphered next */
 static CK_ULONG lengths[OBJECTS];
 
-static const char *const labels[] = {
-    "posward/psam-master/tdes/1",      "posward/psam-master/aes-256/1",   "posward/card-control/tdes/1",
-    "posward/card-control/aes-256/1",  "posward/storage/aes-256/1",       "posward/blob-tag/aes-256/1",
-    "posward/zone-pin/bank/tdes/1",    "posward/zone-pin/bank/aes-128/1", "posward/zone-mac/bank/tdes/1",
-    "posward/zone-mac/bank/aes-128/1", "posward/zone-data/bank/tdes/1",   "posward/zone-data/bank/aes-128/1"};
-#define LABELS (sizeof labels / sizeof labels[0])
+static const char *const labels[] = {"posward/psam-master/tdes/1",      "posward/psam-master/aes-256/1",
+                                     "posward/card-control/tdes/1",     "posward/card-control/aes-256/1",
+                                     "posward/storage/aes-256/1",       "posward/blob-tag/aes-256/1",
+                                     "posward/zone-pin/bank/tdes/1",    "posward/zone-pin/bank/aes-128/1",
+                                     "posward/zone-mac/bank/tdes/1",    "posward/zone-mac/bank/aes-128/1",
+                                     "posward/zone-data/bank/tdes/1",   "posward/zone-data/bank/aes-128/1",
+                                     "posward/zone-master/bank/tdes/1", "posward/zone-master/bank/aes-256/1",
+                                     "posward/transport/rsa-3072/1",    "posward/component/rsa-3072/1"};
+#define LABELS  (sizeof labels / sizeof labels[0])
+#define SECRETS (LABELS - 2) /* the last two are private keys */
+#define MODULUS 384
 
 /* ---- failing on demand ---- */
 
@@ -128,10 +134,16 @@ static CK_RV logout(CK_SESSION_HANDLE s)
 static CK_RV find_init(CK_SESSION_HANDLE s, CK_ATTRIBUTE *rows, CK_ULONG count)
 {
     ENTER("C_FindObjectsInit", s);
-    find_secret = false;
-    for (CK_ULONG i = 0; i < count; i++)
-        find_secret |= rows[i].type == CKA_CLASS && *(const CK_ULONG *)rows[i].pValue == CKO_SECRET_KEY;
-    next_find = 0;
+    next_find = find_end = 0;
+    for (CK_ULONG i = 0; i < count; i++) {
+        const CK_ULONG class = rows[i].type == CKA_CLASS ? *(const CK_ULONG *)rows[i].pValue : CKO_DATA;
+        if (class == CKO_SECRET_KEY)
+            find_end = SECRETS;
+        if (class == CKO_PRIVATE_KEY) {
+            next_find = SECRETS;
+            find_end = LABELS;
+        }
+    }
     return CKR_OK;
 }
 
@@ -139,7 +151,7 @@ static CK_RV find(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE *out_found, CK_ULONG mos
 {
     ENTER("C_FindObjects", s);
     CK_ULONG count = 0;
-    for (; find_secret && count < most && next_find < LABELS; next_find++)
+    for (; count < most && next_find < find_end; next_find++)
         out_found[count++] = next_find + 1;
     *out_count = count;
     return CKR_OK;
@@ -171,6 +183,11 @@ static CK_RV attributes(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE object, CK_ATTRIBU
         return give(row, "", labels[object - 1]);
     if (row->type == CKA_ID)
         return give(row, "000000/000000/", labels[object - 1]);
+    if (row->type == CKA_MODULUS || row->type == CKA_PUBLIC_EXPONENT) {
+        row->ulValueLen = row->type == CKA_MODULUS ? MODULUS : 3;
+        memset(row->pValue, row->type == CKA_MODULUS ? 0xA5 : 0x25, row->ulValueLen);
+        return CKR_OK;
+    }
     *(CK_BBOOL *)row->pValue = row->type == CKA_PRIVATE || row->type == CKA_SENSITIVE;
     return CKR_OK;
 }
@@ -185,6 +202,12 @@ static CK_RV make(CK_ULONG len, CK_OBJECT_HANDLE *out_object)
 static CK_ULONG length_of(CK_OBJECT_HANDLE object)
 {
     return object > LABELS ? lengths[(object - LABELS - 1) % OBJECTS] : 32;
+}
+
+/* What RSA-OAEP gives has the length that the first byte says. */
+static CK_ULONG oaep_length(const CK_BYTE *cipher)
+{
+    return cipher[0] % 64;
 }
 
 /* Of the value that a template asks for. */
@@ -265,6 +288,8 @@ static CK_RV unwrap(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_OBJECT_HAND
     for (CK_ULONG i = 0; i < len; i++) /* all of it can be read */
         sum ^= wrapped[i];
     (void)sum;
+    if (mechanism->mechanism == CKM_RSA_PKCS_OAEP)
+        return make(oaep_length(wrapped), out_object);
     return make(mechanism->mechanism == CKM_AES_KEY_WRAP ? len - 8 : len, out_object);
 }
 
@@ -272,9 +297,9 @@ static CK_RV unwrap(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_OBJECT_HAND
 
 static CK_RV begin(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
-    (void)mechanism;
     (void)key;
     ENTER("Init", s);
+    oaep = mechanism->mechanism == CKM_RSA_PKCS_OAEP;
     return CKR_OK;
 }
 
@@ -291,6 +316,8 @@ static CK_RV encrypt(CK_SESSION_HANDLE s, CK_BYTE *data, CK_ULONG len, CK_BYTE *
 static CK_RV decrypt(CK_SESSION_HANDLE s, CK_BYTE *data, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len)
 {
     ENTER("C_Decrypt", s);
+    if (oaep)
+        len = oaep_length(data);
     if (*out_len < len)
         return CKR_BUFFER_TOO_SMALL;
     memmove(out, data, len);

@@ -36,8 +36,9 @@ static void choose_ways(struct tok *tok)
         enum tok_flow flow;
         const char *way;
     } named[] = {
-        {TOK_FLOW_WORKING_KEY_TDES, "chain"}, {TOK_FLOW_PIN_TDES, "block"},   {TOK_FLOW_PIN_AES, "block"},
-        {TOK_FLOW_PIN_FORMAT, "block"},       {TOK_FLOW_CARD_PBOC, "concat"},
+        {TOK_FLOW_WORKING_KEY_TDES, "chain"}, {TOK_FLOW_PIN_TDES, "block"},
+        {TOK_FLOW_PIN_AES, "block"},          {TOK_FLOW_PIN_FORMAT, "block"},
+        {TOK_FLOW_CARD_PBOC, "concat"},       {TOK_FLOW_EXPORT_AES_KW, "wrap"},
     };
     tok->ways = calloc(TOK_FLOW_COUNT, sizeof *tok->ways);
     must(tok->ways != NULL, "no memory");

@@ -140,6 +140,81 @@ START_TEST(block_that_is_cut_at_any_character_is_refused)
 }
 END_TEST
 
+/* A block of version B with these optional blocks and a body of the right form, which no key has made. */
+static enum err_code parse_with_optional(const char *count, const char *optional)
+{
+    static const char body[] = "00112233445566778899AABBCCDDEEFF0011223344556677"
+                               "FEDCBA9876543210";
+    char text[512];
+    struct key_block block;
+    snprintf(text, sizeof text, "B%04zuP0TB00N%s00%s%s",
+             KEY_BLOCK_HEADER_LEAST + strlen(optional) + strlen(body), count, optional, body);
+    return key_block_parse(text, &block, &e);
+}
+
+static const struct optional_row {
+    const char *count, *optional;
+    const char *note; /* NULL: it is read */
+} optional_rows[] = {
+    {"00", "", NULL},
+    {"01", "KS1800604B120F9292800000", NULL},
+    {"01", "PB08XXXX", NULL},
+    {"02", "KS0C12345678PB0C12345678", NULL},
+    {"02", "PB0C12345678KS0C12345678", "PB, which is the last"},
+    {"03", "KS08aaaaPB08ccccTS08bbbb", "PB, which is the last"},
+    {"02", "KS08aaaaKS08bbbb", "KS comes more than once"},
+    {"03", "KS08aaaaTS08bbbbKS08cccc", "KS comes more than once"},
+    {"02", "PB08aaaaPB08bbbb", "PB comes more than once"},
+    {"02", "KS08aaaaks08bbbb", NULL}, /* another identifier */
+    {"01", "1008abcd", NULL},         /* numeric ones are for agreements between two parties */
+    {"01", "K 08abcd", "letters or digits"},
+    {"01", "-S08abcd", "letters or digits"},
+    {"01",
+     "K\x7F"
+     "08abcd",
+     "wrong length"}, /* no printable text */
+    {"01", "KS06ab", "multiple of 8"},
+    {"01", "KS03abcd", "wrong length"},
+    {"01", "KS00020Cabcd", "multiple of 8"},
+    {"01", "KS000210abcdefgh", NULL},
+    {"01", "KS0005000", "wrong length"},
+    {"01", "KSFFabcd", "wrong length"},
+    {"01", "KSG8abcd", "wrong length"},
+    {"17", "", "17 optional blocks"},
+};
+
+START_TEST(optional_blocks_are_read_strictly)
+{
+    const struct optional_row *const row = &optional_rows[_i];
+    e = (struct err){0};
+    const enum err_code code = parse_with_optional(row->count, row->optional);
+    if (row->note == NULL) {
+        ck_assert_ok(code, e);
+        return;
+    }
+    ck_assert_msg(code == ERR_INPUT, "%s: %d", row->optional, (int)code);
+    ck_assert_msg(strstr(e.note, row->note) != NULL, "%s: %s", row->optional, e.note);
+}
+END_TEST
+
+/* Key version, key context and what is reserved. */
+START_TEST(fixed_header_is_read_strictly)
+{
+    static const struct {
+        size_t at;
+        char wrong;
+    } rows[] = {{9, ' '}, {10, '/'}, {12, ' '}, {14, '3'}, {14, 'A'}, {15, '1'}, {5, '\t'}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *changed = strdup(sound);
+        struct key_block block;
+        changed[rows[i].at] = rows[i].wrong;
+        ck_assert_msg(key_block_parse(changed, &block, &e) == ERR_INPUT, "character %zu: %c", rows[i].at,
+                      rows[i].wrong);
+        free(changed);
+    }
+}
+END_TEST
+
 /* ---- Round trips ---- */
 
 static struct tok_key_name zone_key(enum tok_role role, enum tok_suite suite, unsigned version)
@@ -422,6 +497,15 @@ START_TEST(header_that_is_too_narrow_is_refused)
          TOK_ZONE_PIN,
          TOK_TDES,
          ERR_DENIED},
+        {{.usage = "P0",
+          .algorithm = 'T',
+          .mode = 'B',
+          .key_version = "00",
+          .exportability = 'N',
+          .context = '1'}, /* storage only */
+         TOK_ZONE_PIN,
+         TOK_TDES,
+         ERR_DENIED},
     };
     ck_assert_int_eq(key_block_check_use(&rows[_i].header, rows[_i].role, rows[_i].suite, &e), rows[_i].want);
 }
@@ -444,13 +528,16 @@ static Suite *suite(void)
         vectors_open(&refused_e, "tr31_E"))
         tcase_add_test(tc, other_versions_are_refused_by_name);
     tcase_add_test(tc, block_that_is_cut_at_any_character_is_refused);
+    tcase_add_loop_test(tc, optional_blocks_are_read_strictly, 0,
+                        sizeof optional_rows / sizeof optional_rows[0]);
+    tcase_add_test(tc, fixed_header_is_read_strictly);
     tcase_add_loop_test(tc, key_travels_to_another_token, 0, FORMS * TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, header_of_another_use_is_refused, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, block_that_was_changed_is_refused, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, key_under_the_transport_key_is_loaded, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, component_comes_back_as_it_was_sealed, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, planted_public_key_is_not_believed, 0, TOKEN_KIND_COUNT);
-    tcase_add_loop_test(tc, header_that_is_too_narrow_is_refused, 0, 7);
+    tcase_add_loop_test(tc, header_that_is_too_narrow_is_refused, 0, 8);
     suite_add_tcase(s, tc);
     return s;
 }
