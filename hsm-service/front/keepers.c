@@ -208,7 +208,9 @@ void front_keeper_ready(struct front *f, struct front_keeper *k, const struct ip
         return;
     }
     front_health_ready(f, token_of(f, k));
-    if (front_pool_admits(&f->pool, k->token, keys, difference))
+    if (k->stale && !front_pool_is_reference(&f->pool, keys))
+        close_socket(f, k); /* it read them before the reload */
+    else if (k->stale || front_pool_admits(&f->pool, k->token, keys, difference))
         take_ready(f, k, line);
     else
         keep_out(f, k, difference, out_failed);

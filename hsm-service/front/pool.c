@@ -126,13 +126,18 @@ static bool may_lead(const struct front_pool *p, size_t index)
     return p->reference == NULL || (p->tokens[index].ready > 0 && (alone || !p->settled));
 }
 
+bool front_pool_is_reference(const struct front_pool *p, const char *keys)
+{
+    return p->count == 1 || (p->reference != NULL && strcmp(p->reference, keys) == 0);
+}
+
 bool front_pool_admits(struct front_pool *p, size_t index, const char *keys,
                        char out_difference[POOL_DIFFERENCE_BYTES])
 {
     if (p->count == 1)
         return true;
     p->tokens[index].reported = true;
-    if (p->reference == NULL || strcmp(p->reference, keys) != 0) {
+    if (!front_pool_is_reference(p, keys)) {
         char *const reference = may_lead(p, index) ? strdup(keys) : NULL;
         if (reference == NULL) {
             front_pool_difference(keys, p->reference != NULL ? p->reference : "", out_difference);

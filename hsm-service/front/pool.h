@@ -47,6 +47,9 @@ void front_pool_reload(struct front_pool *pool, int64_t now_ms);
 /* Whether token `index` may start a keeper: the ones before it have said which keys count, or had their time.
  */
 bool front_pool_may_start(const struct front_pool *pool, size_t index, int64_t now_ms);
+/* Whether `keys` are the reference, or there is nothing to compare: for a keeper that began before a reload,
+ * whose word decides nothing. */
+bool front_pool_is_reference(const struct front_pool *pool, const char *keys);
 /* A keeper of token `index` says `keys`. False: they differ from the reference; `out_difference` says in
  * what. */
 bool front_pool_admits(struct front_pool *pool, size_t index, const char *keys,

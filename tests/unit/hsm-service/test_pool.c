@@ -134,6 +134,7 @@ START_TEST(reload_takes_new_keys_from_the_first_that_serves)
     struct front_pool *const p = pool_of(2);
     ck_assert(admits(p, 0, A) && admits(p, 1, A));
     front_pool_reload(p, 0);
+    ck_assert(front_pool_is_reference(p, A) && !front_pool_is_reference(p, NEWER));
     ck_assert(!front_pool_may_start(p, 1, 0));
     ck_assert(admits(p, 0, NEWER));
     ck_assert(!admits(p, 0, A)); /* decided */
