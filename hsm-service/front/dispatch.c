@@ -84,7 +84,7 @@ struct front_keeper *front_least_loaded(struct front *f, unsigned avoid)
     struct front_keeper *best = NULL;
     for (size_t i = 0; i < FRONT_KEEPERS; i++) {
         struct front_keeper *const k = &f->keepers[i];
-        if (k->state != KEEPER_READY || k->broken || k->load >= f->window)
+        if (k->state != KEEPER_READY || k->epoch != f->serving || k->broken || k->load >= f->window)
             continue;
         const bool better = best == NULL || (best->number == avoid) > (k->number == avoid) ||
                             ((best->number == avoid) == (k->number == avoid) && k->load < best->load);

@@ -1,7 +1,8 @@
 /* Which keepers there are: a plan that is looked at again on every tick, not a chain of events.
  *
  * Wanted are keepers.count fresh keepers. One start at a time, since starts of a token that overlap fail now
- * and then. A stale keeper goes on taking calls until its successor is ready. */
+ * and then. A stale keeper goes on taking calls until its successor is ready; after a reload, until as many
+ * new ones as are wanted are. */
 #include "hsm-service/front/state.h"
 
 #include "base/clock.h"
@@ -237,7 +238,7 @@ static enum err_code start_keeper(struct front *f, struct front_keeper *k, struc
         close(fds[0]);
         return code;
     }
-    *k = (struct front_keeper){.pid = pid, .fd = fds[0], .number = ++f->next_number};
+    *k = (struct front_keeper){.pid = pid, .fd = fds[0], .number = ++f->next_number, .epoch = f->epoch};
     TAILQ_INIT(&k->calls);
     set_state(f, k, KEEPER_STARTING);
     log_keeper(LOG_INFO, "keeper starting", k,
@@ -248,7 +249,7 @@ static enum err_code start_keeper(struct front *f, struct front_keeper *k, struc
 }
 
 struct tally {
-    unsigned starting, fresh;
+    unsigned starting, fresh, serving;
     struct front_keeper *free_slot, *oldest_stale;
 };
 
@@ -259,6 +260,7 @@ static struct tally count_keepers(struct front *f)
         struct front_keeper *const k = &f->keepers[i];
         t.starting += k->state == KEEPER_STARTING;
         t.fresh += k->state == KEEPER_READY && !k->stale;
+        t.serving += k->state == KEEPER_READY && k->epoch == f->serving && !k->broken;
         if (k->state == KEEPER_NONE && t.free_slot == NULL)
             t.free_slot = k;
         if (k->state == KEEPER_READY && k->stale &&
@@ -271,11 +273,42 @@ static struct tally count_keepers(struct front *f)
 static void apply_reload(struct front *f, int64_t now_ms)
 {
     f->reload = false;
+    f->epoch++;
     f->halted = false;
     f->failures = 0;
     f->next_start_ms = now_ms;
     for (size_t i = 0; i < FRONT_KEEPERS; i++)
         f->keepers[i].stale = f->keepers[i].state == KEEPER_STARTING || f->keepers[i].state == KEEPER_READY;
+}
+
+/* After a reload the new keepers take over together: what one of them seals under a new key, the others, and
+ * no keeper that does not know the key, are asked to open. Where they cannot all start, those that can. */
+static void take_over(struct front *f, const struct tally *t)
+{
+    const unsigned wanted = (unsigned)f->config->keeper_count;
+    if (f->serving == f->epoch || t->fresh == 0)
+        return;
+    if (t->fresh >= wanted || t->serving == 0 || f->failures > 0)
+        f->serving = f->epoch;
+}
+
+static void retire(struct front *f, struct front_keeper *k)
+{
+    log_keeper(LOG_INFO, "keeper retires", k, "its successor is ready");
+    set_state(f, k, KEEPER_RETIRING);
+}
+
+/* Those of earlier epochs all go once the new ones serve; within an epoch one by one. */
+static void retire_stale(struct front *f, const struct tally *t)
+{
+    for (size_t i = 0; i < FRONT_KEEPERS; i++) {
+        struct front_keeper *const k = &f->keepers[i];
+        if (k->state == KEEPER_READY && k->epoch != f->epoch && k->epoch != f->serving)
+            retire(f, k);
+    }
+    if (f->serving == f->epoch && f->ready > (unsigned)f->config->keeper_count && t->oldest_stale != NULL &&
+        t->oldest_stale->state == KEEPER_READY)
+        retire(f, t->oldest_stale);
 }
 
 void front_keepers_tend(struct front *f, int64_t now_ms, struct front_calls *out_failed)
@@ -296,10 +329,8 @@ void front_keepers_tend(struct front *f, int64_t now_ms, struct front_calls *out
             note_failed_start(f, &e, out_failed);
         }
     }
-    if (f->ready > wanted && t.oldest_stale != NULL) {
-        log_keeper(LOG_INFO, "keeper retires", t.oldest_stale, "its successor is ready");
-        set_state(f, t.oldest_stale, KEEPER_RETIRING);
-    }
+    take_over(f, &t);
+    retire_stale(f, &t);
     front_pump(f, out_failed);
 }
 

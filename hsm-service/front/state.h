@@ -64,6 +64,7 @@ struct front_keeper {
     pid_t pid;
     int fd;
     unsigned number; /* counts starts: tells keepers apart in logs */
+    unsigned epoch;  /* reloads before its start: which keys it knows */
     unsigned load;   /* calls in `calls` */
     uint64_t operations;
     int64_t since_ms; /* of the state */
@@ -94,6 +95,8 @@ struct front {
     unsigned next_number;
     unsigned ready; /* keepers in KEEPER_READY */
     bool reload, stopping, draining;
+    unsigned epoch;   /* reloads so far */
+    unsigned serving; /* keepers of this epoch, and no others, take calls */
 
     bool ever_ready, start_failed, halted; /* halted: a wrong PIN; no start until reload */
     struct err start_error;
