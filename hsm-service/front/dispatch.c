@@ -78,7 +78,7 @@ struct front_keeper *front_least_loaded(struct front *f, const struct front_call
     struct front_keeper *best = NULL;
     for (size_t i = 0; i < FRONT_KEEPERS; i++) {
         struct front_keeper *const k = &f->keepers[i];
-        if (k->state != KEEPER_READY || k->broken || k->load >= f->window ||
+        if (k->state != KEEPER_READY || k->epoch != f->serving || k->broken || k->load >= f->window ||
             f->pool.tokens[k->token].breaker.state != BREAKER_CLOSED)
             continue;
         const unsigned of_k = reluctance(k, call), of_best = best != NULL ? reluctance(best, call) : 0;

@@ -181,12 +181,9 @@ enum err_code front_serve(void *front, struct rpc_server *server, struct err *e)
     while (f->ready == 0 && !front_pool_failed(&f->pool))
         if (pthread_cond_timedwait(&f->changed, &f->lock, &until) == ETIMEDOUT)
             break;
-    const bool never = f->ready == 0 && f->start_failed && f->start_error.code == ERR_UNSUPPORTED;
-    if (never) /* time does not change what a token cannot do */
-        *e = f->start_error;
+    const enum err_code code = f->ready == 0 ? front_pool_never(&f->pool, e) : ERR_OK;
     pthread_mutex_unlock(&f->lock);
-    return never ? ERR_UNSUPPORTED
-                 : ERR_OK; /* without a keeper the service runs, says NOT_SERVING, and goes on trying */
+    return code; /* without a keeper the service runs, says NOT_SERVING, and goes on trying */
 }
 
 void front_reload(void *front)

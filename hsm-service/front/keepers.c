@@ -1,7 +1,8 @@
 /* Which keepers there are: a plan that is looked at again on every tick, not a chain of events.
  *
  * Wanted are keepers.count fresh keepers of each token. One start of a token at a time, since starts that
- * overlap fail now and then. A stale keeper goes on taking calls until its successor is ready. */
+ * overlap fail now and then. A stale keeper goes on taking calls until its successor is ready; after a
+ * reload, until as many new ones as are wanted are. */
 #include "hsm-service/front/state.h"
 
 #include "base/clock.h"
@@ -319,7 +320,8 @@ static enum err_code start_keeper(struct front *f, unsigned token, struct front_
         close(fds[0]);
         return code;
     }
-    *k = (struct front_keeper){.token = token, .pid = pid, .fd = fds[0], .number = ++f->next_number};
+    *k = (struct front_keeper){
+        .token = token, .pid = pid, .fd = fds[0], .number = ++f->next_number, .epoch = f->epoch};
     TAILQ_INIT(&k->calls);
     set_state(f, k, KEEPER_STARTING);
     log_keeper(f, LOG_INFO, "keeper starting", k,
@@ -355,6 +357,7 @@ static struct tally count_keepers(struct front *f, unsigned token)
 static void apply_reload(struct front *f, int64_t now_ms)
 {
     f->reload = false;
+    f->epoch++;
     front_pool_reload(&f->pool, now_ms);
     for (size_t i = 0; i < f->pool.count; i++) {
         struct front_token *const t = &f->pool.tokens[i];
@@ -369,19 +372,64 @@ static void apply_reload(struct front *f, int64_t now_ms)
 static void tend_token(struct front *f, unsigned token, int64_t now_ms, struct front_calls *out_failed)
 {
     struct front_token *const of = &f->pool.tokens[token];
-    const unsigned wanted = (unsigned)f->config->keeper_count;
     const struct tally t = count_keepers(f, token);
-    if (t.fresh < wanted && t.starting == 0 && !of->halted && now_ms >= of->next_start_ms &&
-        t.free_slot != NULL && front_pool_may_start(&f->pool, token, now_ms)) {
+    if (t.fresh < (unsigned)f->config->keeper_count && t.starting == 0 && !of->halted &&
+        now_ms >= of->next_start_ms && t.free_slot != NULL && front_pool_may_start(&f->pool, token, now_ms)) {
         struct err e = {0};
         if (start_keeper(f, token, t.free_slot, &e) != ERR_OK) {
             log_failure(LOG_ERROR, "keeper could not start", &e, LOG_STR("of", of->is.name));
             note_failed_start(f, of, &e, out_failed);
         }
     }
-    if (of->ready > wanted && t.oldest_stale != NULL) {
-        log_keeper(f, LOG_INFO, "keeper retires", t.oldest_stale, "its successor is ready");
-        set_state(f, t.oldest_stale, KEEPER_RETIRING);
+}
+
+static bool old_ones_serve(const struct front *f)
+{
+    for (size_t i = 0; i < FRONT_KEEPERS; i++) {
+        const struct front_keeper *const k = &f->keepers[i];
+        if (k->state == KEEPER_READY && k->epoch == f->serving && !k->broken)
+            return true;
+    }
+    return false;
+}
+
+/* After a reload the new keepers take over together: what one of them seals under a new key, the others, and
+ * no keeper that does not know the key, are asked to open. Where they cannot all start, those that can. */
+static void take_over(struct front *f)
+{
+    bool all = true;
+    unsigned fresh = 0;
+    if (f->serving == f->epoch)
+        return;
+    for (unsigned i = 0; i < f->pool.count; i++) {
+        const struct front_token *const of = &f->pool.tokens[i];
+        const unsigned of_token = count_keepers(f, i).fresh;
+        fresh += of_token;
+        all = all && (of_token >= (unsigned)f->config->keeper_count || of->failures > 0 || of->halted ||
+                      of->kept_out);
+    }
+    if (fresh > 0 && (all || !old_ones_serve(f)))
+        f->serving = f->epoch;
+}
+
+static void retire(struct front *f, struct front_keeper *k)
+{
+    log_keeper(f, LOG_INFO, "keeper retires", k, "its successor is ready");
+    set_state(f, k, KEEPER_RETIRING);
+}
+
+/* Those of earlier epochs all go once the new ones serve; within an epoch one by one. */
+static void retire_stale(struct front *f)
+{
+    for (size_t i = 0; i < FRONT_KEEPERS; i++) {
+        struct front_keeper *const k = &f->keepers[i];
+        if (k->state == KEEPER_READY && k->epoch != f->epoch && k->epoch != f->serving)
+            retire(f, k);
+    }
+    for (unsigned i = 0; f->serving == f->epoch && i < f->pool.count; i++) {
+        struct front_keeper *const oldest = count_keepers(f, i).oldest_stale;
+        if (oldest != NULL && f->pool.tokens[i].ready > (unsigned)f->config->keeper_count)
+            retire(f, oldest);
     }
 }
 
@@ -395,6 +443,8 @@ void front_keepers_tend(struct front *f, int64_t now_ms, struct front_calls *out
         apply_reload(f, now_ms);
     for (unsigned i = 0; i < f->pool.count; i++)
         tend_token(f, i, now_ms, out_failed);
+    take_over(f);
+    retire_stale(f);
     front_pump(f, out_failed);
 }
 

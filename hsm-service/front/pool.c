@@ -201,6 +201,15 @@ bool front_pool_failed(const struct front_pool *p)
     return true;
 }
 
+enum err_code front_pool_never(const struct front_pool *p, struct err *e)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (!p->tokens[i].start_failed || p->tokens[i].start_error.code != ERR_UNSUPPORTED)
+            return ERR_OK;
+    *e = p->tokens[0].start_error;
+    return e->code;
+}
+
 /* The first one that is not kept out tells. */
 enum err_code front_pool_say_away(const struct front_pool *p, struct err *e)
 {

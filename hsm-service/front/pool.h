@@ -65,6 +65,8 @@ bool front_pool_takes(const struct front_pool *pool);
 bool front_pool_is_away(const struct front_pool *pool);
 /* No token has a keeper, and each has failed to start one or is kept out. */
 bool front_pool_failed(const struct front_pool *pool);
+/* ERR_UNSUPPORTED when every token lacks a flow that is wanted: time does not change that. */
+enum err_code front_pool_never(const struct front_pool *pool, struct err *e) MUST_CHECK;
 /* Why calls are not taken: ERR_UNAVAILABLE. */
 enum err_code front_pool_say_away(const struct front_pool *pool, struct err *e);
 /* ERR_STATE with more than one token: keys that are changed in one do not change in the others. Any thread;

@@ -66,6 +66,7 @@ struct front_keeper {
     pid_t pid;
     int fd;
     unsigned number; /* counts starts: tells keepers apart in logs */
+    unsigned epoch;  /* reloads before its start: which keys it knows */
     unsigned load;   /* calls in `calls` */
     uint64_t operations;
     int64_t since_ms; /* of the state */
@@ -96,6 +97,8 @@ struct front {
     unsigned next_number;
     unsigned ready; /* keepers in KEEPER_READY, of all tokens */
     bool reload, stopping, draining;
+    unsigned epoch;   /* reloads so far */
+    unsigned serving; /* keepers of this epoch, and no others, take calls */
 
     uint64_t restarts, retirements, retried, operations;
 

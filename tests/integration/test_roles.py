@@ -46,7 +46,8 @@ POLICY = {
     "posp": {
         "/posward.posp.v1.CardKeys/": {"RequestCardKey": {"issuer"}, "ConfirmCardKey": {"issuer"},
                                        "GetCard": {"issuer", "operator", "auditor"}},
-        "/posward.posp.v1.Operations/": {"GetStatus": LOOKERS, "ListTransactions": {"operator", "auditor"}}},
+        "/posward.posp.v1.Operations/": {"GetStatus": LOOKERS, "ListTransactions": {"operator", "auditor"},
+                                            "ResealStore": {"operator"}}},
     "posv": {
         "/posward.posv.v1.Registry/": {
             **dict.fromkeys(("RegisterDevice", "ReplaceCard", "SuspendDevice", "ResumeDevice", "RetireDevice"), WRITERS),
