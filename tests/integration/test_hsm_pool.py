@@ -402,8 +402,11 @@ class Orders(unittest.TestCase):
             for words in (("key", "list"), ("key", "transport-keys"), ("token", "report")):
                 done = cli("posward", *words)
                 self.assertEqual(done.returncode, 0, (words, done.stderr))
-            with urllib.request.urlopen(f"http://127.0.0.1:{estate.env['PORT_METRICS_HSM']}/metrics", timeout=10) as page:
-                self.assertIn('posward_token_up{token="posward-2"} 1', page.read().decode())
+
+            def both_are_up():
+                with urllib.request.urlopen(f"http://127.0.0.1:{estate.env['PORT_METRICS_HSM']}/metrics", timeout=10) as page:
+                    return len(re.findall(r'(?m)^posward_token_up\{token="posward(-2)?"\} 1$', page.read().decode())) == 2
+            wait_until(both_are_up, 60, lambda: "a copy of the estate's token does not serve")
 
 
 if __name__ == "__main__":
