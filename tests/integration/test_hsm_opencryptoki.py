@@ -17,6 +17,7 @@ import grpc  # noqa: E402
 
 import hsm_estate  # noqa: E402
 import reference as ref  # noqa: E402
+import token_table  # noqa: E402
 from estate import BIN  # noqa: E402
 from hsm_estate import Estate, hsm, types  # noqa: E402
 
@@ -125,6 +126,8 @@ class Loaded(unittest.TestCase):
             self.assertGreaterEqual(int(way.get("tookUs", 0)), 0)
             self.assertIn(way["grade"], ("GRADE_IN_TOKEN", "GRADE_PROCESS_MEMORY"))
         self.assertEqual(report["token"]["model"], "IBM SoftTok")
+        report = self.estate.control.GetTokenReport(hsm.GetTokenReportRequest(), timeout=60)
+        self.assertEqual(token_table.by_flow(report), token_table.column("openCryptoki"))
 
     def test_the_report_as_a_table(self):
         lines = self.posward("token", "report").splitlines()
