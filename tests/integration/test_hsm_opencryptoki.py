@@ -17,6 +17,7 @@ import grpc  # noqa: E402
 
 import hsm_estate  # noqa: E402
 import reference as ref  # noqa: E402
+import token_table  # noqa: E402
 from estate import BIN  # noqa: E402
 from hsm_estate import Estate, hsm, types  # noqa: E402
 
@@ -43,9 +44,9 @@ EXPECTED = {
     ("mac-x9.19", "extract"): f"C_DeriveKey: {INVALID}",
     ("mac-x9.19", "append"): f"C_WrapKey: {INVALID}",
     ("mac-cmac", "sign"): f"C_SignInit: {INVALID}",
-    ("pin-tdes", "object"): "C_UnwrapKey: CKR_ATTRIBUTE_READ_ONLY",
+    ("pin-tdes", "object"): "",
     ("pin-tdes", "block"): "",
-    ("pin-aes", "object"): "C_UnwrapKey: CKR_ATTRIBUTE_READ_ONLY",
+    ("pin-aes", "object"): "",
     ("pin-aes", "block"): "",
     ("pin-format", "block"): "",
     ("data", "cipher"): "",
@@ -87,6 +88,7 @@ class Loaded(unittest.TestCase):
         cls.addClassCleanup(cls.estate.drop)
         for role, suite in LOADED:
             cls.estate.keys[f"{role}-{suite}"] = cls.estate.load(role, suite, "bank", 16)
+        cls.partner = cls.estate.keys["partner"] = cls.estate.load("zone-pin", "tdes", "partner", 16)
         cls.made = cls.estate.cli("key", "init", "--hsm-config", cls.estate.config, "--zone", "other:aes-128")
         cls.estate.start()
         cls.data = cls.estate.data
@@ -107,8 +109,8 @@ class Loaded(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout
 
-    def zone(self, suite):
-        return hsm.KeyRef(zone=hsm.ZoneKey(zone="bank", suite=suite))
+    def zone(self, suite, zone="bank"):
+        return hsm.KeyRef(zone=hsm.ZoneKey(zone=zone, suite=suite))
 
     def fails(self, code, note, call, request):
         with self.assertRaises(grpc.RpcError) as caught:
@@ -125,13 +127,16 @@ class Loaded(unittest.TestCase):
             self.assertGreaterEqual(int(way.get("tookUs", 0)), 0)
             self.assertIn(way["grade"], ("GRADE_IN_TOKEN", "GRADE_PROCESS_MEMORY"))
         self.assertEqual(report["token"]["model"], "IBM SoftTok")
+        report = self.estate.control.GetTokenReport(hsm.GetTokenReportRequest(), timeout=60)
+        self.assertEqual(token_table.by_flow(report), token_table.column("openCryptoki"))
 
     def test_the_report_as_a_table(self):
         lines = self.posward("token", "report").splitlines()
         self.assertEqual(lines[0].split(), ["FLOW", "WAY", "GRADE", "WORKS", "CHOSEN", "TOOK_US", "WHY"])
         rows = {tuple(line.split()[:2]): line for line in lines[1:]}
         self.assertRegex(rows["diversify-tdes", "derive"], rf"in-token +false +false +\d+ +C_DeriveKey: {INVALID}$")
-        self.assertRegex(rows["pin-tdes", "block"], r"process-memory +true +true +\d+")
+        self.assertRegex(rows["pin-tdes", "object"], r"in-token +true +true +\d+")
+        self.assertRegex(rows["pin-format", "block"], r"process-memory +true +true +\d+")
 
     def test_it_says_at_start_what_it_goes_without(self):
         notice = next(line for line in self.estate.log().splitlines() if "keeper notice" in line)
@@ -159,7 +164,15 @@ class Loaded(unittest.TestCase):
                                                                    data=data, mac=mac))
                 self.assertEqual(checked.matches, matches)
 
-    def test_a_pin_from_zone_to_zone(self):
+    def test_a_pin_stays_in_the_token_where_its_format_stays(self):
+        answer = self.data.TranslatePin(hsm.TranslatePinRequest(
+            source=self.zone(types.SUITE_TDES), destination=self.zone(types.SUITE_TDES, "partner"), pan=PAN,
+            block=ref.des_ecb(self.estate.keys["zone-pin-tdes"], ref.pin_block_0("123456", PAN)),
+            source_format=hsm.PIN_FORMAT_ISO_0, destination_format=hsm.PIN_FORMAT_ISO_0))
+        self.assertEqual(answer.grade, types.GRADE_IN_TOKEN)
+        self.assertEqual(ref.des_ecb(self.partner, answer.block, decrypt=True), ref.pin_block_0("123456", PAN))
+
+    def test_a_pin_to_another_format(self):
         block = ref.des_ecb(self.estate.keys["zone-pin-tdes"], ref.pin_block_0("1234", PAN))
         answer = self.data.TranslatePin(hsm.TranslatePinRequest(
             source=self.zone(types.SUITE_TDES), destination=self.zone(types.SUITE_AES_128), pan=PAN, block=block,
@@ -183,7 +196,7 @@ class Loaded(unittest.TestCase):
         self.assertTrue(lines["posward/audit/ec-p256/1"].endswith(f"not made: C_GenerateKeyPair: {INVALID}"))
         listed = json.loads(self.posward("key", "list", "--json"))["keys"]
         self.assertEqual(sorted((key["role"], key["zone"]) for key in listed),
-                         sorted([(role, "bank") for role, _ in LOADED] + [("zone-pin", "other"), ("zone-data", "other")]))
+                         sorted([(role, "bank") for role, _ in LOADED] + [("zone-pin", "other"), ("zone-data", "other"), ("zone-pin", "partner")]))
 
     def test_what_is_not_allowed_is_refused_at_start(self):
         """With the default, the ceremony stops at the first key and the service does not start; both say what is missing."""

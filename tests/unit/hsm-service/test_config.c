@@ -55,6 +55,7 @@ static const struct {
     {"token:\n  module: /m.so\n  pin_file: /p\n", "token.label"},
     {"token:\n  module: /m.so\n  label: a\n", "token.pin_file"},
     {TOKEN "policy:\n  exposure: some\n", "policy.exposure"},
+    {TOKEN "policy:\n  flows_missing: some\n", "policy.flows_missing"},
     {TOKEN "keepers:\n  count: 0\n", "keepers.count"},
     {TOKEN "keepers:\n  count: 33\n", "keepers.count"},
     {TOKEN "keepers:\n  sessions: 65\n", "keepers.sessions"},
