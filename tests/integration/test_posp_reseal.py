@@ -164,6 +164,8 @@ class Reseal(unittest.TestCase):
     def start(self):
         """Devices that all have keys which they have used; half of them stay quiet from now on."""
         began = time.monotonic()
+        self.system.card("before", "62010000000000980001")
+        self.system.issue("before", "tdes")
         terminals = self.system.devices(COUNT)
         self.assertEqual(all_of(terminals, Terminal.sign_in), [])
         self.assertEqual(all_of(terminals, Terminal.purchase), [])
@@ -244,6 +246,7 @@ class Reseal(unittest.TestCase):
 
     def working_keys_stay(self, busy, quiet):
         done = self.reseal("--rate", "100000")
+        self.assertEqual(done["resealed"], 1)  # the TMK of the card that was issued before: it is derived anew
         self.assertGreaterEqual(done["mustSignIn"], 3 * len(quiet))
         self.assertEqual(done["left"], done["mustSignIn"])
         self.wait_used(STORAGE, 1, done["left"])
@@ -264,11 +267,11 @@ class Reseal(unittest.TestCase):
         return ",?".join(f"{count:,}".split(","))
 
     def old_master_in_use(self):
-        self.wait_used(MASTER, OLD_MASTER, COUNT)
+        self.wait_used(MASTER, OLD_MASTER, COUNT + 1)  # the card that was issued before is one
         self.wait_used(MASTER, NEW_MASTER, 1)
         self.system.agree("deactivate", *MASTER, "--version", str(OLD_MASTER))
         refused = self.system.cli(ONE, "key", "destroy", *MASTER, "--version", str(OLD_MASTER), "--reason", "x", fails=True)
-        self.assertRegex(refused, rf"FAILED_PRECONDITION.*psam-master/tdes/2: {self.grouped(COUNT)} cards.*break_use")
+        self.assertRegex(refused, rf"FAILED_PRECONDITION.*psam-master/tdes/2: {self.grouped(COUNT + 1)} cards.*break_use")
         print(refused.strip())
 
 
