@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,12 +80,12 @@ enum err_code front_say_unavailable(const struct front *f, struct err *e)
     return err_set(e, ERR_UNAVAILABLE, "no keeper is ready yet: the first one is starting");
 }
 
-struct front_keeper *front_least_loaded(struct front *f, unsigned avoid)
+static struct front_keeper *least_loaded(struct front *f, unsigned avoid, unsigned window)
 {
     struct front_keeper *best = NULL;
     for (size_t i = 0; i < FRONT_KEEPERS; i++) {
         struct front_keeper *const k = &f->keepers[i];
-        if (k->state != KEEPER_READY || k->epoch != f->serving || k->broken || k->load >= f->window)
+        if (k->state != KEEPER_READY || k->epoch != f->serving || k->broken || k->load >= window)
             continue;
         const bool better = best == NULL || (best->number == avoid) > (k->number == avoid) ||
                             ((best->number == avoid) == (k->number == avoid) && k->load < best->load);
@@ -92,6 +93,16 @@ struct front_keeper *front_least_loaded(struct front *f, unsigned avoid)
             best = k;
     }
     return best;
+}
+
+struct front_keeper *front_least_loaded(struct front *f, unsigned avoid)
+{
+    return least_loaded(f, avoid, f->window);
+}
+
+struct front_keeper *front_least_busy(struct front *f)
+{
+    return least_loaded(f, 0, UINT_MAX);
 }
 
 /* True when the call left the queue. */

@@ -131,6 +131,8 @@ void front_expire(struct front *f, int64_t now_ms, struct front_calls *out_faile
 void front_flush(struct front *f, struct front_calls *out_failed);
 /* The ready keeper with the fewest calls that has room for one more; NULL: none. */
 struct front_keeper *front_least_loaded(struct front *f, unsigned avoid);
+/* The same for a question of the front's own, which does not queue: with or without room. */
+struct front_keeper *front_least_busy(struct front *f);
 /* Why no keeper is there, for a caller: ERR_UNAVAILABLE. */
 enum err_code front_say_unavailable(const struct front *f, struct err *e);
 /* Whether calls may wait while no keeper is ready: one is on its way and the last start did not fail. */

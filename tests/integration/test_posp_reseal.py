@@ -257,8 +257,12 @@ class Reseal(unittest.TestCase):
         made = self.system.cli(ONE, *words, "--break-use")
         self.assertRegex(" ".join(made["wouldBreak"]), rf"storage/aes-256/1: {self.grouped(done['left'])} blobs")
         self.system.cli(TWO, "key", "approve", made["id"])
-        self.assertEqual({code for _, code in all_of(quiet, Terminal.purchase)}, {"99"})  # as was listed: sign in again
-        self.assertEqual(all_of(quiet, Terminal.sign_in), [])
+        broken = all_of(busy + quiet, Terminal.purchase)
+        self.assertEqual({code for _, code in broken}, {"99"})  # as was listed: sign in again
+        self.assertEqual(3 * len(broken), done["mustSignIn"])
+        ids = {terminal_id for terminal_id, _ in broken}
+        self.assertGreaterEqual(ids, {t.id for t in quiet})
+        self.assertEqual(all_of([t for t in busy + quiet if t.id in ids], Terminal.sign_in), [])
         self.assertEqual(all_of(busy + quiet, Terminal.purchase), [])
         self.wait_used(STORAGE, 1, 0)
 
