@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,12 +74,12 @@ static unsigned reluctance(const struct front_keeper *k, const struct front_call
     return (call->tokens >> k->token & 1) * 2 + (k->number == call->last_keeper);
 }
 
-struct front_keeper *front_least_loaded(struct front *f, const struct front_call *call)
+static struct front_keeper *least_loaded(struct front *f, const struct front_call *call, unsigned window)
 {
     struct front_keeper *best = NULL;
     for (size_t i = 0; i < FRONT_KEEPERS; i++) {
         struct front_keeper *const k = &f->keepers[i];
-        if (k->state != KEEPER_READY || k->epoch != f->serving || k->broken || k->load >= f->window ||
+        if (k->state != KEEPER_READY || k->epoch != f->serving || k->broken || k->load >= window ||
             f->pool.tokens[k->token].breaker.state != BREAKER_CLOSED)
             continue;
         const unsigned of_k = reluctance(k, call), of_best = best != NULL ? reluctance(best, call) : 0;
@@ -86,6 +87,16 @@ struct front_keeper *front_least_loaded(struct front *f, const struct front_call
             best = k;
     }
     return best;
+}
+
+struct front_keeper *front_least_loaded(struct front *f, unsigned avoid)
+{
+    return least_loaded(f, avoid, f->window);
+}
+
+struct front_keeper *front_least_busy(struct front *f)
+{
+    return least_loaded(f, 0, UINT_MAX);
 }
 
 /* True when the call left the queue. */

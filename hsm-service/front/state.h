@@ -128,8 +128,10 @@ void front_expire(struct front *f, int64_t now_ms, struct front_calls *out_faile
 /* Without a keeper in sight nothing waits: the whole queue fails. */
 void front_flush(struct front *f, struct front_calls *out_failed);
 /* The ready keeper with the fewest calls, of a token that is not away, that has room for one more; NULL:
- * none. One on a token where `call` did not fail goes first; `call` may be NULL. */
+ * none. One on a token where `call` did not fail goes first. */
 struct front_keeper *front_least_loaded(struct front *f, const struct front_call *call);
+/* The same for a question of the front's own, which does not queue: with or without room. */
+struct front_keeper *front_least_busy(struct front *f);
 /* Why no keeper is there, for a caller: ERR_UNAVAILABLE. */
 enum err_code front_say_unavailable(const struct front *f, struct err *e);
 /* Mutex not held: answer and free. */

@@ -37,7 +37,7 @@ class System(Estate):
         super().tool(command, *words)
         if command == "new":
             self.load_master()
-            self.edit("posp", "hsm:\n", "hsm:\n  report_period_ms: 1000\n  timeout_ms: 10000\n  reseal_per_second: 50\n")
+            self.edit("posp", "  report_period_ms: 5000\n", "  report_period_ms: 1000\n  timeout_ms: 10000\n  reseal_per_second: 50\n")
             self.edit("bank", "balance: 1000000000", "balance: 100000000000")
 
     def edit(self, name, old, new):
@@ -164,6 +164,8 @@ class Reseal(unittest.TestCase):
     def start(self):
         """Devices that all have keys which they have used; half of them stay quiet from now on."""
         began = time.monotonic()
+        self.system.card("before", "62010000000000980001")
+        self.system.issue("before", "tdes")
         terminals = self.system.devices(COUNT)
         self.assertEqual(all_of(terminals, Terminal.sign_in), [])
         self.assertEqual(all_of(terminals, Terminal.purchase), [])
@@ -244,6 +246,7 @@ class Reseal(unittest.TestCase):
 
     def working_keys_stay(self, busy, quiet):
         done = self.reseal("--rate", "100000")
+        self.assertEqual(done["resealed"], 1)  # the TMK of the card that was issued before: it is derived anew
         self.assertGreaterEqual(done["mustSignIn"], 3 * len(quiet))
         self.assertEqual(done["left"], done["mustSignIn"])
         self.wait_used(STORAGE, 1, done["left"])
@@ -254,8 +257,12 @@ class Reseal(unittest.TestCase):
         made = self.system.cli(ONE, *words, "--break-use")
         self.assertRegex(" ".join(made["wouldBreak"]), rf"storage/aes-256/1: {self.grouped(done['left'])} blobs")
         self.system.cli(TWO, "key", "approve", made["id"])
-        self.assertEqual({code for _, code in all_of(quiet, Terminal.purchase)}, {"99"})  # as was listed: sign in again
-        self.assertEqual(all_of(quiet, Terminal.sign_in), [])
+        broken = all_of(busy + quiet, Terminal.purchase)
+        self.assertEqual({code for _, code in broken}, {"99"})  # as was listed: sign in again
+        self.assertEqual(3 * len(broken), done["mustSignIn"])
+        ids = {terminal_id for terminal_id, _ in broken}
+        self.assertGreaterEqual(ids, {t.id for t in quiet})
+        self.assertEqual(all_of([t for t in busy + quiet if t.id in ids], Terminal.sign_in), [])
         self.assertEqual(all_of(busy + quiet, Terminal.purchase), [])
         self.wait_used(STORAGE, 1, 0)
 
@@ -264,11 +271,11 @@ class Reseal(unittest.TestCase):
         return ",?".join(f"{count:,}".split(","))
 
     def old_master_in_use(self):
-        self.wait_used(MASTER, OLD_MASTER, COUNT)
+        self.wait_used(MASTER, OLD_MASTER, COUNT + 1)  # the card that was issued before is one
         self.wait_used(MASTER, NEW_MASTER, 1)
         self.system.agree("deactivate", *MASTER, "--version", str(OLD_MASTER))
         refused = self.system.cli(ONE, "key", "destroy", *MASTER, "--version", str(OLD_MASTER), "--reason", "x", fails=True)
-        self.assertRegex(refused, rf"FAILED_PRECONDITION.*psam-master/tdes/2: {self.grouped(COUNT)} cards.*break_use")
+        self.assertRegex(refused, rf"FAILED_PRECONDITION.*psam-master/tdes/2: {self.grouped(COUNT + 1)} cards.*break_use")
         print(refused.strip())
 
 
