@@ -89,14 +89,14 @@ static struct front_keeper *least_loaded(struct front *f, const struct front_cal
     return best;
 }
 
-struct front_keeper *front_least_loaded(struct front *f, unsigned avoid)
+struct front_keeper *front_least_loaded(struct front *f, const struct front_call *call)
 {
-    return least_loaded(f, avoid, f->window);
+    return least_loaded(f, call, f->window);
 }
 
 struct front_keeper *front_least_busy(struct front *f)
 {
-    return least_loaded(f, 0, UINT_MAX);
+    return least_loaded(f, NULL, UINT_MAX);
 }
 
 /* True when the call left the queue. */
