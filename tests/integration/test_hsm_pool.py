@@ -163,7 +163,7 @@ class Pool(Case):
 
     def test_token_that_hangs(self):
         b = self.replica()
-        self.start(b, hang_ms=400, start_ms=1000)
+        self.start(b, hang_ms=1000, start_ms=10000)
         self.lose_and_return(FIRST, SECOND, lambda: self.first.inject("*", HANG, times=-1), self.first.clear)
 
     def test_token_whose_module_crashes(self):
