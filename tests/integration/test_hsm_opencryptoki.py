@@ -71,6 +71,8 @@ class SoftToken(Estate):
     def new_opencryptoki(self):
         opencryptoki.make_token("posward", PIN)
         self.secret("pin", PIN)
+        # It leaks what it is told at its start, and is unloaded by then: no suppression could name it. Ours are found on other tokens.
+        self.environment["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
         return [f"module: /usr/lib/{opencryptoki.multiarch()}/pkcs11/libopencryptoki.so", "label: posward"]
 
     def write_config(self, **sections):

@@ -8,7 +8,8 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import token_table  # noqa: E402
-from estate import BIN, SOURCE  # noqa: E402
+from estate import BIN, SOURCE, START_S  # noqa: E402
+from faults import FAIL, Faults  # noqa: E402
 from hsm_estate import Estate, hsm  # noqa: E402
 
 NOT_RUN = ("luna", "utimaco")
@@ -37,6 +38,29 @@ class Tokens(unittest.TestCase):
         done = subprocess.run([f"{BIN}/posward-hsm", "--config", wrong, "--check-config"], capture_output=True, text=True, timeout=30)
         self.assertEqual(done.returncode, 1)
         self.assertIn("policy.flows_missing is 'perhaps'; it must be refuse or allow", done.stderr)
+
+    def test_a_token_that_lacks_a_flow(self):
+        """SoftHSM without key pairs: no start, or one without what needs them."""
+        estate = Estate("softhsm")
+        self.addCleanup(estate.drop)
+        faults = Faults(estate)
+        faults.inject("C_GenerateKeyPair", FAIL, times=-1, rv="MECHANISM_INVALID")
+        keepers = {"count": 1, "environment": faults.environment}
+        estate.write_config(keepers=keepers)
+        refused = subprocess.run([f"{BIN}/posward-hsm", "--config", estate.config], env=estate.environment, capture_output=True,
+                                 text=True, timeout=START_S)
+        self.assertEqual(refused.returncode, 1, refused.stderr)
+        self.assertIn("the token has no way for import-rsa-oaep, component, audit; policy.flows_missing: allow starts without",
+                      refused.stderr)
+        for flow in ("import-rsa-oaep", "component", "audit"):
+            self.assertIn(f"the token has no way for {flow}: C_GenerateKeyPair: CKR_MECHANISM_INVALID", refused.stderr)
+        self.assertNotRegex(refused.stderr, "Sanitizer|no way for blob")
+        estate.write_config(keepers=keepers, policy={"flows_missing": "allow"})
+        estate.start()
+        report = estate.control.GetTokenReport(hsm.GetTokenReportRequest(chosen_only=True), timeout=60)
+        self.assertFalse({"import-rsa-oaep", "component", "audit"} & {way.flow for way in report.ways})
+        self.assertIn("starts without flows that the token has no way for: import-rsa-oaep, component, audit", estate.log())
+        self.assertEqual(estate.stop(), 0)
 
     def test_the_table_is_what_the_report_says(self):
         for token, heading in (("softhsm", "SoftHSM"), ("nss", "NSS")):

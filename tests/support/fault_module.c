@@ -146,6 +146,10 @@ static CK_RV leave(const char *call, CK_RV rv)
     row(C_GenerateKey, (H, CK_MECHANISM * m, CK_ATTRIBUTE * t, CK_ULONG n, CK_OBJECT_HANDLE * o), (s, m, t, n, o))     \
     row(C_DeriveKey, (H, CK_MECHANISM * m, CK_OBJECT_HANDLE k, CK_ATTRIBUTE * t, CK_ULONG n, CK_OBJECT_HANDLE * o),    \
         (s, m, k, t, n, o))                                                                                            \
+    row(C_GenerateKeyPair,                                                                                             \
+        (H, CK_MECHANISM * m, CK_ATTRIBUTE * t, CK_ULONG n, CK_ATTRIBUTE * u, CK_ULONG c, CK_OBJECT_HANDLE * o,        \
+         CK_OBJECT_HANDLE * p),                                                                                        \
+        (s, m, t, n, u, c, o, p))                                                                                      \
     row(C_WrapKey, (H, CK_MECHANISM * m, CK_OBJECT_HANDLE w, CK_OBJECT_HANDLE k, CK_BYTE * o, CK_ULONG * l),           \
         (s, m, w, k, o, l))                                                                                            \
     row(C_UnwrapKey,                                                                                                   \
