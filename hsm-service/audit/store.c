@@ -214,13 +214,32 @@ static enum err_code open_newest(struct audit_store *s, bool only_if_other, stru
     return code;
 }
 
-static enum err_code take_lock(struct audit_store *s, struct err *e)
+/* False, with errno, when it cannot be had. */
+static bool wait_for_lock(int fd)
 {
-    for (int waited_ms = 0; flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0; waited_ms += LOCK_STEP_MS) {
+    for (int waited_ms = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; waited_ms += LOCK_STEP_MS) {
         if ((errno != EWOULDBLOCK && errno != EINTR) || waited_ms > LOCK_MS)
-            return err_errno(e, "cannot lock the audit log %s", s->dir);
+            return false;
         clock_sleep_ms(LOCK_STEP_MS);
     }
+    return true;
+}
+
+static enum err_code take_lock(struct audit_store *s, struct err *e)
+{
+    return wait_for_lock(s->lock_fd) ? ERR_OK : err_errno(e, "cannot lock the audit log %s", s->dir);
+}
+
+/* A service that was killed keeps its lock until its last thread, and a keeper that it was just starting, are
+ * gone: the next one waits for that. */
+static enum err_code take_service_lock(struct audit_store *s, struct err *e)
+{
+    s->service_fd = openat(s->dir_fd, "service.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (s->service_fd < 0)
+        return err_errno(e, "cannot open %s/service.lock", s->dir);
+    if (!wait_for_lock(s->service_fd))
+        return err_set(e, ERR_STATE,
+                       "another service writes its audit log to %s; give each its own audit.path", s->dir);
     return ERR_OK;
 }
 
@@ -234,15 +253,7 @@ static enum err_code open_locks(struct audit_store *s, bool service, struct err 
     s->lock_fd = openat(s->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (s->lock_fd < 0)
         return err_errno(e, "cannot open %s/lock", s->dir);
-    if (!service)
-        return ERR_OK;
-    s->service_fd = openat(s->dir_fd, "service.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-    if (s->service_fd < 0)
-        return err_errno(e, "cannot open %s/service.lock", s->dir);
-    if (flock(s->service_fd, LOCK_EX | LOCK_NB) != 0)
-        return err_set(e, ERR_STATE,
-                       "another service writes its audit log to %s; give each its own audit.path", s->dir);
-    return ERR_OK;
+    return service ? take_service_lock(s, e) : ERR_OK;
 }
 
 static enum err_code open_store(struct audit_store *s, bool service, struct err *e)

@@ -170,6 +170,12 @@ enum err_code front_start(const void *config, struct rpc_server *server, void **
     return ERR_OK;
 }
 
+void front_granted(void *front, struct roles *roles)
+{
+    const struct front *const f = front;
+    manage_granted(f->manage, roles);
+}
+
 enum err_code front_serve(void *front, struct rpc_server *server, struct err *e)
 {
     (void)server;

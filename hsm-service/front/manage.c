@@ -71,6 +71,14 @@ static enum err_code find_breaks(struct manage *m, const ControlRequest *request
     return code;
 }
 
+/* A policy that nobody could ever change again is not agreed to. */
+static enum err_code check_policy(struct manage *m, const Posward__Hsm__V1__Policy *change, struct err *e)
+{
+    TRY(control_policy_check(m->control, change, e));
+    return m->roles != NULL ? control_check_operators(change, roles_count(m->roles, ROLE_OPERATOR), e)
+                            : ERR_OK;
+}
+
 static enum err_code draft(struct manage *m, const ControlRequest *request,
                            const struct control_caller *caller, struct control_proposal *out_draft,
                            struct err *e)
@@ -84,7 +92,7 @@ static enum err_code draft(struct manage *m, const ControlRequest *request,
     if (code == ERR_OK)
         code = control_check_breaks(p.request, p.would_break, e);
     if (code == ERR_OK && p.request->action_case == POSWARD__HSM__V1__PROPOSE_REQUEST__ACTION_POLICY)
-        code = control_policy_check(m->control, p.request->policy->policy, e);
+        code = check_policy(m, p.request->policy->policy, e);
     if (code == ERR_OK)
         code = manage_check(m, p.request, &p.outcome, e);
     manage_view_drop(&v);
@@ -125,6 +133,9 @@ static enum err_code renew_breaks(struct manage *m, const char *id, const struct
         code = find_breaks(m, p.request, p.label, &v.view, caller->now_ms, out_lines, e);
     if (code == ERR_OK && p.state == CONTROL_PENDING) /* other changes may have come in between */
         code = control_check_breaks(p.request, out_lines, e);
+    if (code == ERR_OK && p.state == CONTROL_PENDING &&
+        p.request->action_case == POSWARD__HSM__V1__PROPOSE_REQUEST__ACTION_POLICY)
+        code = check_policy(m, p.request->policy->policy, e);
     manage_view_drop(&v);
     control_proposal_drop(&p);
     return code;
@@ -547,18 +558,6 @@ static struct control_policy configured(const struct hsm_config *c)
                 (uint32_t)c->pin_account_per_minute, (uint32_t)c->pin_account_per_hour}};
 }
 
-/* Dual control that nobody can complete is better known at the start. */
-static void warn_of_few(const struct hsm_config *c)
-{
-    int64_t operators = 0;
-    const struct roles_grant *const grants = c->service.roles.items;
-    for (size_t i = 0; i < c->service.roles.count; i++)
-        operators += strstr(grants[i].roles, "operator") != NULL;
-    if (!c->service.insecure && operators < c->control_approvals)
-        log_event(LOG_WARN, "fewer operators than approvals: nobody can complete a proposal",
-                  LOG_INT("operators", operators), LOG_INT("approvals", c->control_approvals));
-}
-
 static enum err_code open_control(struct manage *m, struct err *e)
 {
     const struct hsm_config *const c = m->front->config;
@@ -569,7 +568,6 @@ static enum err_code open_control(struct manage *m, struct err *e)
         return ERR_OK;
     TRY(control_open(&options, &m->control, e));
     manage_apply_policy(m);
-    warn_of_few(c);
     return ERR_OK;
 }
 
@@ -591,6 +589,20 @@ enum err_code manage_new(struct front *f, struct rpc_server *server, struct mana
     }
     *out_manage = m;
     return ERR_OK;
+}
+
+void manage_granted(struct manage *m, struct roles *roles)
+{
+    m->roles = roles;
+    if (m->control == NULL || m->front->config->service.insecure)
+        return;
+    const size_t operators = roles_count(roles, ROLE_OPERATOR);
+    const uint32_t approvals = control_policy_now(m->control).approvals;
+    if (operators < approvals)
+        log_event(LOG_ERROR,
+                  "fewer identities have role operator than approvals are needed: nobody can complete a "
+                  "proposal; add some to roles, send SIGHUP",
+                  LOG_INT("operators", (int64_t)operators), LOG_INT("approvals", approvals));
 }
 
 enum err_code manage_start(struct manage *m, struct err *e)

@@ -174,6 +174,30 @@ class Control(unittest.TestCase):
         self.assertEqual(int(self.cli(AUDITOR, "key", "policy")["pinAccountPerHour"]), 7)
         self.assertIn("policy", [r["what"] for r in self.audit("--key", "policy")])
 
+    def test_policy_asks_for_no_more_approvals_than_there_are_operators(self):
+        """An operator more, by SIGHUP, makes the proposal possible; without him it cannot be approved."""
+        path = f"{self.estate.dir}/hsm.yaml"
+
+        def grant(third):
+            with open(path, encoding="ascii") as file:
+                text = file.read()
+            row = "roles:\n  - identity: spiffe://posward/third\n    roles: operator\n"
+            text = text.replace("roles:\n  - ", row + "  - ", 1) if third else text.replace(row, "roles:\n")
+            count = self.estate.log("hsm").count("roles are read again")
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text)
+            os.kill(self.estate.pid("hsm"), signal.SIGHUP)
+            wait_until(lambda: self.estate.log("hsm").count("roles are read again") > count, 30)
+        few = "FAILED_PRECONDITION.*approvals %d, but only %d identities have role operator"
+        self.cli(ONE, "key", "policy-change", "--approvals", "3", "--reason", "x", fails=few % (3, 2))
+        grant(True)
+        self.cli(ONE, "key", "policy-change", "--approvals", "4", "--reason", "x", fails=few % (4, 3))
+        made = self.propose("policy-change", "--approvals", "3")
+        grant(False)
+        self.cli(TWO, "key", "approve", made["id"], fails=few % (3, 2))
+        self.cli(ONE, "key", "reject", made["id"])
+        self.assertEqual(int(self.cli(AUDITOR, "key", "policy")["approvals"]), 2)
+
     def test_killed_in_the_middle_it_is_done_once(self):
         """kill -9 of the service, or of its keepers, while the last approval is carried out."""
         def pid():
