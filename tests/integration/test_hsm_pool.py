@@ -245,8 +245,7 @@ class Pool(Case):
         self.assertEqual(b.faults.get("logins"), logins)  # no login is burnt
         self.estate.secret("pin-b", PIN)
         self.estate.process.send_signal(signal.SIGHUP)
-        self.estate.wait_keepers(4)
-        self.assertTrue(self.up(SECOND))
+        self.wait(lambda: self.up(SECOND))
 
     # ---- other keys ----
 
