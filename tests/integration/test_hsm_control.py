@@ -209,6 +209,11 @@ class Control(unittest.TestCase):
 
         def ready():
             return int(self.cli(ONE, "hsm", "status")["keepers"]) > 0
+
+        def listed():
+            """Whether keys can be listed: right after a kill no keeper may be there, or one that is dying."""
+            return subprocess.run([f"{BIN}/posward", "--config", f"{self.estate.dir}/{ONE}.yaml", "key", "list"],
+                                  capture_output=True, timeout=60, check=False).returncode == 0
         for attempt in range(6):
             zone = ("--role", "zone-mac", "--suite", "tdes", "--zone", f"kill-{attempt}")
             made = self.propose("create", *zone)
@@ -225,8 +230,10 @@ class Control(unittest.TestCase):
             wait_until(lambda: state() in ("PROPOSAL_STATE_EXECUTED", "PROPOSAL_STATE_PENDING"), 60, state)
             if state() == "PROPOSAL_STATE_PENDING":  # killed before the approval was taken
                 wait_until(ready, 60)  # UNAVAILABLE while no keeper is there is no answer to wait for here
+                wait_until(listed, 60)
                 self.cli(TWO, "key", "approve", made["id"])
             self.assertEqual(state(), "PROPOSAL_STATE_EXECUTED")
+            wait_until(listed, 60)
             self.assertEqual(self.key("zone-mac", "tdes", 1, f"kill-{attempt}")["state"], "KEY_STATE_ACTIVE")
             self.assertIsNone(self.key("zone-mac", "tdes", 2, f"kill-{attempt}"))
 
