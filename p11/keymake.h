@@ -35,6 +35,10 @@ enum err_code tok_key_make_wrapped(struct tok *tok, const struct tok_key_name *n
 enum err_code tok_expect_kcv(const uint8_t kcv[TOK_KCV_BYTES], const uint8_t *expected,
                              struct err *e) MUST_CHECK;
 
+/* It has the length of such a key and is no single DES in disguise: ERR_INPUT. A TDES key gets odd parity. */
+enum err_code tok_key_check_value(const struct tok_key_name *name, struct secret *value,
+                                  struct err *e) MUST_CHECK;
+
 /* pair.c: a key pair of a role that is one. */
 enum err_code tok_pair_generate(struct tok_session *rw, const struct tok_key_name *name, const char *label,
                                 struct err *e) MUST_CHECK;
