@@ -356,7 +356,7 @@ void tok_force_odd_parity(uint8_t *bytes, size_t len)
         bytes[i] = (uint8_t)((bytes[i] & 0xFE) | !__builtin_parity(bytes[i] & 0xFE));
 }
 
-static enum err_code check_value(const struct tok_key_name *name, struct secret *value, struct err *e)
+enum err_code tok_key_check_value(const struct tok_key_name *name, struct secret *value, struct err *e)
 {
     const size_t want = tok_key_bytes(name->role, name->suite);
     if (value->len != want)
@@ -389,7 +389,7 @@ enum err_code tok_key_import(struct tok *tok, const struct tok_key_name *name, c
         return err_set(e, ERR_UNSUPPORTED, "%s keys are generated in the token, never loaded",
                        tok_role_name(name->role));
     TRY(secret_init_copy(&sound, value->bytes, value->len, e));
-    TRY(check_value(name, &sound, e));
+    TRY(tok_key_check_value(name, &sound, e));
     TRY(start_making(tok, name, state, &making, e));
     return end_making(&making, name, import(&making, name, &sound, e), out_info);
 }

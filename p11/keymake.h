@@ -38,6 +38,10 @@ void tok_key_template(const struct tok_key_name *name, bool hardened, struct tok
 enum err_code tok_expect_kcv(const uint8_t kcv[TOK_KCV_BYTES], const uint8_t *expected,
                              struct err *e) MUST_CHECK;
 
+/* It has the length of such a key and is no single DES in disguise: ERR_INPUT. A TDES key gets odd parity. */
+enum err_code tok_key_check_value(const struct tok_key_name *name, struct secret *value,
+                                  struct err *e) MUST_CHECK;
+
 /* pair.c: CKA_EC_PARAMS of the audit key, RFC 5480 2.1.1.1; a key pair of a role that is one. */
 extern const CK_BYTE tok_curve_p256[10];
 enum err_code tok_pair_generate(struct tok_session *rw, const struct tok_key_name *name, const char *label,

@@ -79,7 +79,7 @@ static void tell_checked(struct importing *x, const uint8_t kcv[TOK_KCV_BYTES])
 }
 
 /* A value that this process holds. */
-static enum err_code import_value(struct importing *x, const struct secret *value, struct err *e)
+static enum err_code import_value(struct importing *x, struct secret *value, struct err *e)
 {
     const struct tok_import *const r = x->request;
     const size_t want = tok_key_bytes(r->name.role, r->name.suite);
@@ -87,6 +87,7 @@ static enum err_code import_value(struct importing *x, const struct secret *valu
     if (value->len != want)
         return err_set(e, ERR_INPUT, "length: the key has %zu bytes; a %s key of suite %s has %zu",
                        value->len, tok_role_name(r->name.role), tok_suite_name(r->name.suite), want);
+    TRY(tok_key_check_value(&r->name, value, e));
     TRY(tok_value_kcv(x->tok, r->name.suite, value, kcv, e));
     TRY(tok_expect_kcv(kcv, r->kcv, e));
     tell_checked(x, kcv);
@@ -216,6 +217,16 @@ static enum err_code import_aes_kw(struct importing *x, struct err *e)
     return name_failure(import_by_unwrap(x, &mechanism, e), e);
 }
 
+/* ECB shows equal halves. Whoever repeats half of another key's cryptogram would learn the check value of a
+ * single DES key, which can be sought from it; what is refused here is never opened. */
+static enum err_code refuse_equal_halves(const struct tok_import *r, struct err *e)
+{
+    return r->len == 16 && secret_equal(r->wrapped, r->wrapped + 8, 8)
+               ? err_set(e, ERR_INPUT,
+                         "both halves of the cryptogram are equal: a key of equal halves is single DES")
+               : ERR_OK;
+}
+
 static enum err_code import_tdes(struct importing *x, struct err *e)
 {
     CK_MECHANISM mechanism = {.mechanism = CKM_DES3_ECB};
@@ -225,6 +236,7 @@ static enum err_code import_tdes(struct importing *x, struct err *e)
     if (x->request->len != want)
         return err_set(e, ERR_INPUT, "wrapped has %zu bytes; the cryptogram of this key has %zu",
                        x->request->len, want);
+    TRY(refuse_equal_halves(x->request, e));
     if (x->request->kcv == NULL)
         return err_set(e, ERR_INPUT, "kcv is missing: a cryptogram has nothing else that tells a wrong key");
     if (tok_way_is(x->way, TOK_WAY_UNWRAP) && !is_halved(&x->request->name))

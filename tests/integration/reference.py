@@ -1,5 +1,8 @@
 """The estate's cryptography once more, by another library, for tests that know every key."""
-from cryptography.hazmat.primitives import cmac
+import os
+
+from cryptography.hazmat.primitives import cmac, hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
@@ -102,3 +105,52 @@ def open_pin_block_4(key, block, pan):
     number = bytes.fromhex((str(len(pan) - 12) + pan).ljust(32, "0"))
     plain = aes_ecb(key, xor(aes_ecb(key, block, decrypt=True), number), decrypt=True)
     return plain[:8].hex().upper()
+
+
+# ---- X9.143 key blocks of versions B (TDES) and D (AES), without optional blocks ----
+
+def block_cmac(version, key, data):
+    worker = cmac.CMAC(des_key(key) if version == "B" else algorithms.AES(key))
+    worker.update(data)
+    return worker.finalize()
+
+
+def block_keys(version, kbpk):
+    """The encryption and the authentication key that a protection key gives."""
+    code = {("B", 16): 0, ("D", 16): 2, ("D", 32): 4}[version, len(kbpk)]
+
+    def derive(usage):
+        text = b"".join(block_cmac(version, kbpk, bytes([i, 0, usage, 0, 0, code]) + (8 * len(kbpk)).to_bytes(2, "big"))
+                        for i in range(1, 5))
+        return text[:len(kbpk)]
+    return derive(0), derive(1)
+
+
+def block_cipher(version, key):
+    return des_key(key) if version == "B" else algorithms.AES(key)
+
+
+def make_key_block(version, kbpk, attributes, key):
+    """attributes: usage, algorithm, mode of use, key version, exportability, as in "P0TB00N"."""
+    size = 8 if version == "B" else 16
+    cipher_key, mac_key = block_keys(version, kbpk)
+    payload = (8 * len(key)).to_bytes(2, "big") + key
+    payload += os.urandom(-len(payload) % size)
+    header = f"{version}{16 + 2 * (len(payload) + size):04}{attributes}0000"
+    mac = block_cmac(version, mac_key, header.encode() + payload)
+    return header + (crypt(block_cipher(version, cipher_key), modes.CBC(mac), payload) + mac).hex().upper()
+
+
+def open_key_block(kbpk, text):
+    version, size = text[0], 8 if text[0] == "B" else 16
+    cipher_key, mac_key = block_keys(version, kbpk)
+    body = bytes.fromhex(text[16:])
+    payload = crypt(block_cipher(version, cipher_key), modes.CBC(body[-size:]), body[:-size], decrypt=True)
+    assert block_cmac(version, mac_key, text[:16].encode() + payload) == body[-size:]
+    return payload[2:2 + int.from_bytes(payload[:2], "big") // 8]
+
+
+def rsa_oaep(pem, value):
+    sha1 = hashes.SHA1()
+    return serialization.load_pem_public_key(pem.encode()).encrypt(
+        value, padding.OAEP(mgf=padding.MGF1(algorithm=sha1), algorithm=sha1, label=None))

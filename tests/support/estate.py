@@ -145,12 +145,16 @@ class Estate:
                     file.write(self.settings)
                     if name == "hsm":
                         file.write(self.hsm_settings)
+            self.configure()
             self.tool("start")
         except BaseException:
             self.show_logs()
             self.__exit__(None, None, None)
             raise
         return self
+
+    def configure(self):
+        """Before anything starts, with the configuration written."""
 
     def __exit__(self, kind, value, trace):
         if kind is not None:

@@ -325,6 +325,57 @@ START_TEST(header_of_another_use_is_refused)
 }
 END_TEST
 
+/* Half of a cryptogram twice is a single DES key, whose check value would tell much; and a key block whose
+ * wrapped key is one is refused before it is agreed on. */
+START_TEST(cryptogram_of_equal_halves_is_refused)
+{
+    const struct form form = {TOK_TDES_CRYPTOGRAM, TOK_TDES, TOK_TDES, _i % 2 ? TOK_ZONE_MAC : TOK_ZONE_PIN};
+    struct tok_exported exported;
+    struct tok_imported imported;
+    struct tok *tok = open_with_zone_masters(_i / 2);
+    export_one(tok, &form, &exported);
+    struct tok_import request = import_of(&form, &exported);
+    request.name.version = 2;
+    request.check_only = true;
+    ck_assert_ok(tok_key_import_wrapped(tok, &request, &imported, &e), e);
+    memcpy(exported.wrapped + 8, exported.wrapped, 8);
+    ck_assert_int_eq(tok_key_import_wrapped(tok, &request, &imported, &e), ERR_INPUT);
+    ck_assert_msg(strstr(e.note, "check value") == NULL && strstr(e.note, "halves") != NULL, "%s", e.note);
+    close_copy(tok);
+}
+END_TEST
+
+START_TEST(key_block_of_single_des_is_refused)
+{
+    static const uint8_t half[8] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF};
+    struct tok_key_block_header header = {.version = 'B'};
+    struct tok_found under;
+    struct tok_imported imported;
+    struct tok *tok = open_with_zone_masters(_i);
+    char text[256];
+    AUTO(secret) value = {0};
+    struct tok_import request = {.name = zone_key(TOK_ZONE_PIN, TOK_TDES, 1),
+                                 .state = TOK_KEY_ACTIVE,
+                                 .check_only = true,
+                                 .format = TOK_TR31_B,
+                                 .under = zone_key(TOK_ZONE_MASTER, TOK_TDES, 0),
+                                 .key_block = text};
+    ck_assert_ok(secret_init_copy(&value, half, sizeof half, &e), e);
+    for (size_t i = 0; i < sizeof half; i++)
+        value.bytes[8 + i] = half[i] ^ 1; /* the same key with other parity */
+    value.len = 16;
+    ck_assert_ok(tok_keys_find(tok, &request.under, TOK_OPEN, &under, &e), e);
+    key_block_describe(TOK_ZONE_PIN, TOK_TDES, &header);
+    struct tok_session *s = take(tok);
+    const struct key_block_kbpk kbpk = {under.handle, 16};
+    ck_assert_ok(key_block_make(s, &kbpk, &header, &value, text, sizeof text, &e), e);
+    tok_session_give(s);
+    ck_assert_int_eq(tok_key_import_wrapped(tok, &request, &imported, &e), ERR_INPUT);
+    ck_assert_msg(strstr(e.note, "single DES") != NULL, "%s", e.note);
+    close_copy(tok);
+}
+END_TEST
+
 /* Each character in turn: none of the changed blocks gives a key. */
 START_TEST(block_that_was_changed_is_refused)
 {
@@ -562,6 +613,8 @@ static Suite *suite(void)
     tcase_add_test(tc, fixed_header_is_read_strictly);
     tcase_add_loop_test(tc, key_travels_to_another_token, 0, FORMS * TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, header_of_another_use_is_refused, 0, TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, cryptogram_of_equal_halves_is_refused, 0, 2 * TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, key_block_of_single_des_is_refused, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, block_that_was_changed_is_refused, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, key_under_the_transport_key_is_loaded, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, component_comes_back_as_it_was_sealed, 0, TOKEN_KIND_COUNT);
