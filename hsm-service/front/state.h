@@ -142,6 +142,12 @@ void front_call_free(struct front_call *call);
 
 /* Start, replace and retire as the configuration wants; kill what hangs; wait for what ended. */
 void front_keepers_tend(struct front *f, int64_t now_ms, struct front_calls *out_failed);
+/* Close the sockets of all, for the end. */
+void front_keepers_release(struct front *f, int64_t now_ms);
+bool front_keepers_gone(const struct front *f);
+
+/* ---- keeper_life.c: as keepers.c ---- */
+
 /* What a keeper said at its start. */
 void front_keeper_ready(struct front *f, struct front_keeper *k, const struct ipc_frame *frame,
                         struct front_calls *out_failed);
@@ -152,9 +158,6 @@ void front_keeper_notice(struct front *f, const struct front_keeper *k, const st
 /* The socket closed or spoke nonsense. */
 void front_keeper_lost(struct front *f, struct front_keeper *k, const char *reason,
                        struct front_calls *out_failed);
-/* Close the sockets of all, for the end. */
-void front_keepers_release(struct front *f, int64_t now_ms);
-bool front_keepers_gone(const struct front *f);
 
 /* ---- loop.c ---- */
 
