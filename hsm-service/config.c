@@ -45,6 +45,43 @@ static const struct conf_row quota_rows[] = {
 };
 static const struct conf_list quota_list = {.rows = quota_rows, .item_bytes = sizeof(struct hsm_quota)};
 
+#define REPLICA_ROW(field, text)                                                                             \
+    {                                                                                                        \
+        .key = #field, .type = CONF_STRING, .offset = offsetof(struct hsm_replica, field), .help = (text)    \
+    }
+
+static const struct conf_row variable_rows[] = {
+    {.key = "",
+     .type = CONF_STRING,
+     .offset = offsetof(struct hsm_variable, text),
+     .required = true,
+     .help = "NAME=VALUE"},
+    CONF_END,
+};
+static const struct conf_list variable_list = {.rows = variable_rows,
+                                               .item_bytes = sizeof(struct hsm_variable)};
+static const struct conf_row replica_rows[] = {
+    REPLICA_ROW(name,
+                "What logs and metrics call it; else its label, with -2, -3 where a label stands twice."),
+    REPLICA_ROW(label, "Label of the token; else as token.label."),
+    REPLICA_ROW(serial, "Serial number; else, without a label of its own, as token.serial."),
+    REPLICA_ROW(module, "PKCS#11 module; else as token.module."),
+    REPLICA_ROW(pin_file, "File of its user PIN; else as token.pin_file."),
+    REPLICA_ROW(init_string, "What its module takes at initialisation; else, without a module of its own, as "
+                             "token.init_string."),
+    REPLICA_ROW(lock_file, "Lock of this token alone; needed where token.lock_file is set."),
+    REPLICA_ROW(directory, "SoftHSM only: its directories.tokendir; else as its SOFTHSM2_CONF says."),
+    REPLICA_ROW(backup_dir, "SoftHSM only: folder of the second copy of this token; else none."),
+    {.key = "environment",
+     .type = CONF_LIST,
+     .offset = offsetof(struct hsm_replica, environment),
+     .most = 16,
+     .list = &variable_list,
+     .help = "Variables that its keepers get besides, and before, those of keepers.environment."},
+    CONF_END,
+};
+static const struct conf_list replica_list = {.rows = replica_rows, .item_bytes = sizeof(struct hsm_replica)};
+
 const struct conf_row hsm_config_rows[] = {
     SERVICE_CONFIG_ROWS("127.0.0.1:7001", "127.0.0.1:7101"),
     {.key = "token.module",
@@ -78,12 +115,18 @@ const struct conf_row hsm_config_rows[] = {
      TEXT(token_directory),
      .fallback = "",
      .help = "SoftHSM only: its directories.tokendir; empty: as SOFTHSM2_CONF says."},
+    {.key = "token.replicas",
+     .type = CONF_LIST,
+     .offset = offsetof(struct hsm_config, replicas),
+     .most = HSM_TOKENS_MOST - 1,
+     .list = &replica_list,
+     .help = "More tokens with the same keys: all serve as one, and one that has other keys is kept out."},
     {.key = "keepers.count",
      NUMBER(keeper_count),
      .fallback = "2",
      .least = 1,
      .most = HSM_KEEPERS_MOST,
-     .help = "Processes that hold the token. One per core for a software token."},
+     .help = "Processes that hold each token; 32 in all. One per core for a software token."},
     {.key = "keepers.sessions",
      NUMBER(keeper_sessions),
      .fallback = "2",
@@ -130,6 +173,12 @@ const struct conf_row hsm_config_rows[] = {
      .fallback = "any",
      .help = "in_token refuses every way that shows a clear key or PIN to the keeper; any allows it, and "
              "says so."},
+    {.key = "policy.flows_missing",
+     TEXT(flows_missing),
+     .fallback = "refuse",
+     .help =
+         "A flow that the token has no way for: refuse does not start and names it; allow starts with what "
+         "works, and calls that need it answer UNIMPLEMENTED."},
     COUNT_ROW(pin_terminal_per_minute, "PIN operations of one terminal in a minute; 0: no limit.", "30"),
     COUNT_ROW(pin_terminal_per_hour, "PIN operations of one terminal in an hour; 0: no limit.", "600"),
     COUNT_ROW(pin_account_per_minute, "PIN operations of one account in a minute; 0: no limit.", "5"),
@@ -212,6 +261,11 @@ bool hsm_config_in_token(const struct hsm_config *config)
     return strcmp(config->exposure, "in_token") == 0;
 }
 
+bool hsm_config_missing_allowed(const struct hsm_config *config)
+{
+    return strcmp(config->flows_missing, "allow") == 0;
+}
+
 const char *hsm_config_use(const struct hsm_config *config, const char *of_class)
 {
     return of_class[0] != '\0' ? of_class : config->audit_use;
@@ -229,6 +283,10 @@ enum err_code hsm_config_check(const void *config, struct err *e)
     const struct hsm_config *const c = config;
     if (strcmp(c->exposure, "any") != 0 && !hsm_config_in_token(c))
         return err_set(e, ERR_INPUT, "policy.exposure is '%.20s'; it must be any or in_token", c->exposure);
+    if (strcmp(c->flows_missing, "refuse") != 0 && !hsm_config_missing_allowed(c))
+        return err_set(e, ERR_INPUT, "policy.flows_missing is '%.20s'; it must be refuse or allow",
+                       c->flows_missing);
+    TRY(hsm_config_check_tokens(c, e));
     TRY(check_use("audit.use", c->audit_use, e));
     TRY(check_use("audit.use_pin", hsm_config_use(c, c->audit_use_pin), e));
     TRY(check_use("audit.use_mac", hsm_config_use(c, c->audit_use_mac), e));

@@ -25,13 +25,14 @@
             */
 #define IPC_PACKET_BYTES                                                                                     \
     (IPC_HEADER_BYTES + IPC_IDENTITY_BYTES + IPC_TRACEPARENT_BYTES + IPC_REFUSED_BYTES + IPC_BODY_BYTES)
-#define IPC_KEEPER_FD 3 /* where a keeper finds its end */
+#define IPC_READY_LINE_BYTES 200
+#define IPC_KEEPER_FD        3 /* where a keeper finds its end */
 
 enum ipc_kind {
-    IPC_REQUEST = 1,  /* front to keeper; body: the packed request */
-    IPC_RESPONSE,     /* keeper to front; body: the packed response */
-    IPC_FAILURE,      /* keeper to front; body: the note */
-    IPC_READY,        /* keeper to front, once; body: one line that describes the token */
+    IPC_REQUEST = 1, /* front to keeper; body: the packed request */
+    IPC_RESPONSE,    /* keeper to front; body: the packed response */
+    IPC_FAILURE,     /* keeper to front; body: the note */
+    IPC_READY,       /* keeper to front, once; body: a line that describes the token, then one for each key */
     IPC_START_FAILED, /* keeper to front, once, then it exits; body: the note */
     IPC_NOTICE,       /* keeper to front, any time; body: what the log and the audit log should know */
     IPC_KIND_COUNT

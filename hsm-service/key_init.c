@@ -93,6 +93,19 @@ static enum err_code read_options(int argc, char **argv, struct init_options *ou
     return ERR_OK;
 }
 
+/* A key that the token cannot make is skipped where the service would start without what it is for. */
+static enum err_code without_key(struct ceremony *c, const struct tok_key_name *name, bool json,
+                                 struct err *e)
+{
+    char label[TOK_LABEL_BYTES];
+    tok_key_label(name, label);
+    if (e->code != ERR_UNSUPPORTED || !hsm_config_missing_allowed(&c->config))
+        return err_context(e, "cannot make %s", label);
+    fprintf(json ? stderr : stdout, "%-48s  %-6s  not made: %s\n", label, "-", e->note);
+    *e = (struct err){0};
+    return ERR_OK;
+}
+
 static enum err_code make_key(struct ceremony *c, struct tok_key_name *name, bool json, struct err *e)
 {
     struct tok_key_info info;
@@ -102,7 +115,8 @@ static enum err_code make_key(struct ceremony *c, struct tok_key_name *name, boo
     name->version = newest > 0 ? newest : 1;
     const bool there = newest > 0 && ceremony_find(c, name, &info);
     if (!there) {
-        TRY(tok_key_generate(c->tok, name, TOK_KEY_ACTIVE, &info, e));
+        if (tok_key_generate(c->tok, name, TOK_KEY_ACTIVE, &info, e) != ERR_OK)
+            return without_key(c, name, json, e);
         TRY(ceremony_record(c, "key init: made", &info, e));
     }
     ceremony_kcv_text(&info, kcv);

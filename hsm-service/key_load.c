@@ -218,6 +218,13 @@ static enum err_code collect(struct ceremony *c, const struct load_options *o, e
     return ERR_OK;
 }
 
+static enum err_code cannot_load(const struct tok_key_name *name, struct err *e)
+{
+    char label[TOK_LABEL_BYTES];
+    tok_key_label(name, label);
+    return err_context(e, "cannot load %s", label);
+}
+
 static enum err_code load(struct ceremony *c, const struct load_options *o, struct tok_key_name *name,
                           struct err *e)
 {
@@ -228,7 +235,8 @@ static enum err_code load(struct ceremony *c, const struct load_options *o, stru
     TRY(choose_version(c, name, e));
     TRY(collect(c, o, name->suite, &parts, e));
     TRY(components_combine(&parts, &key, e));
-    TRY(tok_key_import(c->tok, name, &key, TOK_KEY_ACTIVE, &info, e));
+    if (tok_key_import(c->tok, name, &key, TOK_KEY_ACTIVE, &info, e) != ERR_OK)
+        return cannot_load(name, e);
     TRY(ceremony_record(c, "load-components: loaded", &info, e));
     ceremony_kcv_text(&info, kcv);
     printf("%s  check value %s  loaded\n", info.label, kcv);

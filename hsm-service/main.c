@@ -12,6 +12,7 @@ int main(int argc, char **argv)
         .check = hsm_config_check,
         .start = front_start,
         .roles = front_roles,
+        .granted = front_granted,
         .serve = front_serve,
         .drain = front_drain,
         .reload = front_reload,

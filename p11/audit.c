@@ -26,7 +26,10 @@ static enum err_code read_point(const uint8_t *value, size_t len, uint8_t out_po
 static enum err_code find_audit_key(struct tok_session *s, struct tok_found *out_found, struct err *e)
 {
     const struct tok_key_name name = {.role = TOK_AUDIT, .suite = TOK_EC_P256};
-    return tok_keys_find(s->tok, &name, TOK_PROTECT, out_found, e);
+    const enum err_code code = tok_keys_find(s->tok, &name, TOK_PROTECT, out_found, e);
+    if (code == ERR_NOT_FOUND) /* to make it is no advice where the token has no elliptic curves */
+        TRY(tok_flow_works(s, TOK_FLOW_AUDIT, e));
+    return code;
 }
 
 enum err_code tok_audit_point(struct tok_session *s, uint8_t out_point[TOK_POINT_BYTES], struct err *e)

@@ -41,6 +41,7 @@ enum err_code tok_blob_check(struct tok_session *s, const uint8_t *blob, size_t 
     struct tok_found key;
     uint8_t tag[TOK_BLOB_TAG_BYTES];
     TRY(tok_blob_parse(blob, len, &view, e));
+    TRY(tok_flow_works(s, TOK_FLOW_BLOB, e));
     TRY(find_key(s->tok, TOK_BLOB_TAG, view.tag_version, &key, e));
     TRY(make_tag(s, key.handle, blob, view.tagged_len, tag, e));
     const bool right = secret_equal(tag, view.tag, sizeof tag);

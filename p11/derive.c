@@ -104,6 +104,7 @@ enum err_code tok_derive_child(struct tok_session *s, const struct tok_child_req
     if (request->master_version == 0)
         return err_set(e, ERR_INPUT, "the version of the master key is missing");
     TRY(tok_check_psam_number(request->psam_number, e));
+    TRY(tok_flow_works(s, tdes ? TOK_FLOW_DIVERSIFY_TDES : TOK_FLOW_DIVERSIFY_AES, e));
     if (tdes)
         TRY(tdes_data(request, data, e));
     else

@@ -1,6 +1,8 @@
 /* What the probe tries of the key flows: each way on throw-away keys, against an answer that is written here.
  */
 #include "base/secret.h"
+#include "p11/flows.h"
+#include "p11/keymake.h"
 #include "p11/session.h"
 #include "p11/template.h"
 #include "p11/working.h"
@@ -19,25 +21,40 @@ static enum err_code expect(const uint8_t *got, const uint8_t *right, size_t len
     return secret_equal(got, right, len) ? ERR_OK : err_set(e, ERR_CHECK, "wrong answer");
 }
 
+static const uint8_t des_kcv[4] = {0x08, 0xD7, 0xB4, 0xFB};
+
+static enum err_code expect_kcv(struct tok_session *s, const struct tok_object *key, const uint8_t right[4],
+                                struct err *e)
+{
+    uint8_t kcv[4];
+    TRY(tok_object_kcv(s, key->handle, TOK_TDES, kcv, sizeof kcv, e));
+    return expect(kcv, right, sizeof kcv, e);
+}
+
 /* div-psamno-d2: factor 0000001234567890, check value BDCE7C22. */
-static enum err_code try_diversify_tdes(struct tok_session *s, struct err *e)
+static const uint8_t child_kcv[4] = {0xBD, 0xCE, 0x7C, 0x22};
+
+static enum err_code derive_child(struct tok_session *s, const CK_ATTRIBUTE_TYPE *uses,
+                                  struct tok_object *out_child, struct err *e)
 {
     static const uint8_t data[16] = {0x00, 0x00, 0x00, 0x12, 0x34, 0x56, 0x78, 0x90,
                                      0xFF, 0xFF, 0xFF, 0xED, 0xCB, 0xA9, 0x87, 0x6F};
-    static const uint8_t right[4] = {0xBD, 0xCE, 0x7C, 0x22};
     AUTO(tok_object) master = {0};
-    AUTO(tok_object) child = {0};
-    uint8_t kcv[4];
     TRY(tok_object_import(s, CKK_DES2, des_key, sizeof des_key, TOK_USES(CKA_DERIVE), &master, e));
     const struct tok_derive_request request = {.base_suite = TOK_TDES,
                                                .base = master.handle,
                                                .data = data,
                                                .len = sizeof data,
                                                .type = CKK_DES2,
-                                               .uses = TOK_USES(CKA_ENCRYPT)};
-    TRY(tok_derive_data(s, &request, &child, e));
-    TRY(tok_object_kcv(s, child.handle, TOK_TDES, kcv, sizeof kcv, e));
-    return expect(kcv, right, sizeof kcv, e);
+                                               .uses = uses};
+    return tok_derive_data(s, &request, out_child, e);
+}
+
+static enum err_code try_diversify_tdes(struct tok_session *s, struct err *e)
+{
+    AUTO(tok_object) child = {0};
+    TRY(derive_child(s, TOK_USES(CKA_ENCRYPT), &child, e));
+    return expect_kcv(s, &child, child_kcv, e);
 }
 
 /* FIPS 197 C.3: E of 00112233..FF under 0001..1F is 8EA2B7CA516745BFEAFC49904B496089; its CMAC of a zero
@@ -118,15 +135,28 @@ static enum err_code try_working_chain(struct tok_session *s, struct err *e)
     return try_working(s, tok_working_chain, TOK_USES(CKA_DERIVE, CKA_ENCRYPT, CKA_SIGN), e);
 }
 
-static enum err_code unwrap_aes(struct tok_session *s, CK_OBJECT_HANDLE kek, const uint8_t *wrapped,
-                                size_t len, struct tok_object *out_key, struct err *e)
+/* By AES key wrap, of a key of at most 32 bytes. */
+struct wrapped {
+    CK_BYTE bytes[40];
+    CK_ULONG len;
+};
+
+static enum err_code wrap(struct tok_session *s, CK_OBJECT_HANDLE kek, CK_OBJECT_HANDLE key,
+                          struct wrapped *out_wrapped, struct err *e)
 {
-    struct tok_template t;
-    CK_MECHANISM wrap = {.mechanism = CKM_AES_KEY_WRAP};
+    CK_MECHANISM key_wrap = {.mechanism = CKM_AES_KEY_WRAP};
+    out_wrapped->len = sizeof out_wrapped->bytes;
+    return tok_rv(s->fn->C_WrapKey(s->handle, &key_wrap, kek, key, out_wrapped->bytes, &out_wrapped->len),
+                  "C_WrapKey", e);
+}
+
+static enum err_code unwrap(struct tok_session *s, CK_OBJECT_HANDLE kek, const struct wrapped *wrapped,
+                            struct tok_template *t, struct tok_object *out_key, struct err *e)
+{
+    CK_MECHANISM key_wrap = {.mechanism = CKM_AES_KEY_WRAP};
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
-    tok_template_secret(&t, CKK_AES, TOK_USES(CKA_SIGN));
-    TRY(tok_rv(s->fn->C_UnwrapKey(s->handle, &wrap, kek, (CK_BYTE_PTR)(uintptr_t)wrapped, len, t.rows,
-                                  t.count, &handle),
+    TRY(tok_rv(s->fn->C_UnwrapKey(s->handle, &key_wrap, kek, (CK_BYTE_PTR)(uintptr_t)wrapped->bytes,
+                                  wrapped->len, t->rows, t->count, &handle),
                "C_UnwrapKey", e));
     *out_key = (struct tok_object){.session = s, .handle = handle};
     return ERR_OK;
@@ -140,7 +170,11 @@ static enum err_code try_working_aes(struct tok_session *s, struct err *e)
     AUTO(tok_made) made = {0};
     TRY(tok_object_import(s, CKK_AES, aes_key, sizeof aes_key, TOK_USES(CKA_WRAP, CKA_UNWRAP), &tmk, e));
     TRY(tok_working_aes(s, tmk.handle, &made, e));
-    TRY(unwrap_aes(s, tmk.handle, made.cryptogram, made.cryptogram_len, &card, e));
+    struct wrapped cryptogram = {.len = made.cryptogram_len};
+    struct tok_template t;
+    memcpy(cryptogram.bytes, made.cryptogram, made.cryptogram_len);
+    tok_template_secret(&t, CKK_AES, TOK_USES(CKA_SIGN));
+    TRY(unwrap(s, tmk.handle, &cryptogram, &t, &card, e));
     TRY(tok_object_kcv(s, card.handle, TOK_AES_128, want, sizeof want, e));
     TRY(tok_object_kcv(s, made.key.handle, TOK_AES_128, got, sizeof got, e));
     return expect(got, want, sizeof got, e);
@@ -153,10 +187,8 @@ static enum err_code try_blob(struct tok_session *s, struct err *e)
                                     0x88, 0x99, 0xAA, 0xBB, 0xCC, 0xDD, 0xEE, 0xFF};
     static const uint8_t right[24] = {0x64, 0xE8, 0xC3, 0xF9, 0xCE, 0x0F, 0x5B, 0xA2, 0x63, 0xE9, 0x77, 0x79,
                                       0x05, 0x81, 0x8A, 0x2A, 0x93, 0xC8, 0x19, 0x1E, 0x7D, 0x6E, 0x8A, 0xE7};
-    static const uint8_t des_right[4] = {0x08, 0xD7, 0xB4, 0xFB};
-    uint8_t wrapped[40], kcv[4];
-    CK_ULONG len = sizeof wrapped;
-    CK_MECHANISM wrap = {.mechanism = CKM_AES_KEY_WRAP};
+    struct wrapped wrapped;
+    struct tok_template t;
     AUTO(tok_object) storage = {0};
     AUTO(tok_object) aes = {0};
     AUTO(tok_object) des = {0};
@@ -164,20 +196,112 @@ static enum err_code try_blob(struct tok_session *s, struct err *e)
     TRY(tok_object_import(s, CKK_AES, aes_key, sizeof aes_key, TOK_USES(CKA_WRAP, CKA_UNWRAP), &storage, e));
     TRY(tok_object_import(s, CKK_AES, key, sizeof key, TOK_USES(CKA_EXTRACTABLE), &aes, e));
     TRY(tok_object_import(s, CKK_DES2, des_key, sizeof des_key, TOK_USES(CKA_EXTRACTABLE), &des, e));
-    TRY(tok_rv(s->fn->C_WrapKey(s->handle, &wrap, storage.handle, aes.handle, wrapped, &len), "C_WrapKey",
-               e));
-    TRY(expect(wrapped, right, sizeof right, e));
-    len = sizeof wrapped;
-    TRY(tok_rv(s->fn->C_WrapKey(s->handle, &wrap, storage.handle, des.handle, wrapped, &len), "C_WrapKey",
-               e));
-    struct tok_template t;
-    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    TRY(wrap(s, storage.handle, aes.handle, &wrapped, e));
+    TRY(expect(wrapped.bytes, right, sizeof right, e));
+    TRY(wrap(s, storage.handle, des.handle, &wrapped, e));
     tok_template_secret(&t, CKK_DES2, TOK_USES(CKA_ENCRYPT));
-    TRY(tok_rv(s->fn->C_UnwrapKey(s->handle, &wrap, storage.handle, wrapped, len, t.rows, t.count, &handle),
-               "C_UnwrapKey", e));
-    back = (struct tok_object){.session = s, .handle = handle};
-    TRY(tok_object_kcv(s, back.handle, TOK_TDES, kcv, sizeof kcv, e));
-    return expect(kcv, des_right, sizeof kcv, e);
+    TRY(unwrap(s, storage.handle, &wrapped, &t, &back, e));
+    return expect_kcv(s, &back, des_kcv, e);
+}
+
+/* ---- Blobs under another storage key ---- */
+
+/* As the estate's own are made: hardened where the token takes that. */
+static enum err_code make_storage(struct tok_session *s, struct tok_object *out_key, struct err *e)
+{
+    static const struct tok_key_name name = {.role = TOK_STORAGE, .suite = TOK_AES_256};
+    CK_MECHANISM generate = {.mechanism = CKM_AES_KEY_GEN};
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    CK_RV rv = CKR_OK;
+    for (int plain = 0; plain < 2 && handle == CK_INVALID_HANDLE; plain++) {
+        struct tok_template t;
+        tok_key_template(&name, plain == 0, &t);
+        tok_template_number(&t, CKA_VALUE_LEN, tok_key_bytes(name.role, name.suite));
+        rv = s->fn->C_GenerateKey(s->handle, &generate, t.rows, t.count, &handle);
+        handle = rv == CKR_OK ? handle : CK_INVALID_HANDLE;
+    }
+    TRY(tok_rv(rv, "C_GenerateKey", e));
+    *out_key = (struct tok_object){.session = s, .handle = handle};
+    return ERR_OK;
+}
+
+/* A DES2 key under one storage key, opened to be wrapped again, under the next one. */
+static enum err_code try_reseal_unwrap(struct tok_session *s, struct err *e)
+{
+    struct wrapped wrapped;
+    struct tok_template t;
+    AUTO(tok_object) storage = {0};
+    AUTO(tok_object) next = {0};
+    AUTO(tok_object) key = {0};
+    AUTO(tok_object) moved = {0};
+    AUTO(tok_object) back = {0};
+    TRY(make_storage(s, &storage, e));
+    TRY(make_storage(s, &next, e));
+    TRY(tok_object_import(s, CKK_DES2, des_key, sizeof des_key, TOK_USES(CKA_EXTRACTABLE), &key, e));
+    TRY(wrap(s, storage.handle, key.handle, &wrapped, e));
+    tok_template_secret(&t, CKK_DES2, TOK_USES(CKA_ENCRYPT, CKA_EXTRACTABLE));
+    TRY(unwrap(s, storage.handle, &wrapped, &t, &moved, e));
+    TRY(wrap(s, next.handle, moved.handle, &wrapped, e));
+    tok_template_secret(&t, CKK_DES2, TOK_USES(CKA_ENCRYPT));
+    TRY(unwrap(s, next.handle, &wrapped, &t, &back, e));
+    return expect_kcv(s, &back, des_kcv, e);
+}
+
+/* A TMK is derived anew and sealed. */
+static enum err_code try_reseal_derive(struct tok_session *s, struct err *e)
+{
+    struct wrapped wrapped;
+    struct tok_template t;
+    AUTO(tok_object) storage = {0};
+    AUTO(tok_object) tmk = {0};
+    AUTO(tok_object) back = {0};
+    TRY(make_storage(s, &storage, e));
+    TRY(derive_child(s, TOK_USES(CKA_ENCRYPT, CKA_EXTRACTABLE), &tmk, e));
+    TRY(wrap(s, storage.handle, tmk.handle, &wrapped, e));
+    tok_template_secret(&t, CKK_DES2, TOK_USES(CKA_ENCRYPT));
+    TRY(unwrap(s, storage.handle, &wrapped, &t, &back, e));
+    return expect_kcv(s, &back, child_kcv, e);
+}
+
+/* ---- The audit log ---- */
+
+static enum err_code make_signing_pair(struct tok_session *s, struct tok_object *out_public,
+                                       struct tok_object *out_private, struct err *e)
+{
+    struct tok_template public_t = {0}, private_t = {0};
+    CK_MECHANISM generate = {.mechanism = CKM_EC_KEY_PAIR_GEN};
+    CK_OBJECT_HANDLE public_key = CK_INVALID_HANDLE, private_key = CK_INVALID_HANDLE;
+    tok_template_bool(&public_t, CKA_TOKEN, false);
+    tok_template_bool(&public_t, CKA_VERIFY, true);
+    tok_template_bytes(&public_t, CKA_EC_PARAMS, tok_curve_p256, sizeof tok_curve_p256);
+    tok_template_bool(&private_t, CKA_TOKEN, false);
+    tok_template_bool(&private_t, CKA_SENSITIVE, true);
+    tok_template_bool(&private_t, CKA_SIGN, true);
+    TRY(tok_rv(s->fn->C_GenerateKeyPair(s->handle, &generate, public_t.rows, public_t.count, private_t.rows,
+                                        private_t.count, &public_key, &private_key),
+               "C_GenerateKeyPair", e));
+    *out_public = (struct tok_object){.session = s, .handle = public_key};
+    *out_private = (struct tok_object){.session = s, .handle = private_key};
+    return ERR_OK;
+}
+
+/* Signatures differ each time: the token checks its own, and must not take another digest's. */
+static enum err_code try_audit(struct tok_session *s, struct err *e)
+{
+    uint8_t digest[TOK_DIGEST_BYTES] = {1, 2, 3}, signature[TOK_SIGNATURE_BYTES];
+    size_t len = 0;
+    CK_MECHANISM ecdsa = {.mechanism = CKM_ECDSA};
+    AUTO(tok_object) public_key = {0};
+    AUTO(tok_object) private_key = {0};
+    TRY(make_signing_pair(s, &public_key, &private_key, e));
+    TRY(tok_sign(s, &ecdsa, private_key.handle, digest, sizeof digest, signature, sizeof signature, &len, e));
+    TRY(tok_rv(s->fn->C_VerifyInit(s->handle, &ecdsa, public_key.handle), "C_VerifyInit", e));
+    TRY(tok_rv(s->fn->C_Verify(s->handle, digest, sizeof digest, signature, len), "C_Verify", e));
+    digest[0] ^= 1;
+    TRY(tok_rv(s->fn->C_VerifyInit(s->handle, &ecdsa, public_key.handle), "C_VerifyInit", e));
+    return s->fn->C_Verify(s->handle, digest, sizeof digest, signature, len) == CKR_SIGNATURE_INVALID
+               ? ERR_OK
+               : err_set(e, ERR_CHECK, "wrong answer");
 }
 
 const struct tok_way_row tok_ways_keys[] = {
@@ -187,5 +311,8 @@ const struct tok_way_row tok_ways_keys[] = {
     {TOK_FLOW_WORKING_KEY_TDES, TOK_WAY_CHAIN, TOK_IN_TOKEN, try_working_chain},
     {TOK_FLOW_WORKING_KEY_AES, "wrap", TOK_IN_TOKEN, try_working_aes},
     {TOK_FLOW_BLOB, "aes-key-wrap", TOK_IN_TOKEN, try_blob},
+    {TOK_FLOW_RESEAL, "unwrap", TOK_IN_TOKEN, try_reseal_unwrap},
+    {TOK_FLOW_RESEAL, "derive", TOK_IN_TOKEN, try_reseal_derive},
+    {TOK_FLOW_AUDIT, "ecdsa", TOK_IN_TOKEN, try_audit},
     {0},
 };

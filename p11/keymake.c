@@ -70,6 +70,12 @@ static void making_template(const struct make *m, struct tok_template *out_t)
         tok_template_bytes(out_t, CKA_UNWRAP_TEMPLATE, unwrapped, sizeof unwrapped);
 }
 
+void tok_key_template(const struct tok_key_name *name, bool hardened, struct tok_template *out_template)
+{
+    const struct make m = {.name = name, .hardened = hardened};
+    making_template(&m, out_template);
+}
+
 static enum err_code make_by_generator(const struct make *m, struct tok_object *out_object, struct err *e)
 {
     struct tok_template t;
@@ -458,6 +464,7 @@ enum err_code tok_value_kcv(struct tok *tok, enum tok_suite suite, const struct 
     AUTO(tok_object) object = {0};
     TRY(tok_session_open_rw(tok, &own, e));
     TRY(tok_object_import(&own, key_type(suite), value->bytes, value->len,
-                          suite == TOK_TDES ? TOK_USES(CKA_ENCRYPT) : TOK_USES(CKA_SIGN), &object, e));
+                          suite == TOK_TDES ? TOK_USES(CKA_ENCRYPT) : TOK_USES(CKA_SIGN, CKA_ENCRYPT),
+                          &object, e));
     return tok_object_kcv(&own, object.handle, suite, out_kcv, TOK_KCV_BYTES, e);
 }

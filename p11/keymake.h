@@ -31,6 +31,9 @@ enum err_code tok_key_make_wrapped(struct tok *tok, const struct tok_key_name *n
                                    const struct tok_wrap *wrap, struct tok_key_info *out_info,
                                    uint8_t out_wrapped[TOK_WRAPPED_KEY_BYTES], size_t *out_len,
                                    struct err *e) MUST_CHECK;
+/* What a key of this name is made with in a session; `hardened` as far as not every token takes it. */
+struct tok_template;
+void tok_key_template(const struct tok_key_name *name, bool hardened, struct tok_template *out_template);
 /* ERR_CHECK, with both values, unless `expected` is NULL or the same. */
 enum err_code tok_expect_kcv(const uint8_t kcv[TOK_KCV_BYTES], const uint8_t *expected,
                              struct err *e) MUST_CHECK;
@@ -39,7 +42,8 @@ enum err_code tok_expect_kcv(const uint8_t kcv[TOK_KCV_BYTES], const uint8_t *ex
 enum err_code tok_key_check_value(const struct tok_key_name *name, struct secret *value,
                                   struct err *e) MUST_CHECK;
 
-/* pair.c: a key pair of a role that is one. */
+/* pair.c: CKA_EC_PARAMS of the audit key, RFC 5480 2.1.1.1; a key pair of a role that is one. */
+extern const CK_BYTE tok_curve_p256[10];
 enum err_code tok_pair_generate(struct tok_session *rw, const struct tok_key_name *name, const char *label,
                                 struct err *e) MUST_CHECK;
 /* The public half beside the private one. ERR_NOT_FOUND. */

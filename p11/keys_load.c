@@ -247,6 +247,31 @@ static void drop_keys(struct tok_session *s, struct tok_keys *keys, bool destroy
     free(keys);
 }
 
+static const struct tok_key_entry *find_entry(const struct tok_keys *keys, const char *label)
+{
+    for (size_t i = 0; i < keys->count; i++)
+        if (strcmp(keys->entries[i].info.label, label) == 0)
+            return &keys->entries[i];
+    return NULL;
+}
+
+/* A token that was lost and found may be another one of its name. Who asks goes on with the keys that it
+ * began with, or not at all: a new process finds the keys anew, and says so. */
+static enum err_code check_same(const struct tok_keys *old, const struct tok_keys *found, struct err *e)
+{
+    for (size_t i = 0; old != NULL && i < old->count; i++) {
+        const struct tok_key_info *const was = &old->entries[i].info;
+        const struct tok_key_entry *const is = find_entry(found, was->label);
+        if (is == NULL || is->info.state != was->state ||
+            !secret_equal(is->info.kcv, was->kcv, sizeof was->kcv))
+            return err_set(
+                e, ERR_UNAVAILABLE,
+                "the token came back with other keys: %s is not what it was; a new process takes them",
+                was->label);
+    }
+    return ERR_OK;
+}
+
 /* The caller holds holder_lock. `destroy`: the copies of the last load are still there. */
 static enum err_code load_all(struct tok *tok, bool destroy, struct err *e)
 {
@@ -256,6 +281,8 @@ static enum err_code load_all(struct tok *tok, bool destroy, struct err *e)
     enum err_code code = load_into(&tok->holder, keys, e);
     if (code == ERR_OK && !tok_session_alive(&tok->holder)) /* without a login there are no keys to see */
         code = err_set(e, ERR_UNAVAILABLE, "the login was lost while the keys were loaded");
+    if (code == ERR_OK && !destroy)
+        code = check_same(tok->keys, keys, e);
     if (code != ERR_OK) {
         drop_keys(&tok->holder, keys, true);
         return code;

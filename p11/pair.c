@@ -1,6 +1,8 @@
 /* Key pairs: the audit key that signs, the transport and component keys under which keys travel in. */
+#include "p11/flows.h"
 #include "p11/keymake.h"
 #include "p11/template.h"
+#include "p11/transport.h"
 
 #include <string.h>
 
@@ -29,14 +31,14 @@ static enum err_code generate(struct tok_session *rw, CK_MECHANISM_TYPE type, st
                   "C_GenerateKeyPair", e);
 }
 
+const CK_BYTE tok_curve_p256[10] = {0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07};
+
 static enum err_code generate_audit(struct tok_session *rw, const char *label, struct err *e)
 {
-    static const CK_BYTE p256[] = {0x06, 0x08, 0x2A, 0x86, 0x48,
-                                   0xCE, 0x3D, 0x03, 0x01, 0x07}; /* RFC 5480 2.1.1.1 */
     struct tok_template public_t = {0}, private_t = {0};
     name_both(&public_t, &private_t, label);
     tok_template_bool(&public_t, CKA_VERIFY, true);
-    tok_template_bytes(&public_t, CKA_EC_PARAMS, p256, sizeof p256);
+    tok_template_bytes(&public_t, CKA_EC_PARAMS, tok_curve_p256, sizeof tok_curve_p256);
     tok_template_bool(&private_t, CKA_SIGN, true);
     tok_template_bool(&private_t, CKA_DERIVE, false);
     return generate(rw, CKM_EC_KEY_PAIR_GEN, &public_t, &private_t, e);
@@ -81,4 +83,42 @@ enum err_code tok_pair_public(struct tok_session *s, const char *label, CK_OBJEC
         return ERR_OK;
     }
     return err_set(e, ERR_NOT_FOUND, "the token has no public key beside %s", label);
+}
+
+/* CKA_EC_POINT is a DER OCTET STRING, or the bare point: its last bytes are the same. */
+static enum err_code read_identity(struct tok_session *s, const struct tok_key_name *name, const char *label,
+                                   struct tok_pair_identity *out_identity, struct err *e)
+{
+    const bool rsa = name->suite == TOK_RSA_3072;
+    CK_OBJECT_HANDLE objects[4];
+    size_t count = 0;
+    TRY(tok_objects_labelled(s, label, objects, 4, &count, e));
+    for (size_t i = 0; i < count; i++) {
+        CK_OBJECT_CLASS class = 0;
+        uint8_t value[sizeof out_identity->bytes + 16];
+        CK_ATTRIBUTE row = {CKA_CLASS, &class, sizeof class};
+        if (s->fn->C_GetAttributeValue(s->handle, objects[i], &row, 1) != CKR_OK ||
+            class != (rsa ? CKO_PRIVATE_KEY : CKO_PUBLIC_KEY))
+            continue;
+        row = (CK_ATTRIBUTE){rsa ? CKA_MODULUS : CKA_EC_POINT, value, sizeof value};
+        TRY(tok_rv(s->fn->C_GetAttributeValue(s->handle, objects[i], &row, 1), "C_GetAttributeValue", e));
+        const size_t most = rsa ? TOK_RSA_BYTES : TOK_POINT_BYTES;
+        const size_t len = row.ulValueLen < most ? row.ulValueLen : most;
+        memcpy(out_identity->bytes, value + row.ulValueLen - len, len);
+        out_identity->len = len;
+        return ERR_OK;
+    }
+    return err_set(e, ERR_NOT_FOUND, "the token gives no public number of %s", label);
+}
+
+enum err_code tok_pair_identity(struct tok *tok, const struct tok_key_name *name,
+                                struct tok_pair_identity *out_identity, struct err *e)
+{
+    struct tok_session *s = NULL;
+    char label[TOK_LABEL_BYTES];
+    tok_key_label(name, label);
+    TRY(tok_session_take(tok, &s, e));
+    const enum err_code code = read_identity(s, name, label, out_identity, e);
+    tok_session_give(s);
+    return code;
 }

@@ -30,22 +30,44 @@ static void add_pan(const char *pan, uint8_t block[AES_BLOCK])
 
 /* ---- object ways: the PIN is a key ---- */
 
-/* Unwrap `block` under one key, wrap it under another, ECB. The object is a generic secret: a DES type would
- * have its parity changed. */
+struct pin_bytes {
+    const uint8_t *bytes;
+    size_t len;
+};
+
+/* A generic secret: a DES type would have its parity changed. openCryptoki refuses to be told that it is
+ * extractable, which it is by default there (CKR_ATTRIBUTE_READ_ONLY), and forgets CKA_SENSITIVE, which is
+ * set before anything else is done. */
+static enum err_code unwrap_pin(struct tok_session *s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key,
+                                const struct pin_bytes *in, struct tok_object *out_pin, struct err *e)
+{
+    struct tok_template is, sensitive = {0};
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    CK_BYTE_PTR bytes = (CK_BYTE_PTR)(uintptr_t)in->bytes; /* C_UnwrapKey takes no const */
+    tok_template_secret(&is, CKK_GENERIC_SECRET, TOK_USES(CKA_EXTRACTABLE));
+    tok_template_number(&is, CKA_VALUE_LEN, in->len);
+    CK_RV rv = s->fn->C_UnwrapKey(s->handle, mechanism, key, bytes, in->len, is.rows, is.count, &handle);
+    const bool by_default = rv == CKR_ATTRIBUTE_READ_ONLY;
+    if (by_default) {
+        tok_template_remove(&is, CKA_EXTRACTABLE);
+        rv = s->fn->C_UnwrapKey(s->handle, mechanism, key, bytes, in->len, is.rows, is.count, &handle);
+    }
+    TRY(tok_rv(rv, "C_UnwrapKey", e));
+    *out_pin = (struct tok_object){.session = s, .handle = handle};
+    tok_template_bool(&sensitive, CKA_SENSITIVE, true);
+    return by_default ? tok_rv(s->fn->C_SetAttributeValue(s->handle, handle, sensitive.rows, sensitive.count),
+                               "C_SetAttributeValue", e)
+                      : ERR_OK;
+}
+
+/* Unwrap `block` under one key, wrap it under another, ECB. */
 static enum err_code rewrap(struct tok_session *s, const struct tok_pin_job *job, CK_MECHANISM_TYPE ecb,
                             const uint8_t *block, size_t len, uint8_t *out_block, struct err *e)
 {
-    struct tok_template is;
-    tok_template_secret(&is, CKK_GENERIC_SECRET, TOK_USES(CKA_EXTRACTABLE));
-    tok_template_number(&is, CKA_VALUE_LEN, len);
     CK_MECHANISM mechanism = {ecb, NULL, 0};
-    uint8_t in[PIN_BLOCK_LARGEST]; /* C_UnwrapKey takes no const */
-    memcpy(in, block, len);
+    const struct pin_bytes in = {block, len};
     AUTO(tok_object) pin = {0};
-    TRY(tok_rv(
-        s->fn->C_UnwrapKey(s->handle, &mechanism, job->source, in, len, is.rows, is.count, &pin.handle),
-        "C_UnwrapKey", e));
-    pin.session = s;
+    TRY(unwrap_pin(s, &mechanism, job->source, &in, &pin, e));
     uint8_t wrapped[PIN_BLOCK_LARGEST];
     CK_ULONG wrapped_len = sizeof wrapped;
     TRY(tok_rv(s->fn->C_WrapKey(s->handle, &mechanism, job->destination, pin.handle, wrapped, &wrapped_len),

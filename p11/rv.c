@@ -132,5 +132,7 @@ enum err_code tok_rv(CK_RV rv, const char *call, struct err *e)
     if (rv == CKR_OK)
         return ERR_OK;
     const struct rv_row *row = find_row(rv);
+    if (row->rv != rv) /* the vendor's manual has the number */
+        return err_fill(e, row->code, (long)rv, call, "%s: %s 0x%08lX", call, row->name, rv);
     return err_fill(e, row->code, (long)rv, call, "%s: %s", call, row->name);
 }

@@ -176,5 +176,7 @@ extern const struct tok_way_row tok_ways_transport[]; /* import, export, key blo
 /* The name of the chosen way, and its grade; ERR_UNSUPPORTED or ERR_DENIED as flows.h says. */
 enum err_code tok_way_chosen(struct tok_session *s, enum tok_flow flow, const char **out_way_name,
                              enum tok_grade *out_grade, struct err *e) MUST_CHECK;
+/* The same for a step that has one way: ERR_OK as well where nothing was probed, as in a ceremony. */
+enum err_code tok_flow_works(struct tok_session *s, enum tok_flow flow, struct err *e) MUST_CHECK;
 
 #endif

@@ -22,6 +22,13 @@ void tok_template_bool(struct tok_template *t, CK_ATTRIBUTE_TYPE type, bool valu
     tok_template_bytes(t, type, value ? &yes : &no, sizeof yes);
 }
 
+void tok_template_remove(struct tok_template *t, CK_ATTRIBUTE_TYPE type)
+{
+    for (CK_ULONG i = 0; i < t->count; i++)
+        if (t->rows[i].type == type)
+            t->rows[i] = t->rows[--t->count];
+}
+
 void tok_template_number(struct tok_template *t, CK_ATTRIBUTE_TYPE type, CK_ULONG value)
 {
     if (t->number_count == sizeof t->numbers / sizeof t->numbers[0])

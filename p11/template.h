@@ -17,6 +17,7 @@ struct tok_template {
 /* Rows point to the caller's values, which must outlive the template; numbers are copied. A row set again is
  * replaced. */
 void tok_template_bool(struct tok_template *t, CK_ATTRIBUTE_TYPE type, bool value);
+void tok_template_remove(struct tok_template *t, CK_ATTRIBUTE_TYPE type);
 void tok_template_number(struct tok_template *t, CK_ATTRIBUTE_TYPE type, CK_ULONG value);
 void tok_template_bytes(struct tok_template *t, CK_ATTRIBUTE_TYPE type, const void *bytes, size_t len);
 

@@ -86,5 +86,13 @@ enum err_code tok_component_grade(struct tok *tok, enum tok_grade *out_grade, st
 /* The public half of a transport or component key in DER. */
 enum err_code tok_pair_spki(struct tok *tok, const struct tok_key_name *name, uint8_t out_der[TOK_SPKI_BYTES],
                             size_t *out_len, struct err *e) MUST_CHECK;
+/* What tells a pair of any role and state from another one, since pairs have no check value: the modulus, or
+ * the point. Takes a session. ERR_NOT_FOUND. */
+struct tok_pair_identity {
+    uint8_t bytes[TOK_RSA_BYTES];
+    size_t len;
+};
+enum err_code tok_pair_identity(struct tok *tok, const struct tok_key_name *name,
+                                struct tok_pair_identity *out_identity, struct err *e) MUST_CHECK;
 
 #endif

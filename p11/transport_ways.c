@@ -232,6 +232,17 @@ static enum err_code try_tdes_decrypt(struct tok_session *s, struct err *e)
     return expect(clear, sample_key, sizeof clear, e);
 }
 
+/* The sample under des_kek, by OpenSSL. */
+static enum err_code try_tdes_encrypt(struct tok_session *s, struct err *e)
+{
+    static const uint8_t right[16] = {0x11, 0x0E, 0xCD, 0x41, 0x04, 0x6A, 0x88, 0x3E,
+                                      0x7D, 0x44, 0x30, 0xBD, 0xBD, 0x27, 0xAA, 0xCB};
+    AUTO(tok_object) kek = {0};
+    uint8_t cipher[16];
+    TRY(encipher_sample(s, cipher, &kek, e));
+    return expect(cipher, right, sizeof right, e);
+}
+
 static enum err_code try_tdes_wrap(struct tok_session *s, struct err *e)
 {
     AUTO(tok_object) kek = {0};
@@ -292,7 +303,7 @@ const struct tok_way_row tok_ways_transport[] = {
     {TOK_FLOW_IMPORT_TDES, "decrypt", TOK_PROCESS_MEMORY, try_tdes_decrypt},
     {TOK_FLOW_EXPORT_AES_KW, TOK_WAY_WRAP, TOK_IN_TOKEN, try_export_aes_kw},
     {TOK_FLOW_EXPORT_TDES, TOK_WAY_WRAP, TOK_IN_TOKEN, try_tdes_wrap},
-    {TOK_FLOW_EXPORT_TDES, "encrypt", TOK_PROCESS_MEMORY, try_tdes_decrypt},
+    {TOK_FLOW_EXPORT_TDES, "encrypt", TOK_PROCESS_MEMORY, try_tdes_encrypt},
     {TOK_FLOW_KEY_BLOCK_B, TOK_WAY_DERIVE, TOK_PROCESS_MEMORY, try_block_b},
     {TOK_FLOW_KEY_BLOCK_D, TOK_WAY_DERIVE, TOK_PROCESS_MEMORY, try_block_d},
     {TOK_FLOW_COMPONENT, "decrypt", TOK_PROCESS_MEMORY, try_component},

@@ -13,6 +13,7 @@ static const char *const flow_names[TOK_FLOW_COUNT] = {
     [TOK_FLOW_WORKING_KEY_TDES] = "working-key-tdes",
     [TOK_FLOW_WORKING_KEY_AES] = "working-key-aes",
     [TOK_FLOW_BLOB] = "blob",
+    [TOK_FLOW_RESEAL] = "reseal",
     [TOK_FLOW_KCV] = "kcv",
     [TOK_FLOW_MAC_UNIONPAY] = "mac-unionpay",
     [TOK_FLOW_MAC_X9_9] = "mac-x9.9",
@@ -32,6 +33,7 @@ static const char *const flow_names[TOK_FLOW_COUNT] = {
     [TOK_FLOW_KEY_BLOCK_B] = "key-block-b",
     [TOK_FLOW_KEY_BLOCK_D] = "key-block-d",
     [TOK_FLOW_COMPONENT] = "component",
+    [TOK_FLOW_AUDIT] = "audit",
 };
 
 static const char *const grade_names[] = {
@@ -131,22 +133,37 @@ const struct tok_way *tok_ways_get(const struct tok *tok, size_t index)
     return index < tok->way_count ? &tok->ways[index] : NULL;
 }
 
+static const struct tok_way *first_way(const struct tok *tok, enum tok_flow flow, bool that_works)
+{
+    for (size_t i = 0; i < tok->way_count; i++)
+        if (tok->ways[i].flow == flow && (tok->ways[i].works || !that_works))
+            return &tok->ways[i];
+    return NULL;
+}
+
+size_t tok_ways_missing(const struct tok *tok, const struct tok_way **out_ways, size_t capacity)
+{
+    size_t count = 0;
+    for (int flow = 0; flow < TOK_FLOW_COUNT && count < capacity; flow++) {
+        const struct tok_way *const preferred = first_way(tok, (enum tok_flow)flow, false);
+        if (preferred != NULL && first_way(tok, (enum tok_flow)flow, true) == NULL)
+            out_ways[count++] = preferred;
+    }
+    return count;
+}
+
 /* Nothing was chosen: because nothing works, or because policy forbids what does? */
 static enum err_code refuse(const struct tok *tok, enum tok_flow flow, struct err *e)
 {
-    const struct tok_way *last = NULL;
-    for (size_t i = 0; i < tok->way_count; i++) {
-        if (tok->ways[i].flow != flow)
-            continue;
-        if (tok->ways[i].works)
-            return err_set(e, ERR_DENIED,
-                           "%s works on this token only by the %s way, graded %s, which policy forbids",
-                           flow_names[flow], tok->ways[i].way_name, tok_grade_name(tok->ways[i].grade));
-        last = &tok->ways[i];
-    }
-    if (last == NULL)
+    const struct tok_way *const works = first_way(tok, flow, true);
+    const struct tok_way *const preferred = first_way(tok, flow, false);
+    if (works != NULL)
+        return err_set(e, ERR_DENIED,
+                       "%s works on this token only by the %s way, graded %s, which policy forbids",
+                       flow_names[flow], works->way_name, tok_grade_name(works->grade));
+    if (preferred == NULL)
         return err_set(e, ERR_STATE, "the token's ways were not probed for %s", flow_names[flow]);
-    return err_set(e, ERR_UNSUPPORTED, "this token cannot do %s: %s", flow_names[flow], last->why);
+    return err_set(e, ERR_UNSUPPORTED, "this token cannot do %s: %s", flow_names[flow], preferred->why);
 }
 
 enum err_code tok_way_chosen(struct tok_session *s, enum tok_flow flow, const char **out_way_name,
@@ -163,4 +180,11 @@ enum err_code tok_way_chosen(struct tok_session *s, enum tok_flow flow, const ch
         }
     }
     return refuse(tok, flow, e);
+}
+
+enum err_code tok_flow_works(struct tok_session *s, enum tok_flow flow, struct err *e)
+{
+    const char *way;
+    enum tok_grade grade;
+    return s->tok->way_count == 0 ? ERR_OK : tok_way_chosen(s, flow, &way, &grade, e);
 }

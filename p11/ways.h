@@ -17,6 +17,8 @@ enum tok_flow {
     TOK_FLOW_WORKING_KEY_TDES, /* ways: wrap, chain */
     TOK_FLOW_WORKING_KEY_AES,
     TOK_FLOW_BLOB,
+    TOK_FLOW_RESEAL, /* a blob to other storage and tag keys; ways: unwrap, derive (TMKs only: a working key
+                        is replaced at the terminal's next sign-in) */
     TOK_FLOW_KCV,
     TOK_FLOW_MAC_UNIONPAY,
     TOK_FLOW_MAC_X9_9,
@@ -36,6 +38,7 @@ enum tok_flow {
     TOK_FLOW_KEY_BLOCK_B, /* in and out */
     TOK_FLOW_KEY_BLOCK_D,
     TOK_FLOW_COMPONENT,
+    TOK_FLOW_AUDIT, /* the signature under the audit log */
     TOK_FLOW_COUNT
 };
 
@@ -56,6 +59,9 @@ enum tok_exposure { TOK_EXPOSURE_ANY = 0, TOK_EXPOSURE_IN_TOKEN = 1 };
 enum err_code tok_ways_probe(struct tok *tok, enum tok_exposure exposure, struct err *e) MUST_CHECK;
 size_t tok_ways_count(const struct tok *tok);
 const struct tok_way *tok_ways_get(const struct tok *tok, size_t index);
+/* Flows that have no way on this token, whatever policy allows: of each its preferred way, which says why; at
+ * most `capacity`. How many were written. */
+size_t tok_ways_missing(const struct tok *tok, const struct tok_way **out_ways, size_t capacity);
 const char *tok_grade_name(enum tok_grade grade); /* "IN_TOKEN" */
 
 #endif

@@ -120,7 +120,7 @@ static enum err_code confirm(struct posp *posp, const Posward__Posp__V1__Confirm
         return err_set(e, ERR_STATE, "the card's KCV is not the one on record; ask for its key again");
     card.state = POSWARD__POSP__V1__CARD_STATE__CARD_STATE_WRITTEN;
     card.updated_ms = clock_wall_ms();
-    return store_card_put(posp->store, &card, e);
+    return store_card_written(posp->store, &card, e);
 }
 
 static void serve_confirm_card_key(Posward__Posp__V1__CardKeys_Service *service,

@@ -1,5 +1,7 @@
 #include "posp/cli.h"
 
+#include "posp/reseal_cli.h"
+
 #include "posward/posp/v1/posp.pb-c.h"
 
 const cli_table posp_commands = {
@@ -22,5 +24,10 @@ const cli_table posp_commands = {
      .endpoint = "posp",
      .service = &posward__posp__v1__operations__descriptor,
      .method = "GetStatus"},
+    {.group = "posp",
+     .name = "reseal",
+     .help = "Move all stored key blobs to the current storage key.",
+     .run = reseal_cli,
+     .options = reseal_cli_options},
     {.group = NULL},
 };

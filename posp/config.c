@@ -162,6 +162,14 @@ const struct conf_row posp_config_rows[] = {
      .most = 3600000,
      .help = "How often the HSM service is told how many cards and blobs depend on which key; after changes "
              "within a tenth of it."},
+    {.key = "hsm.reseal_per_second",
+     .type = CONF_INT,
+     AT(hsm_reseal_per_second),
+     .fallback = "500",
+     .least = 0,
+     .most = 100000,
+     .help = "After a rotation of the storage key: how many key blobs a second are moved to the new one as "
+             "terminals pay, at most; 0: none. `posward posp reseal` moves all, at this rate or its own."},
     PEER_ROWS(struct posp_config, posv, "posv.", "127.0.0.1:7003", false),
     {.key = "forward.timeout_ms",
      .type = CONF_INT,

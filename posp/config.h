@@ -38,7 +38,8 @@ struct posp_config {
     char *store_path;
     char *acquirer_id;
     struct peer_config hsm, posv;
-    int64_t hsm_timeout_ms, hsm_report_period_ms, forward_timeout_ms, reversal_retry_ms;
+    int64_t hsm_timeout_ms, hsm_report_period_ms, hsm_reseal_per_second, forward_timeout_ms,
+        reversal_retry_ms;
     struct conf_items units;  /* struct unit_config */
     struct conf_items routes; /* struct route_config */
 };

@@ -6,6 +6,7 @@
 #include "posp/keyuse.h"
 #include "posp/listener.h"
 #include "posp/operations.h"
+#include "posp/reseal.h"
 #include "posp/reversals.h"
 
 #include <stdlib.h>
@@ -42,6 +43,7 @@ static void stop(void *context)
         return;
     struct posp *posp = &state->posp;
     listener_free(posp->listener);
+    reseal_free(posp->reseal);
     keyuse_free(posp->keyuse);
     reversals_free(posp->reversals);
     follower_free(posp->follower);
@@ -88,6 +90,7 @@ static enum err_code serve(void *context, struct rpc_server *server, struct err 
     TRY(follower_start(posp->store, posp->posv_channel, &posp->follower, e));
     TRY(reversals_start(posp, &posp->reversals, e));
     TRY(keyuse_start(posp, &posp->keyuse, e));
+    TRY(reseal_start(posp, &posp->reseal, e));
     return listener_start(posp, &posp->listener, e);
 }
 
@@ -101,7 +104,9 @@ static void drain(void *context)
 
 static void metrics(void *context, struct prometheus *page)
 {
-    operations_metrics(&((struct daemon_state *)context)->posp, page);
+    struct posp *posp = &((struct daemon_state *)context)->posp;
+    operations_metrics(posp, page);
+    reseal_metrics(posp->reseal, page);
 }
 
 const struct service_spec posp_service = {

@@ -182,7 +182,8 @@ static void fill_track(struct parts *p, const struct hsm_transaction *t)
 static enum err_code read_outcome(const Posward__Hsm__V1__ProcessTransactionResponse *response,
                                   const struct hsm_transaction *t, struct hsm_outcome *out, struct err *e)
 {
-    *out = (struct hsm_outcome){.mac_matches = response->mac != NULL && response->mac->matches};
+    *out = (struct hsm_outcome){.mac_matches = response->mac != NULL && response->mac->matches,
+                                .reseal_advised = response->reseal_advised};
     if (!out->mac_matches)
         return ERR_OK;
     if ((t->pin_len > 0 && response->pin == NULL) || (t->track_len > 0 && response->track == NULL))

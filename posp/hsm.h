@@ -51,7 +51,8 @@ struct hsm_transaction {
     size_t track_len;
 };
 struct hsm_outcome {
-    bool mac_matches; /* false: nothing else was done */
+    bool mac_matches;    /* false: nothing else was done */
+    bool reseal_advised; /* a blob of the set is not under the current storage and tag keys */
     uint8_t pin_block[HSM_DATA_BYTES];
     size_t pin_len;
     uint8_t track[HSM_DATA_BYTES];

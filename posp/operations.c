@@ -1,8 +1,10 @@
 #include "posp/operations.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "posp/follower.h"
 #include "posp/listener.h"
+#include "posp/reseal.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -118,6 +120,67 @@ static void serve_list_transactions(Posward__Posp__V1__Operations_Service *servi
         rpc_call_fail(rpc_call_of(closure_data), &e);
     }
     free(listing);
+}
+
+struct reseal_stream {
+    struct rpc_call *call;
+    Posward__Posp__V1__ResealProgress_Closure closure;
+};
+
+static Posward__Posp__V1__ResealProgress progress_of(const struct reseal_counts *counts, uint64_t total)
+{
+    Posward__Posp__V1__ResealProgress p = POSWARD__POSP__V1__RESEAL_PROGRESS__INIT;
+    p.total = total;
+    p.scanned = counts->scanned;
+    p.resealed = counts->resealed;
+    p.already = counts->already;
+    p.must_sign_in = counts->must_sign_in;
+    p.replaced = counts->replaced;
+    p.failed = counts->failed;
+    p.first_failure = (char *)(uintptr_t)counts->first_failure;
+    p.storage_version = counts->newest.storage;
+    p.tag_version = counts->newest.tag;
+    return p;
+}
+
+static bool pause_reseal(void *context, const struct reseal_counts *counts, uint64_t total, int64_t pause_ms)
+{
+    const struct reseal_stream *const s = context;
+    const Posward__Posp__V1__ResealProgress progress = progress_of(counts, total);
+    s->closure(&progress, s->call);
+    const int64_t until_ms = clock_monotonic_ms() + pause_ms;
+    for (int64_t left_ms = pause_ms; left_ms > 0; left_ms = until_ms - clock_monotonic_ms())
+        if (!rpc_call_wait(s->call, left_ms))
+            return false;
+    return !rpc_call_cancelled(s->call);
+}
+
+static void serve_reseal_store(Posward__Posp__V1__Operations_Service *service,
+                               const Posward__Posp__V1__ResealStoreRequest *input,
+                               Posward__Posp__V1__ResealProgress_Closure closure, void *closure_data)
+{
+    struct reseal_stream stream = {rpc_call_of(closure_data), closure};
+    struct posp *const posp = posp_of(service);
+    struct reseal_counts counts = {0};
+    uint64_t left = 0;
+    struct err e = {0};
+    const enum err_code code =
+        posp->reseal != NULL
+            ? reseal_store(posp->reseal, input->rate, pause_reseal, &stream, &counts, &left, &e)
+            : err_set(&e, ERR_UNAVAILABLE, "the front end is starting");
+    if (code != ERR_OK) {
+        log_failure(LOG_WARN, "re-sealing of the store ended early", &e);
+        rpc_call_fail(stream.call, &e);
+        return;
+    }
+    Posward__Posp__V1__ResealProgress last = progress_of(&counts, counts.scanned);
+    last.done = true;
+    last.left = left;
+    log_event(LOG_INFO, "store re-sealed", LOG_INT("resealed", (int64_t)counts.resealed),
+              LOG_INT("already", (int64_t)counts.already), LOG_INT("failed", (int64_t)counts.failed),
+              LOG_INT("left", (int64_t)left));
+    closure(&last, closure_data);
+    closure(NULL, closure_data);
 }
 
 void operations_init(struct posp *posp, struct operations *out_operations)

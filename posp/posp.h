@@ -13,6 +13,7 @@
 struct follower;
 struct keyuse;
 struct listener;
+struct reseal;
 struct reversals;
 
 /* Reference numbers that were taken from the store and not used yet. */
@@ -31,6 +32,7 @@ struct posp {
     struct follower *follower;
     struct reversals *reversals;
     struct keyuse *keyuse;
+    struct reseal *reseal;
     struct listener *listener;
     struct numbers numbers;
     int64_t started_ms; /* monotonic */

@@ -4,6 +4,7 @@
 #include "base/secret.h"
 #include "posp/answer.h"
 #include "posp/handlers.h"
+#include "posp/reseal.h"
 
 #include <string.h>
 
@@ -118,6 +119,8 @@ static const char *prove(struct purchase *p, struct err *e)
         if (!set->used &&
             store_keys_used(p->posp->store, p->request->device.terminal_id, set->generation, e) != ERR_OK)
             return F39_FAULT;
+        if (p->outcome.reseal_advised)
+            reseal_advise(p->posp->reseal, p->request->device.terminal_id, set->generation);
         return NULL;
     }
     (void)err_set(e, ERR_CHECK, "field 64: the MAC does not match");

@@ -100,6 +100,10 @@ struct store_card {
 };
 
 enum err_code store_card_put(struct store *store, const struct store_card *card, struct err *e) MUST_CHECK;
+/* The card was written: the record of this PSAM number and KCV gets this state and time, and nothing else
+ * changes. ERR_STATE: by now the record is of another key. */
+enum err_code store_card_written(struct store *store, const struct store_card *card,
+                                 struct err *e) MUST_CHECK;
 /* ERR_NOT_FOUND: no key was ever asked for. */
 enum err_code store_card_get(struct store *store, const char *psam_number, struct store_card *out_card,
                              struct err *e) MUST_CHECK;
@@ -121,6 +125,43 @@ struct store_use {
  */
 enum err_code store_uses(struct store *store, enum store_use_kind kind, struct store_use *out_uses,
                          size_t capacity, size_t *out_count, struct err *e) MUST_CHECK;
+
+/* ---- rows with sealed blobs, to be moved to newer keys ---- */
+
+enum store_sealed_kind {
+    STORE_SEALED_SET, /* name: terminal; blobs: PIK, MAK, TDK */
+    STORE_SEALED_CARD /* name: PSAM number; blobs: TMK */
+};
+#define STORE_SEALED_BLOBS     3
+#define STORE_SEALED_OF_DEVICE 4 /* rows: its sets, and its card's */
+struct store_sealed {
+    enum store_sealed_kind kind;
+    char name[STORE_PSAM_BYTES];
+    int64_t generation; /* of a set */
+    struct store_blob blobs[STORE_SEALED_BLOBS];
+    struct store_seal seal;
+};
+/* Rows of one kind by name and generation, from the one behind `after` on; NULL: from the first. Fewer than
+ * `capacity`: that was the last. Reads beside those who serve terminals. */
+enum err_code store_sealed_page(struct store *store, enum store_sealed_kind kind,
+                                const struct store_sealed *after, size_t capacity,
+                                struct store_sealed *out_rows, size_t *out_count, struct err *e) MUST_CHECK;
+/* The sets of a terminal and the record of the card in it; none: ERR_OK and 0. */
+enum err_code store_sealed_device(struct store *store, const char *terminal_id,
+                                  struct store_sealed out_rows[STORE_SEALED_OF_DEVICE], size_t *out_count,
+                                  struct err *e) MUST_CHECK;
+
+/* Compare and swap: a row whose blobs are still those of `old` gets the new ones; one that a sign-in, a card
+ * request or another has replaced meanwhile stays, and `swapped` is false. */
+struct store_swap {
+    const struct store_sealed *old;
+    struct store_blob blobs[STORE_SEALED_BLOBS];
+    struct store_seal seal;
+    bool swapped; /* out */
+};
+/* All in one commit. */
+enum err_code store_sealed_swap(struct store *store, struct store_swap *swaps, size_t count,
+                                struct err *e) MUST_CHECK;
 
 /* `count` numbers from *out_first on that are never given twice: for field 37. */
 enum err_code store_take_numbers(struct store *store, int64_t count, int64_t *out_first,

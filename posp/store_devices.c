@@ -137,6 +137,34 @@ enum err_code store_card_put(struct store *store, const struct store_card *card,
     return store_write(store, apply_card_put, &copy, e);
 }
 
+struct card_written {
+    const struct store_card *card;
+    bool found;
+};
+
+static enum err_code apply_card_written(struct store_db *db, void *context, struct err *e)
+{
+    struct card_written *const w = context;
+    sqlite3_stmt *s;
+    TRY(db_take(db, SQL_CARD_WRITTEN, &s, e));
+    db_bind_text(s, 1, w->card->psam_number);
+    db_bind_blob(s, 2, w->card->kcv, sizeof w->card->kcv);
+    sqlite3_bind_int(s, 3, w->card->state);
+    sqlite3_bind_int64(s, 4, w->card->updated_ms);
+    TRY(db_run(db, s, e));
+    w->found = sqlite3_changes(db->db) == 1;
+    return ERR_OK;
+}
+
+enum err_code store_card_written(struct store *store, const struct store_card *card, struct err *e)
+{
+    struct card_written w = {.card = card};
+    TRY(store_write(store, apply_card_written, &w, e));
+    return w.found
+               ? ERR_OK
+               : err_set(e, ERR_STATE, "another key was asked for meanwhile; ask for the card's key again");
+}
+
 struct card_get {
     const char *psam_number;
     struct store_card card;
@@ -159,8 +187,8 @@ static enum err_code apply_card_get(struct store_db *db, void *context, struct e
         c->tmk.len = db_blob(s, 4, c->tmk.bytes, sizeof c->tmk.bytes);
         c->state = sqlite3_column_int(s, 5);
         c->updated_ms = sqlite3_column_int64(s, 6);
-        c->seal = (struct store_seal){(uint32_t)sqlite3_column_int64(s, 7),
-                                      (uint32_t)sqlite3_column_int64(s, 8)};
+        c->seal =
+            (struct store_seal){(uint32_t)sqlite3_column_int64(s, 7), (uint32_t)sqlite3_column_int64(s, 8)};
         c->control_suite = sqlite3_column_int(s, 9);
         c->control_version = (uint32_t)sqlite3_column_int64(s, 10);
     }

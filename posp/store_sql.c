@@ -12,6 +12,10 @@
     "SELECT " version ", (length(pik) > 0) + (length(mak) > 0) + (length(tdk) > 0) AS blobs FROM key_sets "  \
     "UNION ALL SELECT " version ", length(tmk) > 0 FROM cards"
 
+#define SEALED_SET                                                                                           \
+    "SELECT terminal_id, generation, pik, mak, tdk, storage_version, tag_version FROM key_sets WHERE "
+#define SEALED_CARD "SELECT psam_number, 0, tmk, x'', x'', storage_version, tag_version FROM cards WHERE "
+
 static const char *const texts[SQL_COUNT_] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
@@ -47,6 +51,18 @@ static const char *const texts[SQL_COUNT_] = {
     [SQL_CARD_GET] = "SELECT psam_number, suite, master_version, kcv, tmk, state, updated_ms, "
                      "storage_version, tag_version, control_suite, control_version FROM cards "
                      "WHERE psam_number = ?1",
+    [SQL_CARD_WRITTEN] = "UPDATE cards SET state = ?3, updated_ms = ?4 WHERE psam_number = ?1 AND kcv = ?2",
+    [SQL_SEALED_SETS] = SEALED_SET
+    "terminal_id > ?1 OR (terminal_id = ?1 AND generation > ?2) ORDER BY terminal_id, generation LIMIT ?3",
+    [SQL_SEALED_CARDS] = SEALED_CARD "psam_number > ?1 AND 0 = ?2 ORDER BY psam_number LIMIT ?3",
+    [SQL_SEALED_OF_TERMINAL] = SEALED_SET "terminal_id = ?1 ORDER BY generation DESC LIMIT 3",
+    [SQL_SEALED_CARD_OF_TERMINAL] =
+        SEALED_CARD "psam_number = (SELECT psam_number FROM devices WHERE terminal_id = ?1)",
+    [SQL_SEALED_SET_SWAP] =
+        "UPDATE key_sets SET pik = ?6, mak = ?7, tdk = ?8, storage_version = ?9, tag_version = ?10 "
+        "WHERE terminal_id = ?1 AND generation = ?2 AND pik = ?3 AND mak = ?4 AND tdk = ?5",
+    [SQL_SEALED_CARD_SWAP] = "UPDATE cards SET tmk = ?6, storage_version = ?9, tag_version = ?10 "
+                             "WHERE psam_number = ?1 AND tmk = ?3",
     [SQL_USE_MASTER] =
         "SELECT suite, master_version, count(*) FROM (SELECT psam_number, suite, master_version FROM devices "
         "WHERE state <> 3 UNION SELECT psam_number, suite, master_version FROM cards) GROUP BY 1, 2",

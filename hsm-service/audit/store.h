@@ -20,7 +20,7 @@ struct audit_store_options {
     int64_t rotate_bytes; /* 0: never; that is for who is not the service */
 };
 /* Open the folder and check its newest file. ERR_CHECK: that file was changed, see `posward audit verify`;
- * ERR_STATE: another service writes there. */
+ * ERR_STATE: another service writes there, and goes on for 10 s: one that is just ending is waited for. */
 enum err_code audit_store_open(const struct audit_store_options *options, struct audit_store **out_store,
                                struct err *e) MUST_CHECK;
 void audit_store_close(struct audit_store *store); /* accepts NULL */

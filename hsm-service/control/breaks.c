@@ -12,16 +12,19 @@
 
 /* Roles on which things outside the token depend, so that only those who keep them can tell. */
 static const struct {
-    const char *role, *dependants, *without;
+    const char *role, *dependants;
+    bool opens; /* a deactivated one still serves its dependants: they only are opened with it */
+    const char *without;
 } roles[] = {
-    {"psam-master", "cards", "no card of its suite could be issued"},
-    {"card-control", "cards", "no card of its suite could be issued"},
-    {"storage", "blobs", "no terminal could sign in"},
-    {"blob-tag", "blobs", "no terminal could sign in"},
-    {"zone-pin", NULL, "no PIN could be translated for the zone"},
-    {"zone-mac", NULL, "no MAC could be made for the zone"},
-    {"zone-data", NULL, "no data could be enciphered for the zone"},
-    {"zone-master", NULL, "no key could travel to or from the zone"},
+    {"psam-master", "cards", false,
+     "no card of its suite could be issued"}, /* a sign-in makes new keys under it */
+    {"card-control", "cards", false, "no card of its suite could be issued"},
+    {"storage", "blobs", true, "no terminal could sign in"},
+    {"blob-tag", "blobs", true, "no terminal could sign in"},
+    {"zone-pin", NULL, false, "no PIN could be translated for the zone"},
+    {"zone-mac", NULL, false, "no MAC could be made for the zone"},
+    {"zone-data", NULL, false, "no data could be enciphered for the zone"},
+    {"zone-master", NULL, false, "no key could travel to or from the zone"},
 };
 
 struct lines {
@@ -124,7 +127,7 @@ void control_breaks(const ControlRequest *r, const struct control_view *view,
     const size_t role = role_index(key->role);
     const bool known = role < sizeof roles / sizeof roles[0];
     control_label(name, label);
-    if (r->action_case == ACTION(DESTROY)) /* a deactivated key still opens what it protected */
+    if (r->action_case == ACTION(DESTROY) || !known || !roles[role].opens)
         add_uses(&l, label, known ? roles[role].dependants : NULL, stakes);
     if (!is_last(view, key))
         return;

@@ -103,6 +103,12 @@ struct control_policy control_policy_now(struct control *control);
 enum err_code control_policy_check(struct control *control, const Posward__Hsm__V1__Policy *change,
                                    struct err *e) MUST_CHECK;
 
+/* M of N: `approvals` (M) counts different identities, the proposer as the first; nobody counts twice. So M
+ * identities must have the role operator, of whom one proposes and M - 1 approve. ERR_STATE: the change asks
+ * for more than the `operators` (N) that there are. */
+enum err_code control_check_operators(const Posward__Hsm__V1__Policy *change, size_t operators,
+                                      struct err *e) MUST_CHECK;
+
 /* ---- uses.c: who depends on which key ---- */
 
 #define CONTROL_USES_MOST  512

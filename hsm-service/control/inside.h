@@ -20,6 +20,10 @@ enum err_code control_change(struct control *control, control_step_fn step, void
 /* Tell the audit log; inside a transaction. */
 enum err_code control_record(struct control *control, const struct control_event *event,
                              struct err *e) MUST_CHECK;
+/* `failure` NULL: it was done. */
+enum err_code control_record_attempt(struct control *control, const struct control_caller *caller,
+                                     const char *what, const struct control_proposal *proposal,
+                                     const struct err *failure, struct err *e) MUST_CHECK;
 enum err_code control_record_proposal(struct control *control, const struct control_caller *caller,
                                       const char *what, const struct control_proposal *proposal,
                                       struct err *e) MUST_CHECK;

@@ -170,6 +170,14 @@ struct control_policy control_policy_now(struct control *c)
     return policy;
 }
 
+enum err_code control_check_operators(const Posward__Hsm__V1__Policy *change, size_t operators, struct err *e)
+{
+    return change->approvals <= operators
+               ? ERR_OK
+               : err_set(e, ERR_STATE, "approvals %u, but only %zu identities have role operator",
+                         change->approvals, operators);
+}
+
 enum err_code control_policy_check(struct control *c, const Posward__Hsm__V1__Policy *change, struct err *e)
 {
     struct control_policy before, after;

@@ -152,7 +152,7 @@ enum err_code front_ask_wait(struct front *f, const struct ipc_frame *question, 
     if (w == NULL)
         return err_set(e, ERR_LIMIT, "no memory for a question to a keeper");
     pthread_mutex_lock(&f->lock);
-    struct front_keeper *const k = front_least_loaded(f, 0);
+    struct front_keeper *const k = front_least_busy(f);
     w->holders = 2;
     const bool asked = k != NULL && ask(f, k, question, wake_waiter, w);
     if (k == NULL)

@@ -193,9 +193,8 @@ void front_audit_tick(struct front *f, int64_t now_ms)
                                             .body = digest,
                                             .len = sizeof digest,
                                             .done = end_signing};
-    for (size_t i = 0; i < FRONT_KEEPERS && !a->signing; i++)
-        if (f->keepers[i].state == KEEPER_READY && !f->keepers[i].broken)
-            a->signing = front_ask(f, &f->keepers[i], &question);
+    struct front_keeper *const k = front_least_loaded(f, NULL); /* not on a token that is away */
+    a->signing = k != NULL && front_ask(f, k, &question);
 }
 
 /* ---- Start and end ---- */

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,40 +59,44 @@ static enum err_code make_call(struct rpc_call *rpc, const struct ipc_frame *fra
     return ERR_OK;
 }
 
-bool front_may_wait(const struct front *f)
-{
-    return f->ever_ready && !f->start_failed && !f->halted && !f->stopping;
-}
-
 enum err_code front_say_unavailable(const struct front *f, struct err *e)
 {
     if (f->stopping)
         return err_set(e, ERR_UNAVAILABLE, "the HSM service is stopping");
-    if (f->halted)
-        return err_set(e, ERR_UNAVAILABLE,
-                       "no keeper: the token refused the login (%.110s); mend token.pin_file, "
-                       "then send SIGHUP",
-                       f->start_error.note);
-    if (f->start_failed)
-        return err_set(e, ERR_UNAVAILABLE, "no keeper: %.150s; it is tried again", f->start_error.note);
-    if (f->breaker.state != BREAKER_CLOSED)
-        return err_set(e, ERR_UNAVAILABLE, "the token is away, and is being tried: %.140s", f->breaker.why);
-    return err_set(e, ERR_UNAVAILABLE, "no keeper is ready yet: the first one is starting");
+    return front_pool_say_away(&f->pool, e);
 }
 
-struct front_keeper *front_least_loaded(struct front *f, unsigned avoid)
+/* How little a keeper suits a call: where its token failed it, where it was itself. */
+static unsigned reluctance(const struct front_keeper *k, const struct front_call *call)
+{
+    if (call == NULL)
+        return 0;
+    return (call->tokens >> k->token & 1) * 2 + (k->number == call->last_keeper);
+}
+
+static struct front_keeper *least_loaded(struct front *f, const struct front_call *call, unsigned window)
 {
     struct front_keeper *best = NULL;
     for (size_t i = 0; i < FRONT_KEEPERS; i++) {
         struct front_keeper *const k = &f->keepers[i];
-        if (k->state != KEEPER_READY || k->broken || k->load >= f->window)
+        if (k->state != KEEPER_READY || k->epoch != f->serving || k->broken || k->load >= window ||
+            f->pool.tokens[k->token].breaker.state != BREAKER_CLOSED)
             continue;
-        const bool better = best == NULL || (best->number == avoid) > (k->number == avoid) ||
-                            ((best->number == avoid) == (k->number == avoid) && k->load < best->load);
-        if (better)
+        const unsigned of_k = reluctance(k, call), of_best = best != NULL ? reluctance(best, call) : 0;
+        if (best == NULL || of_k < of_best || (of_k == of_best && k->load < best->load))
             best = k;
     }
     return best;
+}
+
+struct front_keeper *front_least_loaded(struct front *f, const struct front_call *call)
+{
+    return least_loaded(f, call, f->window);
+}
+
+struct front_keeper *front_least_busy(struct front *f)
+{
+    return least_loaded(f, NULL, UINT_MAX);
 }
 
 /* True when the call left the queue. */
@@ -134,7 +139,7 @@ void front_pump(struct front *f, struct front_calls *out_failed)
             give_up(call, out_failed);
             continue;
         }
-        struct front_keeper *const k = front_least_loaded(f, call->last_keeper);
+        struct front_keeper *const k = front_least_loaded(f, call);
         if (k == NULL || (!send_first(f, k, call) && !k->broken))
             return; /* all are busy: an answer, or the next tick, comes back here */
     }
@@ -168,7 +173,7 @@ void front_take(struct front *f, struct rpc_call *rpc, uint16_t method, const ui
     }
     struct front_calls failed = TAILQ_HEAD_INITIALIZER(failed);
     pthread_mutex_lock(&f->lock);
-    if (f->breaker.state == BREAKER_CLOSED && (f->ready > 0 || front_may_wait(f))) {
+    if (!f->stopping && front_pool_takes(&f->pool)) {
         TAILQ_INSERT_TAIL(&f->waiting, call, link);
         front_pump(f, &failed);
     } else {
@@ -195,11 +200,12 @@ struct front_call *front_answered(struct front_keeper *k, uint64_t id)
 
 bool front_try_again(struct front *f, struct front_call *call, const struct front_keeper *k)
 {
-    if (call->rpc == NULL || call->away >= FRONT_AWAY_MOST || f->stopping ||
-        f->breaker.state != BREAKER_CLOSED)
+    const unsigned most = f->pool.count > FRONT_AWAY_MOST ? (unsigned)f->pool.count : FRONT_AWAY_MOST;
+    if (call->rpc == NULL || call->away >= most || f->stopping || !front_pool_takes(&f->pool))
         return false;
     call->away++;
     call->last_keeper = k->number;
+    call->tokens |= 1U << k->token;
     TAILQ_INSERT_HEAD(&f->waiting, call, link);
     f->retried++;
     return true;
@@ -213,6 +219,7 @@ void front_orphan(struct front *f, struct front_keeper *k, unsigned blame, int64
     while ((call = TAILQ_LAST(&k->calls, front_calls)) != NULL) {
         TAILQ_REMOVE(&k->calls, call, link);
         k->load--;
+        call->tokens |= 1U << k->token;
         call->blame += call->sent_ms < blamed_before_ms ? blame : 0;
         if (call->rpc == NULL) {
             if (call->asked != NULL)

@@ -66,7 +66,7 @@ static void answer_status(struct front *f, struct rpc_call *call, const uint8_t 
     const struct rpc_server_counts counts = rpc_server_counts(f->server);
     status.version = version;
     status.uptime_s = (clock_monotonic_ms() - f->start_ms) / 1000;
-    status.keepers_wanted = (uint32_t)f->config->keeper_count;
+    status.keepers_wanted = (uint32_t)(f->config->keeper_count * (int64_t)f->pool.count);
     status.calls_ok = counts.ok;
     status.calls_failed = counts.failed;
     status.in_flight = counts.in_flight;
@@ -122,6 +122,7 @@ static struct front *make_front(const struct hsm_config *config, struct rpc_serv
         return NULL;
     f->config = config;
     f->server = server;
+    front_pool_init(&f->pool, config);
     f->start_ms = clock_monotonic_ms();
     f->wake_fd = -1;
     f->window = 2 * (unsigned)config->keeper_sessions; /* one at work and one at hand for each session */
@@ -169,20 +170,26 @@ enum err_code front_start(const void *config, struct rpc_server *server, void **
     return ERR_OK;
 }
 
+void front_granted(void *front, struct roles *roles)
+{
+    const struct front *const f = front;
+    manage_granted(f->manage, roles);
+}
+
 enum err_code front_serve(void *front, struct rpc_server *server, struct err *e)
 {
     (void)server;
-    (void)e;
     struct front *const f = front;
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += FIRST_START_MS / 1000;
     pthread_mutex_lock(&f->lock);
-    while (f->ready == 0 && !f->start_failed)
+    while (f->ready == 0 && !front_pool_failed(&f->pool))
         if (pthread_cond_timedwait(&f->changed, &f->lock, &until) == ETIMEDOUT)
             break;
+    const enum err_code code = f->ready == 0 ? front_pool_never(&f->pool, e) : ERR_OK;
     pthread_mutex_unlock(&f->lock);
-    return ERR_OK; /* without a keeper the service runs, says NOT_SERVING, and goes on trying */
+    return code; /* without a keeper the service runs, says NOT_SERVING, and goes on trying */
 }
 
 void front_reload(void *front)
@@ -225,6 +232,7 @@ void front_stop(void *front)
     front_audit_close(f->audit);
     front_limits_free(f->limits);
     front_operations_free(f->kinds);
+    front_pool_drop(&f->pool);
     pthread_cond_destroy(&f->changed);
     pthread_mutex_destroy(&f->lock);
     free(f);
@@ -247,7 +255,7 @@ void front_metrics(void *front, struct prometheus *page)
     const struct prometheus_row rows[] = {
         {"posward_hsm_keepers_ready", PROMETHEUS_GAUGE, "Keepers that take calls.", ready},
         {"posward_hsm_keepers_wanted", PROMETHEUS_GAUGE, "Keepers that the configuration asks for.",
-         (uint64_t)f->config->keeper_count},
+         (uint64_t)f->config->keeper_count * f->pool.count},
         {"posward_hsm_keeper_restarts_total", PROMETHEUS_COUNTER,
          "Keepers that ended unasked or were killed.", restarts},
         {"posward_hsm_keeper_retirements_total", PROMETHEUS_COUNTER,
@@ -262,6 +270,7 @@ void front_metrics(void *front, struct prometheus *page)
     prometheus_rows(page, rows, sizeof rows / sizeof rows[0]);
     front_operations_metrics(f->kinds, page);
     front_health_metrics(f, page);
+    front_pool_metrics(f, page);
     front_audit_metrics(f->audit, page);
     front_limits_metrics(f->limits, page);
     manage_metrics(f->manage, page);

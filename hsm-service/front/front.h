@@ -14,6 +14,8 @@ extern const struct roles_row front_roles[];
 /* Add the services and start the keepers; does not wait for one. `config` (struct hsm_config) is borrowed. */
 enum err_code front_start(const void *config, struct rpc_server *server, void **out_front,
                           struct err *e) MUST_CHECK;
+/* As service_spec.granted. */
+void front_granted(void *front, struct roles *roles);
 /* Wait until the first keeper is ready or could not start, so that a service that reports itself up mostly
  * is. */
 enum err_code front_serve(void *front, struct rpc_server *server, struct err *e) MUST_CHECK;

@@ -13,49 +13,53 @@
 #define MEMORY_EVERY_MS 1000
 #define MIB             1048576
 
-/* ---- The breaker's changes are told once ---- */
+/* ---- A breaker's changes are told once ---- */
 
-static void tell_change(struct front *f, bool changed)
+static void tell_change(struct front *f, const struct front_token *t, bool changed)
 {
     if (!changed)
         return;
-    const struct breaker *const b = &f->breaker;
+    const struct breaker *const b = &t->breaker;
     const char *const state = breaker_state_name(b->state);
     const char *const why = b->state == BREAKER_CLOSED ? "the token answers" : b->why;
-    char note[200];
-    snprintf(note, sizeof note, "%s: %s", state, why);
+    char note[240];
+    if (f->pool.count > 1)
+        snprintf(note, sizeof note, "%s: %s: %s", t->is.name, state, why);
+    else
+        snprintf(note, sizeof note, "%s: %s", state, why);
     log_event(b->state == BREAKER_OPEN ? LOG_ERROR : LOG_WARN, "circuit breaker", LOG_STR("state", state),
-              LOG_STR("why", why));
+              LOG_STR("why", why), LOG_STR("of", t->is.name));
     front_audit_event(f->audit, AUDIT_SERVICE, "circuit breaker", NULL, note);
 }
 
-void front_health_answered(struct front *f, const struct ipc_frame *frame)
+void front_health_answered(struct front *f, struct front_token *t, const struct ipc_frame *frame)
 {
     char why[128];
     const bool failed = frame->kind == IPC_FAILURE; /* as loop.c's found_token_away */
     if (!failed && frame->native != IPC_TOKEN_AWAY) {
-        tell_change(f, breaker_call_ok(&f->breaker));
+        tell_change(f, t, breaker_call_ok(&t->breaker));
     } else if (!failed || frame->error == ERR_UNAVAILABLE) {
         snprintf(why, sizeof why, "%.*s", failed ? (int)(frame->body_len < 127 ? frame->body_len : 127) : 0,
                  (const char *)frame->body);
-        tell_change(f, breaker_call_failed(&f->breaker, why[0] != '\0' ? why : "the token is away",
-                                           clock_monotonic_ms()));
+        tell_change(f, t,
+                    breaker_call_failed(&t->breaker, why[0] != '\0' ? why : "the token is away",
+                                        clock_monotonic_ms()));
     }
 }
 
-void front_health_ready(struct front *f)
+void front_health_ready(struct front *f, struct front_token *t)
 {
-    tell_change(f, breaker_keeper_ready(&f->breaker));
+    tell_change(f, t, breaker_keeper_ready(&t->breaker));
 }
 
-void front_health_no_keeper(struct front *f, const char *why)
+void front_health_no_keeper(struct front *f, struct front_token *t, const char *why)
 {
-    tell_change(f, breaker_no_keeper(&f->breaker, why, clock_monotonic_ms()));
+    tell_change(f, t, breaker_no_keeper(&t->breaker, why, clock_monotonic_ms()));
 }
 
 bool front_health_serving(const struct front *f)
 {
-    return f->ready > 0 && f->breaker.state == BREAKER_CLOSED;
+    return front_pool_serves(&f->pool);
 }
 
 /* ---- Probes ---- */
@@ -88,7 +92,8 @@ static void take_answer(struct front *f, struct front_keeper *k, const struct ip
         log_event(LOG_WARN, "keeper failed its probe", LOG_INT("keeper", k->number), LOG_INT("pid", k->pid));
         k->broken = true;
     }
-    tell_change(f, breaker_probed(&f->breaker, ok, clock_monotonic_ms()));
+    struct front_token *const t = &f->pool.tokens[k->token];
+    tell_change(f, t, breaker_probed(&t->breaker, ok, clock_monotonic_ms()));
 }
 
 static void on_probed(struct front *f, void *context, const struct ipc_frame *frame)
@@ -114,19 +119,20 @@ static bool probe(struct front *f, struct front_keeper *k, int64_t now_ms)
     return k->probing;
 }
 
-static void probe_for_breaker(struct front *f, int64_t now_ms)
+static void probe_for_breaker(struct front *f, unsigned token, int64_t now_ms)
 {
+    struct front_token *const t = &f->pool.tokens[token];
     bool asked = false;
-    if (breaker_wants_probe(&f->breaker, now_ms)) {
-        tell_change(f, true);
-    } else if (f->breaker.state != BREAKER_HALF_OPEN) {
+    if (breaker_wants_probe(&t->breaker, now_ms)) {
+        tell_change(f, t, true);
+    } else if (t->breaker.state != BREAKER_HALF_OPEN) {
         return;
     }
     for (size_t i = 0; i < FRONT_KEEPERS && !asked; i++)
-        if (f->keepers[i].state == KEEPER_READY && !f->keepers[i].broken)
+        if (f->keepers[i].state == KEEPER_READY && f->keepers[i].token == token && !f->keepers[i].broken)
             asked = probe(f, &f->keepers[i], now_ms);
     if (!asked)
-        tell_change(f, breaker_probed(&f->breaker, false, now_ms));
+        tell_change(f, t, breaker_probed(&t->breaker, false, now_ms));
 }
 
 /* ---- Memory ---- */
@@ -170,7 +176,8 @@ void front_health_tick(struct front *f, int64_t now_ms)
         if (weigh)
             check_memory(f, k);
     }
-    probe_for_breaker(f, now_ms);
+    for (unsigned i = 0; i < f->pool.count; i++)
+        probe_for_breaker(f, i, now_ms);
 }
 
 /* ---- Metrics ---- */
@@ -210,12 +217,25 @@ static const struct {
 };
 #define FAMILIES (sizeof families / sizeof families[0])
 
+/* The service's: closed while that of one token is. Changes are those of all. */
+static void sum_breakers(const struct front_pool *pool, struct breaker *out_breaker)
+{
+    struct breaker sum = {.state = BREAKER_OPEN};
+    for (size_t i = 0; i < pool->count; i++) {
+        const struct breaker *const b = &pool->tokens[i].breaker;
+        sum.state = b->state < sum.state ? b->state : sum.state;
+        for (int state = 0; state < BREAKER_STATE_COUNT; state++)
+            sum.changes[state] += b->changes[state];
+    }
+    *out_breaker = sum;
+}
+
 static void sum_up(struct front *f, struct prometheus_row rows[FAMILIES], uint64_t *out_resident_mib,
                    struct breaker *out_breaker)
 {
     *out_resident_mib = 0;
     pthread_mutex_lock(&f->lock);
-    *out_breaker = f->breaker;
+    sum_breakers(&f->pool, out_breaker);
     for (size_t i = 0; i < FAMILIES; i++) {
         rows[i] = families[i].row;
         rows[i].value = families[i].lasts ? f->ended_health[families[i].value] : 0;
@@ -239,12 +259,13 @@ void front_health_metrics(struct front *f, struct prometheus *page)
     const struct prometheus_row more[] = {
         {"posward_hsm_keepers_resident_bytes", PROMETHEUS_GAUGE, "Resident memory of all keepers.",
          resident_mib_sum * MIB},
-        {"posward_hsm_breaker_state", PROMETHEUS_GAUGE, "Circuit breaker: 0 closed, 1 half-open, 2 open.",
+        {"posward_hsm_breaker_state", PROMETHEUS_GAUGE,
+         "Circuit breaker, of the token that is best off: 0 closed, 1 half-open, 2 open.",
          (uint64_t)breaker.state},
     };
     prometheus_rows(page, more, sizeof more / sizeof more[0]);
     prometheus_family(page, "posward_hsm_breaker_changes_total", PROMETHEUS_COUNTER,
-                      "Changes of the circuit breaker, by the state it went to.");
+                      "Changes of circuit breakers, by the state they went to.");
     for (int state = 0; state < BREAKER_STATE_COUNT; state++) {
         const struct prometheus_label labels[] = {{"to", breaker_state_name((enum breaker_state)state)}, {0}};
         prometheus_count(page, labels, breaker.changes[state]);

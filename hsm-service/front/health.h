@@ -1,4 +1,4 @@
-/* Inside front/ only: is the token well? Probes, the breaker, keepers' memory, and what keepers say of
+/* Inside front/ only: are the tokens well? Probes, their breakers, keepers' memory, and what keepers say of
  * themselves. Loop thread, mutex held, unless said otherwise. */
 #ifndef POSWARD_HSM_SERVICE_FRONT_HEALTH_H
 #define POSWARD_HSM_SERVICE_FRONT_HEALTH_H
@@ -9,6 +9,7 @@
 
 struct front;
 struct front_keeper;
+struct front_token;
 struct prometheus;
 
 /* In the order of IPC_HEALTH_BYTES. */
@@ -24,11 +25,11 @@ enum health_value {
     HEALTH_COUNT
 };
 
-/* A keeper answered a gRPC call. */
-void front_health_answered(struct front *f, const struct ipc_frame *frame);
-/* A keeper became ready; or none could be started and none is there. */
-void front_health_ready(struct front *f);
-void front_health_no_keeper(struct front *f, const char *why);
+/* A keeper of the token answered a gRPC call. */
+void front_health_answered(struct front *f, struct front_token *t, const struct ipc_frame *frame);
+/* A keeper of it became ready; or none could be started and none is there. */
+void front_health_ready(struct front *f, struct front_token *t);
+void front_health_no_keeper(struct front *f, struct front_token *t, const char *why);
 /* A keeper ended: its counts stay. */
 void front_health_ended(struct front *f, const struct front_keeper *k);
 /* Probe what is due, retire what grew too large. */

@@ -72,7 +72,7 @@ static bool handle(struct front *f, struct front_keeper *k, const struct ipc_fra
     switch (frame->kind) {
     case IPC_READY:
         if (starting)
-            front_keeper_ready(f, k, frame);
+            front_keeper_ready(f, k, frame, out_failed);
         break;
     case IPC_START_FAILED:
         if (starting)
@@ -88,13 +88,13 @@ static bool handle(struct front *f, struct front_keeper *k, const struct ipc_fra
         *out_call = front_answered(k, frame->request_id);
         known = *out_call != NULL;
         if (*out_call != NULL && (*out_call)->asked == NULL)
-            front_health_answered(f, frame);
+            front_health_answered(f, &f->pool.tokens[k->token], frame);
         if (*out_call != NULL && found_token_away(frame))
             try_again(f, k, frame, out_call);
         k->operations += frame->operations;
         f->operations += frame->operations;
-        if (f->failures > 0)
-            f->failures--; /* it works: the next loss is not one in a row */
+        if (f->pool.tokens[k->token].failures > 0)
+            f->pool.tokens[k->token].failures--; /* it works: the next loss is not one in a row */
         return known;
     case IPC_REQUEST:
     case IPC_KIND_COUNT:
@@ -180,8 +180,8 @@ static bool tick(struct front *f)
         front_keepers_release(f, now_ms);
     front_keepers_tend(f, now_ms, &failed);
     front_health_tick(f, now_ms);
-    if (f->breaker.state == BREAKER_OPEN)
-        front_flush(f, &failed); /* nothing waits for a token that is away */
+    if (front_pool_is_away(&f->pool))
+        front_flush(f, &failed); /* nothing waits for tokens that are all away */
     front_audit_tick(f, now_ms);
     const bool done = f->stopping && front_keepers_gone(f);
     pthread_mutex_unlock(&f->lock);

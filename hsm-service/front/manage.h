@@ -11,10 +11,14 @@ struct front;
 struct prometheus;
 struct rpc_server;
 struct manage;
+struct roles;
 
 /* Open control.path and add the service. Without a path it says so to each call. */
 enum err_code manage_new(struct front *f, struct rpc_server *server, struct manage **out_manage,
                          struct err *e) MUST_CHECK;
+/* Before the server listens: who the operators are, now and after each SIGHUP. Too few for the policy that is
+ * in force is logged, and does not stop the service: payments need no operator. */
+void manage_granted(struct manage *m, struct roles *roles);
 /* From now on, interrupted executions are settled: keepers are being started. */
 enum err_code manage_start(struct manage *m, struct err *e) MUST_CHECK;
 /* Ends the thread. Before keepers go. Accepts NULL. */

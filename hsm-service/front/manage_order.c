@@ -54,13 +54,22 @@ enum err_code manage_look(struct manage *m, struct manage_view *out_view, struct
 
 /* ---- Orders ---- */
 
+/* What does more than look. */
+static bool changes_keys(const Posward__Hsm__V1__KeyOrder *order)
+{
+    return order->action_case != POSWARD__HSM__V1__KEY_ORDER__ACTION_COMPONENT &&
+           order->action_case != POSWARD__HSM__V1__KEY_ORDER__ACTION_TRANSPORT;
+}
+
 enum err_code manage_order(struct manage *m, const Posward__Hsm__V1__KeyOrder *order,
                            ControlOutcome **out_outcome, bool *out_lost, struct err *e)
 {
+    *out_lost = false;
+    if (changes_keys(order))
+        TRY(front_pool_may_change_keys(&m->front->pool, e));
     AUTO(front_reply) reply = {0};
     const size_t len = posward__hsm__v1__key_order__get_packed_size(order);
     uint8_t *const body = malloc(len + 1);
-    *out_lost = false;
     if (body == NULL)
         return err_set(e, ERR_LIMIT, "no memory for a key order");
     posward__hsm__v1__key_order__pack(order, body);
@@ -234,23 +243,40 @@ static enum err_code fail(struct manage *m, const struct control_caller *caller,
     return finish(m, caller, p, &end, e);
 }
 
-/* The answer was lost: the token's keys tell. *out_again: it was not done, and may be ordered once more. */
+/* What a destruction leaves to tell: the key as it was when it was proposed, now destroyed. */
+static const ControlOutcome *gone(struct control_proposal *p)
+{
+    if (p->request->action_case == ACTION(DESTROY) && p->outcome != NULL && p->outcome->n_keys > 0)
+        p->outcome->keys[0]->state = POSWARD__HSM__V1__KEY_STATE__KEY_STATE_DESTROYED;
+    return p->outcome;
+}
+
+static enum err_code settle_done(struct manage *m, const struct control_caller *caller,
+                                 struct control_proposal *p, const struct manage_view *v, struct err *e)
+{
+    ControlOutcome found = POSWARD__HSM__V1__KEY_OUTCOME__INIT;
+    ControlKey *keys[] = {(ControlKey *)(uintptr_t)control_key_of(&v->view, control_request_key(p->request))};
+    found.keys = keys;
+    found.n_keys = 1;
+    return succeed(m, caller, p, keys[0] != NULL ? &found : gone(p), e);
+}
+
+/* The answer was lost: the token's keys tell. Keepers know those of their start, so only what one says that
+ * started after the order counts. *out_again: it was not done, and may be ordered once more. */
 static enum err_code settle(struct manage *m, const struct control_caller *caller, struct control_proposal *p,
                             bool *out_again, struct err *e)
 {
     struct manage_view v = {0};
     struct err unclear = {0};
     *out_again = false;
+    if (!renew_keepers(m))
+        return err_set(e, ERR_UNAVAILABLE,
+                       "agreed; whether the token did it is known once a new keeper has looked");
     TRY(manage_look(m, &v, e));
     const enum control_trace trace = control_look(p->request, &v.view);
     enum err_code code = ERR_OK;
     if (trace == CONTROL_DONE) {
-        ControlOutcome found = POSWARD__HSM__V1__KEY_OUTCOME__INIT;
-        const ControlKey *const key = control_key_of(&v.view, control_request_key(p->request));
-        ControlKey *keys[] = {(ControlKey *)(uintptr_t)key};
-        found.keys = keys;
-        found.n_keys = key != NULL ? 1 : 0;
-        code = succeed(m, caller, p, &found, e);
+        code = settle_done(m, caller, p, &v, e);
     } else if (trace == CONTROL_UNCLEAR || p->attempts >= CONTROL_ATTEMPTS_MOST) {
         (void)err_set(
             &unclear, ERR_UNAVAILABLE,
@@ -273,6 +299,8 @@ static enum err_code order_once(struct manage *m, const struct control_caller *c
     control_proposal_drop(p);
     *p = counted;
     const enum err_code code = order_of(m, p, &outcome, out_lost, &why);
+    /* A keeper of a service that was killed may have ended the first attempt beside this one. */
+    *out_lost |= p->attempts > 1 && (code == ERR_EXISTS || code == ERR_NOT_FOUND || code == ERR_STATE);
     if (code == ERR_OK) {
         const enum err_code ended = succeed(m, caller, p, outcome, e);
         posward__hsm__v1__key_outcome__free_unpacked(outcome, NULL);

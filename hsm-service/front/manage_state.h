@@ -11,6 +11,7 @@
 struct manage {
     Posward__Hsm__V1__KeyManagement_Service service; /* first */
     struct front *front;
+    struct roles *roles;       /* NULL: before they were told */
     struct control *control;   /* NULL: control.path is empty */
     pthread_mutex_t executing; /* one order at a time */
     pthread_t thread;

@@ -34,24 +34,44 @@ static enum err_code add(struct strings *s, const char *name, const char *value,
     return ERR_OK;
 }
 
-/* The variables that keepers.environment names, as they are here. */
-static enum err_code make_environment(const struct hsm_config *config, struct strings *s, struct err *e)
+static bool has_name(const struct strings *s, const char *name)
+{
+    const size_t len = strlen(name);
+    for (size_t i = 0; i < s->count; i++)
+        if (strncmp(s->items[i], name, len) == 0 && s->items[i][len] == '=')
+            return true;
+    return false;
+}
+
+/* The token's own variables, then those that keepers.environment names, as they are here. */
+static enum err_code make_environment(const struct hsm_config *config, const struct hsm_token *token,
+                                      struct strings *s, struct err *e)
 {
     char names[1024];
     const int len =
         snprintf(names, sizeof names, "%s", config->keeper_environment ? config->keeper_environment : "");
     if (len < 0 || (size_t)len >= sizeof names)
         return err_set(e, ERR_INPUT, "keepers.environment is longer than %zu characters", sizeof names - 1);
+    for (size_t i = 0; token->environment != NULL && i < token->environment->count; i++) {
+        char name[256];
+        const char *const text = ((const struct hsm_variable *)token->environment->items)[i].text;
+        const char *const equals = strchr(text, '=');
+        if (equals == NULL || (size_t)(equals - text) >= sizeof name)
+            return err_set(e, ERR_INPUT, "token.replicas: an environment is not NAME=VALUE");
+        snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
+        TRY(add(s, name, equals + 1, e));
+    }
     char *rest = NULL;
     for (char *name = strtok_r(names, " ", &rest); name != NULL; name = strtok_r(NULL, " ", &rest)) {
         const char *const value = getenv(name);
-        if (value != NULL)
+        if (value != NULL && !has_name(s, name))
             TRY(add(s, name, value, e));
     }
     return ERR_OK;
 }
 
-static enum err_code make_arguments(const struct front *f, struct strings *s, struct err *e)
+static enum err_code make_arguments(const struct front *f, const struct hsm_token *token, struct strings *s,
+                                    struct err *e)
 {
     const struct hsm_config *const c = f->config;
     char sessions[24];
@@ -59,16 +79,17 @@ static enum err_code make_arguments(const struct front *f, struct strings *s, st
     const struct {
         const char *name, *value;
     } options[] = {
-        {"--module", c->token_module},
-        {"--label", c->token_label},
-        {"--serial", c->token_serial},
-        {"--pin-file", c->token_pin_file},
-        {"--init-string", c->token_init_string},
-        {"--lock-file", c->token_lock_file},
-        {"--token-directory", c->token_directory},
-        {"--backup-dir", c->token_backup_dir},
+        {"--module", token->module},
+        {"--label", token->label},
+        {"--serial", token->serial},
+        {"--pin-file", token->pin_file},
+        {"--init-string", token->init_string},
+        {"--lock-file", token->lock_file},
+        {"--token-directory", token->directory},
+        {"--backup-dir", token->backup_dir},
         {"--sessions", sessions},
         {"--exposure", manage_in_token(f->manage) ? "in_token" : "any"},
+        {"--flows-missing", c->flows_missing},
         {"--log-level", c->service.log_level},
         {"--log-format", c->service.log_format},
     };
@@ -114,11 +135,12 @@ static enum err_code spawn(char *const *argv, char *const *environment, int fd, 
                        : err_native(e, ERR_IO, failed, "cannot start a keeper: %s", strerror(failed));
 }
 
-enum err_code front_spawn(const struct front *f, int fd, pid_t *out_pid, struct err *e)
+enum err_code front_spawn(const struct front *f, const struct hsm_token *token, int fd, pid_t *out_pid,
+                          struct err *e)
 {
     AUTO(strings) environment = {0}, options = {0};
-    TRY(make_environment(f->config, &environment, e));
-    TRY(make_arguments(f, &options, e));
+    TRY(make_environment(f->config, token, &environment, e));
+    TRY(make_arguments(f, token, &options, e));
     char program[] = "posward-hsm", mode[] = "--keeper";
     char *argv[STRINGS_MOST + 3] = {program, mode};
     memcpy(argv + 2, options.items, options.count * sizeof argv[0]);

@@ -9,11 +9,11 @@
 #include "hsm-service/config.h"
 #include "hsm-service/front/ask.h"
 #include "hsm-service/front/audit.h"
-#include "hsm-service/front/breaker.h"
 #include "hsm-service/front/health.h"
 #include "hsm-service/front/limits.h"
 #include "hsm-service/front/manage.h"
 #include "hsm-service/front/operations.h"
+#include "hsm-service/front/pool.h"
 #include "hsm-service/ipc.h"
 
 #include <pthread.h>
@@ -43,6 +43,7 @@ struct front_call {
     unsigned blame;
     unsigned away;        /* tries that found the token away */
     unsigned last_keeper; /* which one was at it: another is asked first */
+    unsigned tokens;      /* bit n: token n lost it or was away. One that did not is asked first */
     struct err outcome;   /* what to answer when it fails */
     uint8_t *packet;
     size_t packet_len;
@@ -59,11 +60,13 @@ enum keeper_state {
 
 struct front_keeper {
     enum keeper_state state;
-    bool stale;  /* ready, but to be replaced: retirement or reload */
-    bool broken; /* did not take a packet, or its token failed a probe: it is replaced */
+    bool stale;     /* ready, but to be replaced: retirement or reload */
+    bool broken;    /* did not take a packet, or its token failed a probe: it is replaced */
+    unsigned token; /* of the pool: its index */
     pid_t pid;
     int fd;
     unsigned number; /* counts starts: tells keepers apart in logs */
+    unsigned epoch;  /* reloads before its start: which keys it knows */
     unsigned load;   /* calls in `calls` */
     uint64_t operations;
     int64_t since_ms; /* of the state */
@@ -92,16 +95,14 @@ struct front {
     struct front_keeper keepers[FRONT_KEEPERS];
     unsigned window; /* calls given to one keeper at a time */
     unsigned next_number;
-    unsigned ready; /* keepers in KEEPER_READY */
+    unsigned ready; /* keepers in KEEPER_READY, of all tokens */
     bool reload, stopping, draining;
+    unsigned epoch;   /* reloads so far */
+    unsigned serving; /* keepers of this epoch, and no others, take calls */
 
-    bool ever_ready, start_failed, halted; /* halted: a wrong PIN; no start until reload */
-    struct err start_error;
-    unsigned failures; /* starts and short lives in a row */
-    int64_t next_start_ms;
     uint64_t restarts, retirements, retried, operations;
 
-    struct breaker breaker;
+    struct front_pool pool;
     int64_t weighed_ms;                  /* keepers' memory was looked at */
     uint64_t ended_health[HEALTH_COUNT]; /* of keepers that are gone */
 };
@@ -126,12 +127,13 @@ void front_orphan(struct front *f, struct front_keeper *k, unsigned blame, int64
 void front_expire(struct front *f, int64_t now_ms, struct front_calls *out_failed);
 /* Without a keeper in sight nothing waits: the whole queue fails. */
 void front_flush(struct front *f, struct front_calls *out_failed);
-/* The ready keeper with the fewest calls that has room for one more; NULL: none. */
-struct front_keeper *front_least_loaded(struct front *f, unsigned avoid);
+/* The ready keeper with the fewest calls, of a token that is not away, that has room for one more; NULL:
+ * none. One on a token where `call` did not fail goes first. */
+struct front_keeper *front_least_loaded(struct front *f, const struct front_call *call);
+/* The same for a question of the front's own, which does not queue: with or without room. */
+struct front_keeper *front_least_busy(struct front *f);
 /* Why no keeper is there, for a caller: ERR_UNAVAILABLE. */
 enum err_code front_say_unavailable(const struct front *f, struct err *e);
-/* Whether calls may wait while no keeper is ready: one is on its way and the last start did not fail. */
-bool front_may_wait(const struct front *f);
 /* Mutex not held: answer and free. */
 void front_answer_failed(struct front *f, struct front_calls *failed);
 void front_call_free(struct front_call *call);
@@ -140,8 +142,15 @@ void front_call_free(struct front_call *call);
 
 /* Start, replace and retire as the configuration wants; kill what hangs; wait for what ended. */
 void front_keepers_tend(struct front *f, int64_t now_ms, struct front_calls *out_failed);
+/* Close the sockets of all, for the end. */
+void front_keepers_release(struct front *f, int64_t now_ms);
+bool front_keepers_gone(const struct front *f);
+
+/* ---- keeper_life.c: as keepers.c ---- */
+
 /* What a keeper said at its start. */
-void front_keeper_ready(struct front *f, struct front_keeper *k, const struct ipc_frame *frame);
+void front_keeper_ready(struct front *f, struct front_keeper *k, const struct ipc_frame *frame,
+                        struct front_calls *out_failed);
 void front_keeper_start_failed(struct front *f, struct front_keeper *k, const struct ipc_frame *frame,
                                struct front_calls *out_failed);
 /* What a keeper has to say besides: into the log and the audit log. */
@@ -149,9 +158,6 @@ void front_keeper_notice(struct front *f, const struct front_keeper *k, const st
 /* The socket closed or spoke nonsense. */
 void front_keeper_lost(struct front *f, struct front_keeper *k, const char *reason,
                        struct front_calls *out_failed);
-/* Close the sockets of all, for the end. */
-void front_keepers_release(struct front *f, int64_t now_ms);
-bool front_keepers_gone(const struct front *f);
 
 /* ---- loop.c ---- */
 
@@ -161,7 +167,8 @@ void front_wake(struct front *f);
 
 /* ---- spawn.c ---- */
 
-/* Start this binary as a keeper with `fd` as its end of the socket pair. */
-enum err_code front_spawn(const struct front *f, int fd, pid_t *out_pid, struct err *e) MUST_CHECK;
+/* Start this binary as a keeper of `token` with `fd` as its end of the socket pair. */
+enum err_code front_spawn(const struct front *f, const struct hsm_token *token, int fd, pid_t *out_pid,
+                          struct err *e) MUST_CHECK;
 
 #endif

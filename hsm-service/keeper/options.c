@@ -23,6 +23,14 @@ static enum err_code set_exposure(struct keeper_options *o, const char *value, s
     return ERR_OK;
 }
 
+static enum err_code set_missing(struct keeper_options *o, const char *value, struct err *e)
+{
+    o->missing_allowed = strcmp(value, "allow") == 0;
+    if (!o->missing_allowed && strcmp(value, "refuse") != 0)
+        return err_set(e, ERR_INPUT, "--flows-missing=%.20s must be refuse or allow", value);
+    return ERR_OK;
+}
+
 static enum err_code set_log_level(struct keeper_options *o, const char *value, struct err *e)
 {
     return log_level_parse(value, &o->log_level, e);
@@ -50,6 +58,7 @@ static const struct option_row {
     {"--backup-dir", .text = offsetof(struct keeper_options, tokendir.backup)},
     {"--sessions", .set = set_sessions},
     {"--exposure", .set = set_exposure},
+    {"--flows-missing", .set = set_missing},
     {"--log-level", .set = set_log_level},
     {"--log-format", .set = set_log_format},
 };

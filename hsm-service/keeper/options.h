@@ -11,6 +11,7 @@ struct keeper_options {
     struct tok_options token;
     struct tokendir tokendir; /* its label and lock are the token's */
     enum tok_exposure exposure;
+    bool missing_allowed; /* policy.flows_missing */
     enum log_level log_level;
     bool log_json;
 };

@@ -41,9 +41,24 @@ static void print_enum(const ProtobufCEnumDescriptor *descriptor, int number, FI
     fputs(name, out);
 }
 
+/* created_ms, at_ms, expires_ms, local_time_ms: points in time, of which 0 is none. retry_ms is a span. */
+static bool names_a_point(const char *name)
+{
+    static const char *const ends[] = {"ed_ms", "at_ms", "expires_ms", "time_ms"};
+    const size_t len = strlen(name);
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        if (len >= strlen(ends[i]) && strcmp(name + len - strlen(ends[i]), ends[i]) == 0)
+            return true;
+    return false;
+}
+
 static void print_signed(const ProtobufCFieldDescriptor *field, int64_t number, FILE *out)
 {
     const size_t len = strlen(field->name);
+    if (number == 0 && names_a_point(field->name)) {
+        fputc('-', out);
+        return;
+    }
     if (number < TIME_FROM_MS || len < 3 || strcmp(field->name + len - 3, "_ms") != 0) {
         fprintf(out, "%lld", (long long)number);
         return;

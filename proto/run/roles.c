@@ -271,6 +271,16 @@ enum err_code roles_check_served(const struct roles *roles, const struct rpc_ser
     return ERR_OK;
 }
 
+size_t roles_count(struct roles *r, enum role role)
+{
+    size_t count = 0;
+    pthread_rwlock_rdlock(&r->granting);
+    for (size_t i = 0; !r->insecure && i < r->holders.count; i++)
+        count += (r->holders.items[i].roles & (unsigned)role) != 0;
+    pthread_rwlock_unlock(&r->granting);
+    return count;
+}
+
 static unsigned roles_of(struct roles *r, const char *identity)
 {
     if (r->insecure)

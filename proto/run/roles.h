@@ -67,6 +67,8 @@ enum err_code roles_authorise(void *roles, const struct rpc_peer *peer, const ch
  * roles_new was given stays too. Any thread. */
 enum err_code roles_replace(struct roles *roles, const struct roles_grant *grants, size_t grant_count,
                             struct err *e) MUST_CHECK;
+/* How many identities have the role now; 0 under tls.insecure, where nobody has one. Any thread. */
+size_t roles_count(struct roles *roles, enum role role);
 /* posward_refusals_total, by method and reason. Any thread. */
 void roles_metrics(const struct roles *roles, struct prometheus *page);
 

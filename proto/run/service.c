@@ -101,6 +101,8 @@ static enum err_code make_server(struct run *r, struct err *e)
     TRY(r->spec->start(r->config, r->server, &r->state, e));
     if (r->roles == NULL)
         return ERR_OK;
+    if (r->spec->granted != NULL)
+        r->spec->granted(r->state, r->roles);
     if (c->insecure)
         log_event(LOG_WARN, "callers are not known: tls.insecure gives every caller the roles",
                   LOG_STR("roles", c->insecure_role));

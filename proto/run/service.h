@@ -133,6 +133,9 @@ struct service_spec {
     enum err_code (*serve)(void *state, struct rpc_server *server, struct err *e);
     /* The table of method x role; `start` must add exactly its methods. NULL: everyone who can connect. */
     const struct roles_row *roles;
+    /* Who has which role, once after `start`: it lives until after `stop`, and follows SIGHUP. NULL: not
+     * asked for. */
+    void (*granted)(void *state, struct roles *roles);
     /* As rpc_authorise_fn, with the state that `start` made: asked about what the table lets pass. Any
      * thread. NULL: no more is asked. */
     enum err_code (*authorise)(void *state, const struct rpc_peer *peer, const char *path, struct err *e);

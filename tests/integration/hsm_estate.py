@@ -36,7 +36,7 @@ class Estate:
         self.environment = dict(os.environ)
         os.mkdir(f"{self.dir}/token")
         self.secret("pin", PIN)
-        self.token_lines = self.new_softhsm() if token == "softhsm" else self.new_nss()
+        self.token_lines = getattr(self, f"new_{token}")()
         self.write_config()
         if load:
             for role, suite, zone, size in LOADED:

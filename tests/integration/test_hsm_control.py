@@ -112,6 +112,16 @@ class Control(unittest.TestCase):
         self.cli(ONE, "key", "deactivate", "--role", "blob-tag", "--suite", "aes-256", "--version", "1", "--reason", "x",
                  fails="FAILED_PRECONDITION.*last active key")
 
+    def test_a_master_that_cards_need_stays_active(self):
+        old = str(max(int(k["version"]) for k in self.cli(ONE, "key", "list")["keys"] if (k["role"], k["suite"]) == MASTER[1::2]))
+        self.estate.card("needs", "62010000000000990002")
+        self.estate.issue("needs", "tdes")
+        self.agree("rotate", *MASTER)
+        wait_until(lambda: sum(int(u["count"]) for u in self.cli(ONE, "key", "show", *MASTER, "--version", old)["uses"]) > 0, 60)
+        stopped = self.cli(ONE, "key", "deactivate", *MASTER, "--version", old, "--reason", "x",
+                           fails="FAILED_PRECONDITION.*break_use")
+        self.assertRegex(stopped, f"psam-master/tdes/{old}: [0-9]+ cards")
+
     def test_two_proposals_do_not_break_together_what_neither_breaks(self):
         zone = ("--role", "zone-data", "--suite", "tdes", "--zone", "both")
         self.agree("create", *zone)
@@ -164,6 +174,30 @@ class Control(unittest.TestCase):
         self.assertEqual(int(self.cli(AUDITOR, "key", "policy")["pinAccountPerHour"]), 7)
         self.assertIn("policy", [r["what"] for r in self.audit("--key", "policy")])
 
+    def test_policy_asks_for_no_more_approvals_than_there_are_operators(self):
+        """An operator more, by SIGHUP, makes the proposal possible; without him it cannot be approved."""
+        path = f"{self.estate.dir}/hsm.yaml"
+
+        def grant(third):
+            with open(path, encoding="ascii") as file:
+                text = file.read()
+            row = "roles:\n  - identity: spiffe://posward/third\n    roles: operator\n"
+            text = text.replace("roles:\n  - ", row + "  - ", 1) if third else text.replace(row, "roles:\n")
+            count = self.estate.log("hsm").count("roles are read again")
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text)
+            os.kill(self.estate.pid("hsm"), signal.SIGHUP)
+            wait_until(lambda: self.estate.log("hsm").count("roles are read again") > count, 30)
+        few = "FAILED_PRECONDITION.*approvals %d, but only %d identities have role operator"
+        self.cli(ONE, "key", "policy-change", "--approvals", "3", "--reason", "x", fails=few % (3, 2))
+        grant(True)
+        self.cli(ONE, "key", "policy-change", "--approvals", "4", "--reason", "x", fails=few % (4, 3))
+        made = self.propose("policy-change", "--approvals", "3")
+        grant(False)
+        self.cli(TWO, "key", "approve", made["id"], fails=few % (3, 2))
+        self.cli(ONE, "key", "reject", made["id"])
+        self.assertEqual(int(self.cli(AUDITOR, "key", "policy")["approvals"]), 2)
+
     def test_killed_in_the_middle_it_is_done_once(self):
         """kill -9 of the service, or of its keepers, while the last approval is carried out."""
         def pid():
@@ -175,6 +209,11 @@ class Control(unittest.TestCase):
 
         def ready():
             return int(self.cli(ONE, "hsm", "status")["keepers"]) > 0
+
+        def listed():
+            """Whether keys can be listed: right after a kill no keeper may be there, or one that is dying."""
+            return subprocess.run([f"{BIN}/posward", "--config", f"{self.estate.dir}/{ONE}.yaml", "key", "list"],
+                                  capture_output=True, timeout=60, check=False).returncode == 0
         for attempt in range(6):
             zone = ("--role", "zone-mac", "--suite", "tdes", "--zone", f"kill-{attempt}")
             made = self.propose("create", *zone)
@@ -191,8 +230,10 @@ class Control(unittest.TestCase):
             wait_until(lambda: state() in ("PROPOSAL_STATE_EXECUTED", "PROPOSAL_STATE_PENDING"), 60, state)
             if state() == "PROPOSAL_STATE_PENDING":  # killed before the approval was taken
                 wait_until(ready, 60)  # UNAVAILABLE while no keeper is there is no answer to wait for here
+                wait_until(listed, 60)
                 self.cli(TWO, "key", "approve", made["id"])
             self.assertEqual(state(), "PROPOSAL_STATE_EXECUTED")
+            wait_until(listed, 60)
             self.assertEqual(self.key("zone-mac", "tdes", 1, f"kill-{attempt}")["state"], "KEY_STATE_ACTIVE")
             self.assertIsNone(self.key("zone-mac", "tdes", 2, f"kill-{attempt}"))
 

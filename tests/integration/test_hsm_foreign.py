@@ -248,7 +248,7 @@ class Methods:
         report = self.control.GetTokenReport(hsm.GetTokenReportRequest())
         self.assertFalse(report.in_token_only)
         self.assertTrue(all(way.why for way in report.ways if not way.works))
-        self.assertEqual(len([way for way in report.ways if way.chosen]), 24)
+        self.assertEqual(len([way for way in report.ways if way.chosen]), 26)
         keys = self.control.ListKeys(hsm.ListKeysRequest()).keys
         self.assertEqual(len(keys), 13)
         order = ["tdes", "aes-128", "aes-256", "ec-p256"]

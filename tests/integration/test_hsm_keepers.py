@@ -11,6 +11,9 @@ import urllib.request
 import grpc
 
 from hsm_estate import Estate, Load, hsm, types
+from estate import load_stubs
+
+keys, key_stubs = load_stubs("hsm/keys")
 
 DATA = os.urandom(64)
 
@@ -83,6 +86,22 @@ class Keepers(unittest.TestCase):
         estate.wait_keepers(2)
         load.stop()
         self.assertEqual(load.failures, [])
+
+    def test_operators_are_answered_while_all_keepers_have_their_hands_full(self):
+        self.estate.write_config(keepers={"count": 1, "sessions": 1}, control={"path": f"{self.estate.dir}/control.db"})
+        self.estate.start()
+        self.addCleanup(self.end)
+        self.zone = hsm.KeyRef(zone=hsm.ZoneKey(zone="bank", suite=types.SUITE_TDES))
+        manage = key_stubs.KeyManagementStub(self.estate.channel)
+        name = keys.KeyName(role="psam-master", suite="tdes", version=1)
+        load = Load(self.mac, clients=12)
+        try:
+            for _ in range(60):
+                self.assertEqual(manage.GetKey(keys.GetKeyRequest(key=name), timeout=30).key.version, 1)
+        finally:
+            load.stop()
+        self.assertEqual(load.failures, [])
+        self.assertGreater(load.done, 0)
 
     def test_a_hung_keeper_is_replaced(self):
         estate = self.start(count=2, hang_ms=500)

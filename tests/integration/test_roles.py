@@ -46,7 +46,8 @@ POLICY = {
     "posp": {
         "/posward.posp.v1.CardKeys/": {"RequestCardKey": {"issuer"}, "ConfirmCardKey": {"issuer"},
                                        "GetCard": {"issuer", "operator", "auditor"}},
-        "/posward.posp.v1.Operations/": {"GetStatus": LOOKERS, "ListTransactions": {"operator", "auditor"}}},
+        "/posward.posp.v1.Operations/": {"GetStatus": LOOKERS, "ListTransactions": {"operator", "auditor"},
+                                            "ResealStore": {"operator"}}},
     "posv": {
         "/posward.posv.v1.Registry/": {
             **dict.fromkeys(("RegisterDevice", "ReplaceCard", "SuspendDevice", "ResumeDevice", "RetireDevice"), WRITERS),
@@ -57,7 +58,7 @@ POLICY = {
 }
 TABLE = {service: {**{prefix + name: roles for prefix, methods in groups.items() for name, roles in methods.items()},
                    **dict.fromkeys(REFLECTION, LOOKERS)} for service, groups in POLICY.items()}
-STREAMS = {"/posward.posv.v1.Registry/WatchDevices"}
+STREAMS = {"/posward.posv.v1.Registry/WatchDevices", "/posward.posp.v1.Operations/ResealStore"}
 
 # certificate -> the roles that its identity has here
 HOLDERS = {**{role: {role} for role in ROLES}, "both": {"issuer", "monitor"}, "named": {"operator"}, "hsm": set(),

@@ -125,16 +125,19 @@ class Daemon:
 class Estate:
     """`with Estate("softhsm") as estate:` a token, keys and running services, gone afterwards."""
 
-    def __init__(self, token="softhsm", settings="", hsm_settings=UNLIMITED, secure=False):
-        """`settings`: YAML that is added to the configuration of each service; `hsm_settings`: to the HSM service's."""
+    def __init__(self, token="softhsm", settings="", hsm_settings=UNLIMITED, secure=False,
+                 replica=False):
+        """`settings`: YAML that is added to the configuration of each service; `hsm_settings`: to the HSM service's.
+        `replica`: a copy of the token serves beside it."""
         self.token, self.settings, self.hsm_settings = token, settings, hsm_settings
-        self.secure = secure
+        self.secure, self.replica = secure, replica
         self.dir = tempfile.mkdtemp(prefix="posward-e2e.")
 
     def __enter__(self):
         os.rmdir(self.dir)
         try:
-            self.tool("new", "--token", self.token, *(["--tls"] if self.secure else []), "--bin", BIN)
+            self.tool("new", "--token", self.token, *(["--tls"] if self.secure else []),
+                      *(["--replica"] if self.replica else []), "--bin", BIN)
             with open(os.path.join(self.dir, "env"), encoding="ascii") as file:
                 self.env = dict(line.strip().split("=", 1) for line in file)
             for name in SERVICES:

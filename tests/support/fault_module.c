@@ -146,6 +146,10 @@ static CK_RV leave(const char *call, CK_RV rv)
     row(C_GenerateKey, (H, CK_MECHANISM * m, CK_ATTRIBUTE * t, CK_ULONG n, CK_OBJECT_HANDLE * o), (s, m, t, n, o))     \
     row(C_DeriveKey, (H, CK_MECHANISM * m, CK_OBJECT_HANDLE k, CK_ATTRIBUTE * t, CK_ULONG n, CK_OBJECT_HANDLE * o),    \
         (s, m, k, t, n, o))                                                                                            \
+    row(C_GenerateKeyPair,                                                                                             \
+        (H, CK_MECHANISM * m, CK_ATTRIBUTE * t, CK_ULONG n, CK_ATTRIBUTE * u, CK_ULONG c, CK_OBJECT_HANDLE * o,        \
+         CK_OBJECT_HANDLE * p),                                                                                        \
+        (s, m, t, n, u, c, o, p))                                                                                      \
     row(C_WrapKey, (H, CK_MECHANISM * m, CK_OBJECT_HANDLE w, CK_OBJECT_HANDLE k, CK_BYTE * o, CK_ULONG * l),           \
         (s, m, w, k, o, l))                                                                                            \
     row(C_UnwrapKey,                                                                                                   \
@@ -202,7 +206,8 @@ static CK_RV faulty_C_CloseSession(CK_SESSION_HANDLE s)
     const CK_RV rv = real->C_CloseSession(s);
     if (rv == CKR_OK && atomic_load(&sessions) > 0)
         atomic_fetch_sub(&sessions, 1);
-    return rv;
+    /* The end of a change of keys: it is in the token, and its answer is not sent. */
+    return takes_turn("after:C_CloseSession") ? act(s) : rv;
 }
 
 static CK_RV faulty_C_Login(CK_SESSION_HANDLE s, CK_USER_TYPE user, CK_BYTE *pin, CK_ULONG len)

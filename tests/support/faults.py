@@ -5,7 +5,7 @@ import struct
 from estate import BUILD
 
 FAIL, HANG, DIE, DROP, LOGOUT, LOSE, LEAK = range(1, 8)
-RV = {"GENERAL_ERROR": 0x5, "DEVICE_ERROR": 0x30, "SESSION_HANDLE_INVALID": 0xB3}
+RV = {"GENERAL_ERROR": 0x5, "DEVICE_ERROR": 0x30, "MECHANISM_INVALID": 0x70, "SESSION_HANDLE_INVALID": 0xB3}
 FIELDS = ("action", "rv", "times", "slot_shift", "sessions_most", "away", "logins", "done")
 COUNTS = ("created", "destroyed")
 SIZE = 80

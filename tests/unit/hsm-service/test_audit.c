@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define RECORDS   400 /* of the log that is tampered with */
@@ -184,6 +185,32 @@ static void newest_path(char *out_path, size_t capacity)
 }
 
 /* A kill leaves any part of the last line. */
+START_TEST(next_service_waits_until_the_one_before_has_ended)
+{
+    open_dir();
+    struct audit_store *store = open_store(FILE_MOST), *next = NULL;
+    const struct audit_store_options options = {.dir = dir, .rotate_bytes = FILE_MOST};
+    int told[2];
+    char byte;
+    ck_assert_int_eq(pipe(told), 0);
+    const pid_t ending = fork(); /* holds what its parent opened, as a process that is being killed */
+    if (ending == 0) {
+        close(told[0]);
+        if (write(told[1], "x", 1) != 1)
+            _exit(1);
+        usleep(300000);
+        _exit(0);
+    }
+    ck_assert_int_eq(read(told[0], &byte, 1), 1);
+    audit_store_close(store);
+    ck_assert_ok(audit_store_open(&options, &next, &e), e);
+    audit_store_close(next);
+    ck_assert_int_eq(waitpid(ending, NULL, 0), ending);
+    close(told[0]);
+    close(told[1]);
+}
+END_TEST
+
 START_TEST(torn_tail_is_closed_off_wherever_it_was_cut)
 {
     char path[512];
@@ -575,6 +602,7 @@ static Suite *suite(void)
     tcase_add_test(t, longest_fields_fit_a_line);
     tcase_add_test(t, store_goes_on_where_it_ended);
     tcase_add_test(t, two_writers_share_the_chain);
+    tcase_add_test(t, next_service_waits_until_the_one_before_has_ended);
     tcase_add_test(t, torn_tail_is_closed_off_wherever_it_was_cut);
     tcase_add_test(t, changed_log_is_not_gone_on_with);
     tcase_add_test(t, endless_line_is_read_in_bounds);

@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TOKEN "token:\n  module: /m.so\n  label: posward\n  pin_file: /pin\n"
+#define REPLICAS "  replicas:\n"
+#define TOKEN    "token:\n  module: /m.so\n  label: posward\n  pin_file: /pin\n"
 
 static enum err_code load(const char *text, struct hsm_config *config, struct err *e)
 {
@@ -54,6 +55,7 @@ static const struct {
     {"token:\n  module: /m.so\n  pin_file: /p\n", "token.label"},
     {"token:\n  module: /m.so\n  label: a\n", "token.pin_file"},
     {TOKEN "policy:\n  exposure: some\n", "policy.exposure"},
+    {TOKEN "policy:\n  flows_missing: some\n", "policy.flows_missing"},
     {TOKEN "keepers:\n  count: 0\n", "keepers.count"},
     {TOKEN "keepers:\n  count: 33\n", "keepers.count"},
     {TOKEN "keepers:\n  sessions: 65\n", "keepers.sessions"},
@@ -63,6 +65,25 @@ static const struct {
     {TOKEN "audit:\n  use: some\n", "audit.use"},
     {TOKEN "audit:\n  rotate_bytes: 5\n", "audit.rotate_bytes"},
     {TOKEN "audit:\n  checkpoint_records: 0\n", "audit.checkpoint_records"},
+    {TOKEN REPLICAS "    - serial: a\n    - serial: a\n", "token.replicas[1] is the token"},
+    {TOKEN REPLICAS "    - label: posward\n", "token.replicas[0] is the token"},
+    {TOKEN REPLICAS "    - environment: [A=b]\n    - environment: [A=b]\n", "token.replicas[1] is the token"},
+    {TOKEN REPLICAS "    - environment: [A]\n", "token.replicas[0].environment[0]"},
+    {TOKEN REPLICAS "    - environment: [=a]\n", "token.replicas[0].environment[0]"},
+    {TOKEN REPLICAS "    - label: b\n      name: posward\n", "token.replicas[0].name"},
+    {TOKEN REPLICAS "    - label: b\n      name: \"\"\n", "token.replicas[0].name"},
+    {TOKEN REPLICAS "    - label: \"\"\n", "token.replicas[0] has an empty"},
+    {TOKEN REPLICAS "    - labels: b\n", "label"},
+    {TOKEN "  lock_file: /l\n" REPLICAS "    - label: b\n", "token.replicas[0].lock_file is missing"},
+    {TOKEN "  lock_file: /l\n" REPLICAS "    - label: b\n      lock_file: /l\n",
+     "lock_file is that of posward"},
+    {TOKEN "  backup_dir: /b\n" REPLICAS "    - label: b\n      backup_dir: /b\n",
+     "backup_dir is that of posward"},
+    {TOKEN REPLICAS "    - label: b\nkeepers:\n  count: 17\n", "keepers.count"},
+    {TOKEN REPLICAS
+     "    - label: b\n    - label: c\n    - label: d\n    - label: e\n    - label: f\n    - label: g\n"
+     "    - label: h\n    - label: i\n",
+     "token.replicas"},
 };
 
 START_TEST(wrong_values_are_named)
@@ -84,6 +105,46 @@ START_TEST(in_token_is_understood)
 }
 END_TEST
 
+START_TEST(replicas_inherit_what_may_be_shared)
+{
+    struct hsm_config c;
+    struct hsm_token t;
+    struct err e = {0};
+    ck_assert_ok(load(TOKEN "  serial: \"01\"\n  init_string: i\n  lock_file: /l\n  backup_dir: /b\n  "
+                            "directory: /d\n" REPLICAS
+                            "    - environment: [SOFTHSM2_CONF=/b, X=y=z]\n      lock_file: /l2\n"
+                            "    - label: other\n      pin_file: /pin3\n      lock_file: /l3\n"
+                            "    - module: /n.so\n      name: spare\n      lock_file: /l4\n",
+                      &c, &e),
+                 e);
+    ck_assert_uint_eq(hsm_config_tokens(&c), 4);
+    hsm_config_token(&c, 0, &t);
+    ck_assert_str_eq(t.name, "posward");
+    ck_assert_str_eq(t.backup_dir, "/b");
+    ck_assert_ptr_null(t.environment);
+    hsm_config_token(&c, 1, &t); /* a copy: by its place */
+    ck_assert_str_eq(t.name, "posward-2");
+    ck_assert_str_eq(t.label, "posward");
+    ck_assert_str_eq(t.serial, "01");
+    ck_assert_str_eq(t.init_string, "i");
+    ck_assert_str_eq(t.lock_file, "/l2");
+    ck_assert_ptr_null(t.backup_dir); /* another token's */
+    ck_assert_ptr_null(t.directory);
+    ck_assert_uint_eq(t.environment->count, 2);
+    ck_assert_str_eq(((const struct hsm_variable *)t.environment->items)[1].text, "X=y=z");
+    hsm_config_token(&c, 2, &t);
+    ck_assert_str_eq(t.name, "other");
+    ck_assert_ptr_null(t.serial); /* of another label */
+    ck_assert_str_eq(t.pin_file, "/pin3");
+    hsm_config_token(&c, 3, &t);
+    ck_assert_str_eq(t.name, "spare");
+    ck_assert_str_eq(t.module, "/n.so");
+    ck_assert_ptr_null(t.init_string); /* of another module */
+    ck_assert_str_eq(t.pin_file, "/pin");
+    conf_drop(hsm_config_rows, &c);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("hsm config");
@@ -92,6 +153,7 @@ static Suite *suite(void)
     tcase_add_test(t, the_sample_is_accepted);
     tcase_add_loop_test(t, wrong_values_are_named, 0, sizeof wrong / sizeof wrong[0]);
     tcase_add_test(t, in_token_is_understood);
+    tcase_add_test(t, replicas_inherit_what_may_be_shared);
     suite_add_tcase(s, t);
     return s;
 }

@@ -12,8 +12,9 @@ static char program[] = "posward-hsm", mode[] = "--keeper", module[] = "--module
 START_TEST(options_are_read)
 {
     char init[] = "--init-string=configdir='sql:/d' x=y", sessions[] = "--sessions=30",
-         exposure[] = "--exposure=any", level[] = "--log-level=debug", format[] = "--log-format=json";
-    char *argv[] = {program, mode, module, label, pin, init, sessions, exposure, level, format};
+         exposure[] = "--exposure=any", missing[] = "--flows-missing=allow", level[] = "--log-level=debug",
+         format[] = "--log-format=json";
+    char *argv[] = {program, mode, module, label, pin, init, sessions, exposure, missing, level, format};
     struct keeper_options o;
     struct err e = {0};
     ck_assert_ok(keeper_options_read(COUNT(argv), argv, &o, &e), e);
@@ -23,6 +24,7 @@ START_TEST(options_are_read)
     ck_assert_ptr_null(o.token.token_serial);
     ck_assert_uint_eq(o.token.session_count, 30);
     ck_assert_int_eq(o.exposure, TOK_EXPOSURE_ANY);
+    ck_assert(o.missing_allowed);
     ck_assert_int_eq(o.log_level, LOG_DEBUG);
     ck_assert(o.log_json);
 }
@@ -35,12 +37,21 @@ START_TEST(exposure_is_strict_when_not_given)
     struct err e = {0};
     ck_assert_ok(keeper_options_read(COUNT(argv), argv, &o, &e), e);
     ck_assert_int_eq(o.exposure, TOK_EXPOSURE_IN_TOKEN);
+    ck_assert(!o.missing_allowed);
 }
 END_TEST
 
-static const char *const wrong[] = {
-    "--sessions=0",     "--sessions=257", "--sessions=2x", "--sessions=", "--exposure=all",
-    "--log-level=loud", "--modules=/m",   "module=/m",     "--module",    ""};
+static const char *const wrong[] = {"--sessions=0",
+                                    "--sessions=257",
+                                    "--sessions=2x",
+                                    "--sessions=",
+                                    "--exposure=all",
+                                    "--flows-missing=some",
+                                    "--log-level=loud",
+                                    "--modules=/m",
+                                    "module=/m",
+                                    "--module",
+                                    ""};
 
 START_TEST(wrong_options_are_refused)
 {

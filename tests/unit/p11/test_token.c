@@ -251,6 +251,7 @@ START_TEST(rv_maps_to_a_class_and_a_name)
     ck_assert_int_eq(tok_rv(CKR_DEVICE_REMOVED, "C_Sign", &e), ERR_UNAVAILABLE);
     ck_assert_int_eq(tok_rv(CKR_PIN_INCORRECT, "C_Login", &e), ERR_UNAUTHENTICATED);
     ck_assert_int_eq(tok_rv(CKR_VENDOR_DEFINED + 7, "C_Sign", &e), ERR_INTERNAL);
+    ck_assert_str_eq(e.note, "C_Sign: CKR_VENDOR_DEFINED 0x80000007");
     ck_assert_str_eq(tok_rv_name(CKR_VENDOR_DEFINED + 7), "CKR_VENDOR_DEFINED");
     ck_assert_int_eq(tok_rv(0x7777, "C_Sign", &e), ERR_INTERNAL);
 }

@@ -481,6 +481,35 @@ START_TEST(component_comes_back_as_it_was_sealed)
 }
 END_TEST
 
+START_TEST(pair_is_told_from_another_by_its_public_number)
+{
+    const struct tok_key_name audit = {.role = TOK_AUDIT, .suite = TOK_EC_P256, .version = 1};
+    const struct tok_key_name none = {.role = TOK_TRANSPORT, .suite = TOK_RSA_3072, .version = 9};
+    struct tok *tok = open_with_pairs(_i);
+    struct tok_pair_identity identity = {0}, other = {0};
+    struct tok_key_info info;
+    struct tok_session *s = NULL;
+    uint8_t der[TOK_SPKI_BYTES], point[TOK_POINT_BYTES];
+    size_t len = 0;
+    ck_assert_ok(tok_pair_identity(tok, &transport_key, &identity, &e), e);
+    ck_assert_uint_eq(identity.len, TOK_RSA_BYTES);
+    ck_assert_ok(tok_pair_spki(tok, &transport_key, der, &len, &e), e);
+    ck_assert_ptr_nonnull(memmem(der, len, identity.bytes, identity.len));
+    ck_assert_ok(tok_pair_identity(tok, &component_key, &other, &e), e);
+    ck_assert_mem_ne(identity.bytes, other.bytes, TOK_RSA_BYTES);
+    ck_assert_int_eq(tok_pair_identity(tok, &none, &other, &e), ERR_NOT_FOUND);
+    ck_assert_ok(tok_key_generate(tok, &audit, TOK_KEY_ACTIVE, &info, &e), e);
+    ck_assert_ok(tok_keys_load(tok, &e), e);
+    ck_assert_ok(tok_pair_identity(tok, &audit, &identity, &e), e);
+    ck_assert_uint_eq(identity.len, TOK_POINT_BYTES);
+    ck_assert_ok(tok_session_take(tok, &s, &e), e);
+    ck_assert_ok(tok_audit_point(s, point, &e), e);
+    tok_session_give(s);
+    ck_assert_mem_eq(identity.bytes, point, sizeof point);
+    close_copy(tok);
+}
+END_TEST
+
 /* Anyone who writes to a token's directory can add a public object. */
 START_TEST(planted_public_key_is_not_believed)
 {
@@ -589,6 +618,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, block_that_was_changed_is_refused, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, key_under_the_transport_key_is_loaded, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, component_comes_back_as_it_was_sealed, 0, TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, pair_is_told_from_another_by_its_public_number, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, planted_public_key_is_not_believed, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, header_that_is_too_narrow_is_refused, 0, 8);
     suite_add_tcase(s, tc);

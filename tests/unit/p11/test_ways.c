@@ -40,6 +40,13 @@ START_TEST(probe_finds_what_each_token_can_do)
     ck_assert_int_eq(works(tok, TOK_FLOW_WORKING_KEY_TDES, "chain"), !nss);
     ck_assert(works(tok, TOK_FLOW_WORKING_KEY_AES, "wrap"));
     ck_assert(works(tok, TOK_FLOW_BLOB, "aes-key-wrap"));
+    ck_assert_int_eq(works(tok, TOK_FLOW_RESEAL, "unwrap"), nss); /* SoftHSM enforces CKA_UNWRAP_TEMPLATE */
+    ck_assert(works(tok, TOK_FLOW_RESEAL, "derive"));
+    ck_assert(works(tok, TOK_FLOW_AUDIT, "ecdsa"));
+    ck_assert(works(tok, TOK_FLOW_EXPORT_TDES, "encrypt"));
+    ck_assert_int_eq(works(tok, TOK_FLOW_EXPORT_TDES, "wrap"), nss);
+    const struct tok_way *missing[TOK_FLOW_COUNT];
+    ck_assert_uint_eq(tok_ways_missing(tok, missing, TOK_FLOW_COUNT), 0);
     ck_assert_ptr_null(tok_ways_get(tok, tok_ways_count(tok)));
     close_copy(tok);
 }

@@ -238,6 +238,103 @@ START_TEST(uses_count_each_card_once_and_every_blob)
 }
 END_TEST
 
+static struct store_sealed first_of(enum store_sealed_kind kind)
+{
+    struct store_sealed rows[2];
+    size_t count = 0;
+    ck_assert_ok(store_sealed_page(store, kind, NULL, 2, rows, &count, &e), e);
+    ck_assert_uint_eq(count, 1);
+    return rows[0];
+}
+
+static bool swap_to(const struct store_sealed *old, uint8_t fill)
+{
+    struct store_swap swap = {.old = old, .seal = {2, 2}};
+    memcpy(swap.blobs, old->blobs, sizeof swap.blobs);
+    for (size_t i = 0; i < STORE_SEALED_BLOBS; i++)
+        memset(swap.blobs[i].bytes, fill, swap.blobs[i].len);
+    ck_assert_ok(store_sealed_swap(store, &swap, 1, &e), e);
+    return swap.swapped;
+}
+
+START_TEST(swap_takes_a_set_only_as_it_was_sent)
+{
+    struct store_key_set set = key_set(1);
+    ck_assert_ok(store_keys_put(store, "T0000001", &set, &e), e);
+    const struct store_sealed old = first_of(STORE_SEALED_SET);
+    ck_assert_str_eq(old.name, "T0000001");
+    ck_assert(swap_to(&old, 2));
+    ck_assert_uint_eq(keys_of("T0000001").sets[0].mak.bytes[99], 2);
+    ck_assert_int_eq(keys_of("T0000001").sets[0].generation, old.generation);
+    ck_assert_uint_eq(uses_of(STORE_USE_STORAGE, 0, 2), 2);
+    ck_assert_uint_eq(uses_of(STORE_USE_TAG, 0, 2), 2);
+    ck_assert_uint_eq(uses_of(STORE_USE_STORAGE, 0, 0), 0);
+    ck_assert(!swap_to(&old, 3)); /* somebody moved it already */
+    const struct store_sealed moved = first_of(STORE_SEALED_SET);
+    set = key_set(4); /* a sign-in in between */
+    ck_assert_ok(store_keys_put(store, "T0000001", &set, &e), e);
+    ck_assert(!swap_to(&moved, 5));
+    ck_assert_uint_eq(keys_of("T0000001").sets[0].mak.bytes[0], 4);
+}
+END_TEST
+
+START_TEST(swap_takes_a_card_only_as_it_was_sent)
+{
+    struct store_card found, card = {.psam_number = "62010000000000000001",
+                                     .suite = 1,
+                                     .kcv = {1, 2, 3, 4},
+                                     .tmk = {.bytes = {9, 9}, .len = 2},
+                                     .seal = {1, 1},
+                                     .state = 1};
+    ck_assert_ok(store_card_put(store, &card, &e), e);
+    const struct store_sealed old = first_of(STORE_SEALED_CARD);
+    ck_assert(swap_to(&old, 7));
+    ck_assert(!swap_to(&old, 8));
+    card.state = 2; /* whoever confirms has read the record before it moved */
+    ck_assert_ok(store_card_written(store, &card, &e), e);
+    ck_assert_ok(store_card_get(store, card.psam_number, &found, &e), e);
+    ck_assert_int_eq(found.state, 2);
+    ck_assert_uint_eq(found.tmk.bytes[1], 7);
+    ck_assert_uint_eq(found.seal.storage, 2);
+    card.kcv[0] = 9; /* another key was asked for */
+    ck_assert_int_eq(store_card_written(store, &card, &e), ERR_STATE);
+}
+END_TEST
+
+START_TEST(pages_and_devices_have_every_row_once)
+{
+    struct store_sealed rows[STORE_SEALED_OF_DEVICE], last;
+    struct store_card card = {.suite = 1, .tmk = {.bytes = {9}, .len = 1}};
+    size_t count = 0, seen = 0;
+    for (int i = 0; i < 7; i++) {
+        struct store_key_set set = key_set((uint8_t)i);
+        char terminal[STORE_TERMINAL_BYTES];
+        snprintf(terminal, sizeof terminal, "T%07d", i / 2);
+        ck_assert_ok(store_keys_put(store, terminal, &set, &e), e);
+        ck_assert_ok(store_keys_get(store, terminal, &(struct store_keys){0}, &e), e);
+        if (i % 2 == 0) /* two sets of one terminal: the first is used */
+            ck_assert_ok(store_keys_used(store, terminal, keys_of(terminal).sets[0].generation, &e), e);
+    }
+    do {
+        ck_assert_ok(store_sealed_page(store, STORE_SEALED_SET, seen > 0 ? &last : NULL, 2, rows, &count, &e),
+                     e);
+        for (size_t i = 0; i < count; i++, seen++) {
+            ck_assert_uint_eq(rows[i].blobs[1].bytes[0], seen);
+            last = rows[i];
+        }
+    } while (count == 2);
+    ck_assert_uint_eq(seen, 7);
+    snprintf(card.psam_number, sizeof card.psam_number, "62010000000000000001");
+    ck_assert_ok(store_card_put(store, &card, &e), e);
+    put_device("T0000001", card.psam_number, 1, 1, 1);
+    ck_assert_ok(store_sealed_device(store, "T0000001", rows, &count, &e), e);
+    ck_assert_uint_eq(count, 3);
+    ck_assert_int_eq(rows[2].kind, STORE_SEALED_CARD);
+    ck_assert_ok(store_sealed_device(store, "T0000009", rows, &count, &e), e);
+    ck_assert_uint_eq(count, 0);
+}
+END_TEST
+
 /* A file of version 0.1 as it was: nothing is lost, and what depends on which key is not known. */
 START_TEST(store_of_the_first_schema_is_taken_over)
 {
@@ -338,6 +435,9 @@ static Suite *suite(void)
     tcase_add_test(tc, cards_are_replaced_by_number);
     tcase_add_test(tc, numbers_are_never_given_twice);
     tcase_add_test(tc, uses_count_each_card_once_and_every_blob);
+    tcase_add_test(tc, swap_takes_a_set_only_as_it_was_sent);
+    tcase_add_test(tc, swap_takes_a_card_only_as_it_was_sent);
+    tcase_add_test(tc, pages_and_devices_have_every_row_once);
     tcase_add_test(tc, store_of_the_first_schema_is_taken_over);
     tcase_add_test(tc, newer_schema_is_refused);
     tcase_add_loop_test(tc, file_of_another_program_is_refused_and_left_alone, 0, 3);

@@ -256,6 +256,7 @@ static const struct {
     {"device register 10000002 --suite aes-128 --psam-number 12345678901234567890", 0,
      "terminal_id: 10000002\npsam_number: 12345678901234567890\nsuite: aes-128\n", NULL},
     {"device register 10000002", 0, "created_ms: 2026-11-23T22:00:00.123Z\n", NULL},
+    {"device register 10000002", 0, "updated_ms: -\n", NULL},
     {"--json device register --terminal-id=10000002 --suite tdes", 0, "\"suite\": \"SUITE_TDES\"", NULL},
     {"device register 10000001", 1, NULL,
      "posward device register: ALREADY_EXISTS: terminal 10000001 is there already??[31m\n"},
@@ -266,9 +267,9 @@ static const struct {
      "TERMINAL_ID  PSAM_NUMBER           SUITE    MASTER_VERSION  STATE    REVISION  CREATED_MS"
      "                UPDATED_MS\n"
      "10000001     12345678901234567890  aes-128  0               active   0         "
-     "2026-11-23T22:00:00.123Z  0\n"
+     "2026-11-23T22:00:00.123Z  -\n"
      "10000002                           aes-128  0               retired  0         "
-     "2026-11-23T22:00:00.123Z  0\n"
+     "2026-11-23T22:00:00.123Z  -\n"
      "next_page_token: n2\n",
      NULL},
     {"device list --page-size 7", 0, "TERMINAL_ID  MERCHANT_ID  PSAM_NUMBER", NULL},
