@@ -261,6 +261,8 @@ static enum err_code open_zone(struct tok_session *s, const struct tok_key_ref *
     TRY(tok_keys_find(s->tok, &name, need->purpose, &found, e));
     *out_opened = (struct tok_opened){
         .handle = found.handle, .left = found.left, .suite = found.name.suite, .key_bytes = 16};
+    if (ref->out_zone_version != NULL)
+        *ref->out_zone_version = found.name.version;
     return ERR_OK;
 }
 

@@ -68,6 +68,9 @@ struct tok_key_ref {
     const char *zone;          /* zone name; the operation says which role */
     unsigned zone_version;     /* 0: the newest */
     enum tok_suite zone_suite; /* 0: the only one there is, else ERR_STATE */
+    /* NULL, or where the version goes that was chosen: as soon as it is, though the operation fail after. A
+     * blob leaves it. */
+    unsigned *out_zone_version;
 };
 /* Check a blob's tag and form without opening it, and say what it is. ERR_CHECK: altered or of another key
  * set. */

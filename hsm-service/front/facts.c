@@ -41,7 +41,8 @@ enum {
     RESULT_STATUS = 1,
     TRANSACTION_MAC = 1,
     TRANSACTION_PIN = 2,
-    TRANSACTION_TRACK = 3
+    TRANSACTION_TRACK = 3,
+    USED_VERSION = 4 /* of a use's answer: of its first key; its second key's field is the next */
 };
 
 static void diversify(struct wire_bytes request, struct wire_bytes response, struct audit_record *r);
@@ -224,10 +225,11 @@ static void add_psam(struct audit_record *r, struct wire_bytes number)
 
 static void diversify(struct wire_bytes request, struct wire_bytes response, struct audit_record *r)
 {
-    const uint64_t suite = wire_find(request, 2).value, used = wire_find(response, 4).value;
+    const uint64_t suite = wire_find(request, 2).value, master = wire_find(response, 4).value,
+                   control = wire_find(response, 6).value;
     const bool pboc = wire_find(request, 4).value == 2;
-    add_master(r, "psam-master", suite, used != 0 ? used : wire_find(request, 3).value);
-    add_master(r, "card-control", pboc ? 1 : 3, wire_find(request, 5).value);
+    add_master(r, "psam-master", suite, master != 0 ? master : wire_find(request, 3).value);
+    add_master(r, "card-control", pboc ? 1 : 3, control != 0 ? control : wire_find(request, 5).value);
     add_psam(r, wire_find(request, 1).bytes);
     set_grade(r, wire_find(response, 5).value);
 }
@@ -261,7 +263,8 @@ static void reseal(struct wire_bytes request, struct wire_bytes response, struct
     set_grade(r, changed != 0 ? 1 : 0);
 }
 
-static void add_ref(struct audit_record *r, struct wire_bytes ref)
+/* `used` is the version that the answer says; 0: it says none, and the record says what was asked for. */
+static void add_ref(struct audit_record *r, struct wire_bytes ref, uint64_t used)
 {
     char version[24], zone[3 * ZONE_MOST + 1];
     const struct wire_field named = wire_find(ref, 2);
@@ -274,20 +277,28 @@ static void add_ref(struct audit_record *r, struct wire_bytes ref)
         return;
     }
     const struct wire_bytes name = wire_find(named.bytes, 1).bytes;
-    version_text(wire_find(named.bytes, 2).value, version);
+    version_text(used != 0 ? used : wire_find(named.bytes, 2).value, version);
     audit_text((const char *)name.data, name.len < ZONE_MOST ? name.len : ZONE_MOST, zone, sizeof zone);
     add_key(r, "zone/%s/%s", zone, version);
 }
 
+/* Requests start with their key references. */
+static void add_refs(struct audit_record *r, unsigned refs, struct wire_bytes request,
+                     struct wire_bytes response)
+{
+    for (unsigned ref = 1; ref <= refs; ref++)
+        add_ref(r, wire_find(request, ref).bytes, wire_find(response, USED_VERSION + ref - 1).value);
+}
+
 static void transaction(struct wire_bytes request, struct wire_bytes response, struct audit_record *r)
 {
-    const struct wire_bytes mac = wire_find(request, TRANSACTION_MAC).bytes,
-                            pin = wire_find(request, TRANSACTION_PIN).bytes,
-                            track = wire_find(request, TRANSACTION_TRACK).bytes;
-    add_ref(r, wire_find(mac, 1).bytes);
-    add_ref(r, wire_find(pin, 1).bytes);
-    add_ref(r, wire_find(pin, 2).bytes);
-    add_ref(r, wire_find(track, 1).bytes);
+    static const struct {
+        uint64_t part; /* its request and its answer have one number */
+        unsigned refs;
+    } parts[] = {{TRANSACTION_MAC, 1}, {TRANSACTION_PIN, 2}, {TRANSACTION_TRACK, 1}};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        add_refs(r, parts[i].refs, wire_find(request, parts[i].part).bytes,
+                 wire_find(response, parts[i].part).bytes);
     set_grade(r, wire_find(response, 4).value);
 }
 
@@ -299,8 +310,7 @@ struct audit_record facts_record(const struct facts_operation *operation)
     if (row->tell != NULL) {
         row->tell(operation->request, operation->response, &r);
     } else {
-        for (unsigned ref = 1; ref <= row->refs; ref++)
-            add_ref(&r, wire_find(operation->request, ref).bytes);
+        add_refs(&r, row->refs, operation->request, operation->response);
         set_grade(&r, wire_find(operation->response, row->grade).value);
     }
     return r;

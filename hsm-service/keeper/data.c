@@ -42,6 +42,7 @@ static enum err_code process(struct keeper_call *call, data_flow flow, const Hsm
     if (result.data == NULL)
         return err_set(e, ERR_LIMIT, "the answer needs more memory than a request may use");
     enum tok_grade grade;
+    request.key.out_zone_version = &out->zone_version;
     call->operations++;
     TRY(flow(call->session, &request, result.data, &grade, e));
     out->data = result;
@@ -59,6 +60,7 @@ enum err_code case_encrypt(struct keeper_call *call, const ProtobufCMessage *req
     out->data = answer.data;
     out->grade = answer.grade;
     out->reseal_advised = answer.reseal_advised;
+    out->zone_version = answer.zone_version;
     return ERR_OK;
 }
 

@@ -25,6 +25,7 @@ enum err_code case_generate_mac(struct keeper_call *call, const ProtobufCMessage
     struct tok_mac_value mac;
     size_t mac_bytes;
     TRY(convert_request((const HsmMacRequest *)request, &make, &mac_bytes, e));
+    make.key.out_zone_version = &out->zone_version;
     call->operations++;
     TRY(tok_mac_make(call->session, &make, &mac, e));
     out->grade = convert_grade(mac.grade);
@@ -48,6 +49,7 @@ enum err_code case_verify_mac(struct keeper_call *call, const ProtobufCMessage *
     TRY(convert_length(in->mac.len, "mac", least, mac_bytes, e));
     check.mac = in->mac.data;
     check.mac_len = in->mac.len;
+    check.key.out_zone_version = &out->zone_version;
 
     bool matches = false;
     enum tok_grade grade;

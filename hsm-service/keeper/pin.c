@@ -23,6 +23,8 @@ enum err_code case_translate_pin(struct keeper_call *call, const ProtobufCMessag
     uint8_t block[16];
     size_t len = 0;
     enum tok_grade grade;
+    pin.source.out_zone_version = &out->source_zone_version;
+    pin.destination.out_zone_version = &out->destination_zone_version;
     call->operations++;
     TRY(tok_pin_translate(call->session, &pin, block, &len, &grade, e));
     out->grade = convert_grade(grade);

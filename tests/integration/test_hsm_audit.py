@@ -11,6 +11,7 @@ import urllib.request
 
 import grpc
 
+import reference as ref
 from hsm_estate import PIN, Estate, Load, hsm, types, wait_until
 
 PAN = "6225758326736419"
@@ -143,6 +144,54 @@ class Audited:
         for line in ('operation="GenerateMac",code="OK"} 8', 'operation="EncryptData",code="OK"} 7',
                      'operation="EncryptData",code="PERMISSION_DENIED"} 1', 'operation="DiversifyCardKey",code="OK"} 0'):
             self.assertIn("posward_hsm_token_operations_total{" + line + "\n", page)
+        self.verify()
+
+    def test_records_say_the_version_that_was_used(self):
+        """Of a zone with versions 1 and 2, and one with version 1 alone, no request says which."""
+        self.estate.load("card-control", "aes-256", None, 32, version=2)
+        for role in ("zone-mac", "zone-data", "zone-pin"):
+            self.estate.load(role, "tdes", "two", 16, version=1)
+            pin_key = self.estate.load(role, "tdes", "two", 16, version=2)
+        self.estate.load("zone-pin", "tdes", "one", 16, version=1)
+        self.start(use="all")
+        zone, one = (hsm.KeyRef(zone=hsm.ZoneKey(zone=name)) for name in ("two", "one"))
+        data = self.estate.data
+        before = self.records()[-1]["seq"]
+        made = data.GenerateMac(hsm.GenerateMacRequest(key=zone, algorithm=hsm.MAC_ALGORITHM_X9_19, data=bytes(16)), timeout=20)
+        mac = hsm.VerifyMacRequest(key=zone, algorithm=hsm.MAC_ALGORITHM_X9_19, data=bytes(16), mac=made.mac)
+        pin = hsm.TranslatePinRequest(source=zone, destination=one, pan=PAN, source_format=hsm.PIN_FORMAT_ISO_0,
+                                      destination_format=hsm.PIN_FORMAT_ISO_0,
+                                      block=ref.des_ecb(pin_key, ref.pin_block_0("1234", PAN)))
+        back = hsm.TranslatePinRequest(source=one, destination=zone, pan=PAN, source_format=hsm.PIN_FORMAT_ISO_0,
+                                       destination_format=hsm.PIN_FORMAT_ISO_0, block=data.TranslatePin(pin, timeout=20).block)
+        track = hsm.DecryptDataRequest(key=zone, data=data.EncryptData(
+            hsm.EncryptDataRequest(key=zone, data=bytes(16)), timeout=20).data)
+        purchase = hsm.ProcessTransactionRequest(mac=mac, pin=pin, track=track)
+        forged = hsm.ProcessTransactionRequest(mac=hsm.VerifyMacRequest(
+            key=zone, algorithm=hsm.MAC_ALGORITHM_X9_19, data=bytes(16), mac=bytes(8)), pin=pin)
+        self.assertTrue(data.VerifyMac(mac, timeout=20).matches)
+        self.assertEqual(data.DecryptData(track, timeout=20).data, bytes(16))
+        self.assertEqual(data.TranslatePin(back, timeout=20).block, pin.block)
+        self.assertTrue(data.ProcessTransaction(purchase, timeout=20).mac.matches)
+        self.assertFalse(data.ProcessTransaction(forged, timeout=20).mac.matches)
+        none = hsm.EncryptDataRequest(key=hsm.KeyRef(zone=hsm.ZoneKey(zone="none")), data=bytes(8))
+        first = hsm.GenerateMacRequest(key=hsm.KeyRef(zone=hsm.ZoneKey(zone="two", version=1)),
+                                       algorithm=hsm.MAC_ALGORITHM_X9_19, data=bytes(16))
+        data.ProcessBatch(hsm.ProcessBatchRequest(items=[
+            hsm.BatchItem(process_transaction=purchase), hsm.BatchItem(encrypt_data=none), hsm.BatchItem(translate_pin=back),
+            hsm.BatchItem(generate_mac=first)]), timeout=20)
+        card = self.diversify()
+        self.end()
+        told = [(r["what"], r["key"]) for r in self.records() if r["seq"] > before and r["kind"] in ("use", "refusal")]
+        self.assertEqual(told, [
+            ("GenerateMac", "zone/two/2"), ("TranslatePin", "zone/two/2 zone/one/1"), ("EncryptData", "zone/two/2"),
+            ("VerifyMac", "zone/two/2"), ("DecryptData", "zone/two/2"), ("TranslatePin", "zone/one/1 zone/two/2"),
+            ("ProcessTransaction", "zone/two/2 zone/two/2 zone/one/1 zone/two/2"),
+            ("ProcessTransaction", "zone/two/2 zone/two/newest zone/one/newest"),  # the MAC was wrong: no PIN key was used
+            ("ProcessBatch/ProcessTransaction", "zone/two/2 zone/two/2 zone/one/1 zone/two/2"),
+            ("ProcessBatch/EncryptData", "zone/none/newest"), ("ProcessBatch/TranslatePin", "zone/one/1 zone/two/2"),
+            ("ProcessBatch/GenerateMac", "zone/two/1"),
+            ("DiversifyCardKey", f"psam-master/tdes/{card.master_version} card-control/aes-256/2")])
         self.verify()
 
     def test_a_call_over_the_limit_is_recorded(self):

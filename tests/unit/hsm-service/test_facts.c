@@ -86,6 +86,73 @@ START_TEST(batch_is_walked_item_by_item)
 }
 END_TEST
 
+static struct audit_record record_of(const char *method, const ProtobufCMessage *request,
+                                     const ProtobufCMessage *response)
+{
+    uint8_t in[256], out[256];
+    ck_assert(protobuf_c_message_get_packed_size(request) <= sizeof in);
+    const size_t in_len = protobuf_c_message_pack(request, in);
+    const size_t out_len = response != NULL ? protobuf_c_message_pack(response, out) : 0;
+    struct facts_walk walk =
+        facts_walk(method_of(method), (struct wire_bytes){in, in_len}, (struct wire_bytes){out, out_len});
+    struct facts_operation o;
+    ck_assert(facts_next(&walk, &o));
+    return facts_record(&o);
+}
+
+START_TEST(transaction_says_the_versions_of_its_answer)
+{
+    char bank[] = "bank";
+    Posward__Hsm__V1__ZoneKey zone = POSWARD__HSM__V1__ZONE_KEY__INIT;
+    Posward__Hsm__V1__KeyRef key = POSWARD__HSM__V1__KEY_REF__INIT;
+    Posward__Hsm__V1__VerifyMacRequest mac = POSWARD__HSM__V1__VERIFY_MAC_REQUEST__INIT;
+    Posward__Hsm__V1__TranslatePinRequest pin = POSWARD__HSM__V1__TRANSLATE_PIN_REQUEST__INIT;
+    Posward__Hsm__V1__DecryptDataRequest track = POSWARD__HSM__V1__DECRYPT_DATA_REQUEST__INIT;
+    Posward__Hsm__V1__ProcessTransactionRequest request = POSWARD__HSM__V1__PROCESS_TRANSACTION_REQUEST__INIT;
+    Posward__Hsm__V1__VerifyMacResponse checked = POSWARD__HSM__V1__VERIFY_MAC_RESPONSE__INIT;
+    Posward__Hsm__V1__TranslatePinResponse moved = POSWARD__HSM__V1__TRANSLATE_PIN_RESPONSE__INIT;
+    Posward__Hsm__V1__DecryptDataResponse opened = POSWARD__HSM__V1__DECRYPT_DATA_RESPONSE__INIT;
+    Posward__Hsm__V1__ProcessTransactionResponse response =
+        POSWARD__HSM__V1__PROCESS_TRANSACTION_RESPONSE__INIT;
+    zone.zone = bank;
+    key.key_case = POSWARD__HSM__V1__KEY_REF__KEY_ZONE;
+    key.zone = &zone;
+    mac.key = pin.source = pin.destination = track.key = &key;
+    request.mac = &mac;
+    request.pin = &pin;
+    request.track = &track;
+    checked.zone_version = 2;
+    moved.source_zone_version = 3;
+    moved.destination_zone_version = 4;
+    opened.zone_version = 255;
+    response.mac = &checked;
+    struct audit_record r = record_of("ProcessTransaction", &request.base, NULL);
+    ck_assert_str_eq(r.key, "zone/bank/newest zone/bank/newest zone/bank/newest zone/bank/newest");
+    r = record_of("ProcessTransaction", &request.base, &response.base); /* a MAC that does not match */
+    ck_assert_str_eq(r.key, "zone/bank/2 zone/bank/newest zone/bank/newest zone/bank/newest");
+    response.pin = &moved;
+    response.track = &opened;
+    r = record_of("ProcessTransaction", &request.base, &response.base);
+    ck_assert_str_eq(r.key, "zone/bank/2 zone/bank/3 zone/bank/4 zone/bank/255");
+    r = record_of("TranslatePin", &pin.base, &moved.base);
+    ck_assert_str_eq(r.key, "zone/bank/3 zone/bank/4");
+}
+END_TEST
+
+START_TEST(diversification_says_the_versions_of_its_answer)
+{
+    Posward__Hsm__V1__DiversifyCardKeyRequest request = POSWARD__HSM__V1__DIVERSIFY_CARD_KEY_REQUEST__INIT;
+    Posward__Hsm__V1__DiversifyCardKeyResponse response = POSWARD__HSM__V1__DIVERSIFY_CARD_KEY_RESPONSE__INIT;
+    request.suite = POSWARD__TYPES__V1__SUITE__SUITE_TDES;
+    response.master_version = 5;
+    response.control_version = 6;
+    struct audit_record r = record_of("DiversifyCardKey", &request.base, NULL);
+    ck_assert_str_eq(r.key, "psam-master/tdes/newest card-control/aes-256/newest");
+    r = record_of("DiversifyCardKey", &request.base, &response.base);
+    ck_assert_str_eq(r.key, "psam-master/tdes/5 card-control/aes-256/6");
+}
+END_TEST
+
 START_TEST(batch_cut_anywhere_is_walked_within_its_bytes)
 {
     uint8_t request[1024], response[1024];
@@ -159,6 +226,8 @@ static Suite *suite(void)
     TCase *t = tcase_create("facts");
     blob[20] = 9;
     tcase_add_test(t, batch_is_walked_item_by_item);
+    tcase_add_test(t, transaction_says_the_versions_of_its_answer);
+    tcase_add_test(t, diversification_says_the_versions_of_its_answer);
     tcase_add_test(t, batch_cut_anywhere_is_walked_within_its_bytes);
     tcase_add_test(t, what_is_no_operation_has_none);
     tcase_add_test(t, blob_head_says_whose_it_is);

@@ -254,13 +254,15 @@ START_TEST(reference_is_one_thing)
     struct tok *tok = open_with_keys(_i);
     struct tok_session *s = take(tok);
     struct tok_opened opened = {0};
-    struct tok_key_ref ref = {0};
+    unsigned version = 99;
+    struct tok_key_ref ref = {.out_zone_version = &version};
     ck_assert_int_eq(tok_open_ref(s, &ref, &(struct tok_need){TOK_MAK, TOK_ZONE_MAC, TOK_OPEN}, &opened, &e),
                      ERR_INPUT);
     ref.zone = "bank-a";
     ck_assert_int_eq(tok_open_ref(s, &ref, &(struct tok_need){TOK_MAK, TOK_ZONE_MAC, TOK_OPEN}, &opened, &e),
                      ERR_NOT_FOUND);
     ck_assert_ptr_nonnull(strstr(e.note, "zone-mac/bank-a"));
+    ck_assert_uint_eq(version, 99);
     ref.zone = "a-zone-whose-name-is-longer-than-all";
     ck_assert_int_eq(tok_open_ref(s, &ref, &(struct tok_need){TOK_MAK, TOK_ZONE_MAC, TOK_OPEN}, &opened, &e),
                      ERR_INPUT);
@@ -270,12 +272,14 @@ START_TEST(reference_is_one_thing)
                      ERR_INPUT);
     tok_session_give(s);
     generate(tok, TOK_ZONE_MAC, TOK_TDES, 4, "bank-a");
+    generate(tok, TOK_ZONE_MAC, TOK_TDES, 3, "bank-a");
     ck_assert_ok(tok_keys_load(tok, &e), e);
     s = take(tok);
-    ref = (struct tok_key_ref){.zone = "bank-a"};
+    ref = (struct tok_key_ref){.zone = "bank-a", .out_zone_version = &version};
     ck_assert_ok(tok_open_ref(s, &ref, &(struct tok_need){TOK_MAK, TOK_ZONE_MAC, TOK_OPEN}, &opened, &e), e);
     ck_assert_int_eq(opened.suite, TOK_TDES);
     ck_assert(opened.left != 0);
+    ck_assert_uint_eq(version, 4);
     tok_opened_drop(&opened);
     tok_session_give(s);
     close_copy(tok);
