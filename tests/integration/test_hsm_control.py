@@ -11,13 +11,13 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from estate import BIN, UNLIMITED, Estate, wait_until  # noqa: E402
+from operators import AUDITOR, ONE, TWO, Operators  # noqa: E402
 
-ONE, TWO, AUDITOR = "posward", "operator2", "auditor"
 MASTER = ("--role", "psam-master", "--suite", "tdes")
 STORAGE = ("--role", "storage", "--suite", "aes-256")
 
 
-class Control(unittest.TestCase):
+class Control(Operators, unittest.TestCase):
     token = "softhsm"
 
     @classmethod
@@ -25,22 +25,6 @@ class Control(unittest.TestCase):
         cls.estate = Estate(cls.token, secure=True, hsm_settings=UNLIMITED)
         cls.addClassCleanup(cls.estate.__exit__, None, None, None)
         cls.estate.__enter__()
-
-    def cli(self, who, *words, fails=None):
-        done = subprocess.run([f"{BIN}/posward", "--config", f"{self.estate.dir}/{who}.yaml", "--json", *words],
-                              capture_output=True, text=True, timeout=180, check=False)
-        if fails is not None:
-            self.assertNotEqual(done.returncode, 0, (words, done.stdout))
-            self.assertRegex(done.stderr, fails)
-            return done.stderr
-        self.assertEqual(done.returncode, 0, (words, done.stderr))
-        return json.loads(done.stdout) if done.stdout.strip() else {}
-
-    def propose(self, *words, who=ONE):
-        return self.cli(who, "key", *words, "--reason", "a test")
-
-    def agree(self, *words):
-        return self.cli(TWO, "key", "approve", self.propose(*words)["id"])
 
     def key(self, role, suite, version, zone=""):
         keys = [k for k in self.cli(ONE, "key", "list")["keys"]

@@ -1,20 +1,17 @@
 #!/usr/bin/env python3
 """A keeper dies between a change in the token and its answer, while another keeper knows the keys of before: the proposal
 ends as what the token shows, and the register of destroyed keys with it."""
-import json
 import os
-import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from estate import BIN, BUILD, UNLIMITED, Estate, wait_until  # noqa: E402
+from estate import BUILD, UNLIMITED, Estate, wait_until  # noqa: E402
 from faults import DIE, Faults  # noqa: E402
+from operators import ONE, Operators  # noqa: E402
 
-ONE, TWO = "posward", "operator2"
 
-
-class Settle(unittest.TestCase):
+class Settle(Operators, unittest.TestCase):
     def setUp(self):
         self.estate = Estate(secure=True, hsm_settings=UNLIMITED)
         self.estate.__enter__()
@@ -37,20 +34,12 @@ class Settle(unittest.TestCase):
         self.estate.tool("start", "hsm")
         wait_until(lambda: int(self.cli(ONE, "hsm", "status")["keepers"]) == 2, 60)
 
-    def cli(self, who, *words):
-        done = subprocess.run([f"{BIN}/posward", "--config", f"{self.estate.dir}/{who}.yaml", "--json", *words],
-                              capture_output=True, text=True, timeout=180, check=False)
-        self.assertEqual(done.returncode, 0, (words, done.stdout, done.stderr))
-        return json.loads(done.stdout)
-
-    def agree(self, *words, die=None):
-        made = self.cli(ONE, "key", *words, "--reason", "a test")
-        if die is not None:
-            self.faults.inject(die, DIE)
-        done = self.cli(TWO, "key", "approve", made["id"])
-        self.assertEqual(done["state"], "PROPOSAL_STATE_EXECUTED", done)
-        if die is not None:
-            self.assertEqual(self.faults.get("times"), 0)  # it did die
+    def agree_dying(self, die, *words):
+        """The keeper that carries it out dies at that point."""
+        made = self.propose(*words)
+        self.faults.inject(die, DIE)
+        done = self.approve(made)
+        self.assertEqual(self.faults.get("times"), 0)  # it did die
         return done
 
     def keys(self, zone):
@@ -58,7 +47,7 @@ class Settle(unittest.TestCase):
 
     def test_created_key_is_made_once(self):
         zone = ("--role", "zone-pin", "--suite", "tdes", "--zone", "made")
-        done = self.agree("create", *zone, die="after:C_CloseSession")
+        done = self.agree_dying("after:C_CloseSession", "create", *zone)
         self.assertEqual(self.keys("made"), [(1, "KEY_STATE_ACTIVE")])
         self.assertEqual(done["keys"][0]["kcv"], self.cli(ONE, "key", "show", *zone, "--version", "1")["key"]["kcv"])
 
@@ -67,7 +56,7 @@ class Settle(unittest.TestCase):
         kcv = self.agree("create", *zone)["keys"][0]["kcv"]
         self.agree("rotate", *zone)
         self.agree("deactivate", *zone, "--version", "1")
-        self.agree("destroy", *zone, "--version", "1", die="after:C_CloseSession")
+        self.agree_dying("after:C_CloseSession", "destroy", *zone, "--version", "1")
         self.assertEqual(self.keys("gone"), [(2, "KEY_STATE_ACTIVE")])
         gone = [k for k in self.cli(ONE, "key", "destroyed")["keys"] if k.get("zone") == "gone"]
         self.assertEqual([(int(k["version"]), k["kcv"], k["state"]) for k in gone], [(1, kcv, "KEY_STATE_DESTROYED")])

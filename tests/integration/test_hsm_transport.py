@@ -2,19 +2,17 @@
 """Keys travel under dual control: handed out and brought back as key block, cryptogram and RFC 3394; by RSA-OAEP and by components that
 openssl enciphers; and each error says what differs."""
 import base64
-import json
 import os
 import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from estate import BIN, UNLIMITED, Estate  # noqa: E402
+from estate import UNLIMITED, Estate  # noqa: E402
+from operators import ONE, TWO, Operators  # noqa: E402
 
-ONE, TWO = "posward", "operator2"
 
-
-class Transport(unittest.TestCase):
+class Transport(Operators, unittest.TestCase):
     token = "softhsm"
 
     @classmethod
@@ -22,24 +20,6 @@ class Transport(unittest.TestCase):
         cls.estate = Estate(cls.token, secure=True, hsm_settings=UNLIMITED)
         cls.addClassCleanup(cls.estate.__exit__, None, None, None)
         cls.estate.__enter__()
-
-    def cli(self, who, *words, fails=None):
-        done = subprocess.run([f"{BIN}/posward", "--config", f"{self.estate.dir}/{who}.yaml", "--json", *words],
-                              capture_output=True, text=True, timeout=180, check=False)
-        if fails is not None:
-            self.assertNotEqual(done.returncode, 0, (words, done.stdout))
-            self.assertRegex(done.stderr, fails)
-            return done.stderr
-        self.assertEqual(done.returncode, 0, (words, done.stderr))
-        return json.loads(done.stdout) if done.stdout.strip() else {}
-
-    def propose(self, *words, fails=None):
-        return self.cli(ONE, "key", *words, "--reason", "a test", fails=fails)
-
-    def agree(self, *words):
-        done = self.cli(TWO, "key", "approve", self.propose(*words)["id"])
-        self.assertEqual(done["state"], "PROPOSAL_STATE_EXECUTED", done)
-        return done
 
     def file(self, name, text):
         path = f"{self.estate.dir}/{name}"

@@ -15,23 +15,25 @@ import grpc
 
 import hsm_estate  # noqa: F401, its folder is on the path for what follows
 from estate import BIN, MERCHANT, UNLIMITED, Estate, wait_until
+from operators import ONE, Operators
 from posp_estate import SUITES, Terminal, posv, posv_stubs
 from reference import odd_parity, xor
 
 COUNT = int(os.environ.get("POSWARD_ROTATION_DEVICES", "24"))
 TOKEN = "softhsm"
-ONE, TWO = "posward", "operator2"
 OLD_MASTER, NEW_MASTER = 2, 3
 MASTER = ("--role", "psam-master", "--suite", "tdes")
 STORAGE = ("--role", "storage", "--suite", "aes-256")
 
 
-class System(Estate):
+class System(Operators, Estate):
     """Version 2 of the master is the test's own, so that it can be the cards; the next is the token's."""
+    cli_seconds = 580
 
     def __init__(self, token):
         super().__init__(token, secure=True, hsm_settings=UNLIMITED)
         self.keys = {}
+        self.estate = self  # Operators' own
 
     def tool(self, command, *words):
         super().tool(command, *words)
@@ -87,18 +89,6 @@ class System(Estate):
             newest = max(pool.map(register, range(count)))
         wait_until(lambda: int(self.posward("posp", "status")["deviceRevision"]) >= newest, 120)
         return [Terminal(self, f"R{n:07d}", f"6201{n:016d}", "tdes") for n in range(count)]
-
-    def cli(self, who, *words, fails=False):
-        done = subprocess.run([f"{BIN}/posward", "--config", f"{self.dir}/{who}.yaml", "--json", *words],
-                              capture_output=True, text=True, timeout=580, check=False)
-        assert (done.returncode != 0) == fails, (words, done.returncode, done.stdout, done.stderr)
-        return done.stderr if fails else json.loads(done.stdout)
-
-    def agree(self, *words):
-        made = self.cli(ONE, "key", *words, "--reason", "yearly")
-        done = self.cli(TWO, "key", "approve", made["id"])
-        assert done["state"] == "PROPOSAL_STATE_EXECUTED", done
-        return done
 
     def used(self, name, version):
         return sum(int(u["count"]) for u in self.cli(ONE, "key", "show", *name, "--version", str(version)).get("uses", []))
@@ -254,11 +244,11 @@ class Reseal(unittest.TestCase):
         self.wait_used(STORAGE, 1, done["left"])
         self.system.agree("deactivate", *STORAGE, "--version", "1")
         words = ("key", "destroy", *STORAGE, "--version", "1", "--reason", "x")
-        refused = self.system.cli(ONE, *words, fails=True)
-        self.assertRegex(refused, rf"FAILED_PRECONDITION.*storage/aes-256/1: {self.grouped(done['left'])} blobs.*break_use")
+        left = rf"storage/aes-256/1: {self.grouped(done['left'])} blobs"
+        self.system.cli(ONE, *words, fails=f"FAILED_PRECONDITION.*{left}.*break_use")
         made = self.system.cli(ONE, *words, "--break-use")
-        self.assertRegex(" ".join(made["wouldBreak"]), rf"storage/aes-256/1: {self.grouped(done['left'])} blobs")
-        self.system.cli(TWO, "key", "approve", made["id"])
+        self.assertRegex(" ".join(made["wouldBreak"]), left)
+        self.system.approve(made)
         broken = all_of(busy + quiet, Terminal.purchase)
         self.assertEqual({code for _, code in broken}, {"99"})  # as was listed: sign in again
         self.assertEqual({terminal_id for terminal_id, _ in broken}, {t.id for t in quiet})
@@ -275,8 +265,8 @@ class Reseal(unittest.TestCase):
         self.wait_used(MASTER, NEW_MASTER, 1)
         for what in ("deactivate", "destroy"):
             words = (what, *MASTER, "--version", str(OLD_MASTER))
-            refused = self.system.cli(ONE, "key", *words, "--reason", "x", fails=True)
-            self.assertRegex(refused, rf"FAILED_PRECONDITION.*psam-master/tdes/2: {self.grouped(COUNT + 1)} cards.*break_use")
+            refused = self.system.propose(
+                *words, fails=rf"FAILED_PRECONDITION.*psam-master/tdes/2: {self.grouped(COUNT + 1)} cards.*break_use")
             print(refused.strip())
             if what == "deactivate":
                 self.system.agree(*words, "--break-use")
