@@ -73,7 +73,7 @@ enum err_code tok_stamp_parse(const uint8_t *id, size_t len, const char *label, 
 {
     char text[TOK_STAMP_BYTES], again[TOK_STAMP_BYTES];
     struct tok_stamp stamp;
-    if (len > TOK_STAMP_CHARACTERS && len < sizeof text) {
+    if (len > TOK_STAMP_CHARACTERS && len < sizeof text && memchr(id, '\0', len) == NULL) {
         memcpy(text, id, len);
         text[len] = '\0';
         if (read_stamp(text, &stamp)) {

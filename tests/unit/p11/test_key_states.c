@@ -364,6 +364,9 @@ START_TEST(texts_read_back_in_one_spelling_only)
     ck_assert_ok(tok_stamp_parse((const uint8_t *)text, strlen(text), label, &back, &e), e);
     ck_assert_int_eq(back.created_s, stamp.created_s);
     ck_assert_uint_eq(back.generation, stamp.generation);
+    char padded[TOK_STAMP_BYTES] = {0};
+    memcpy(padded, text, strlen(text));
+    ck_assert_int_eq(tok_stamp_parse((const uint8_t *)padded, strlen(text) + 1, label, &back, &e), ERR_CHECK);
     for (size_t cut = 0; cut < strlen(text); cut++)
         ck_assert_int_eq(tok_stamp_parse((const uint8_t *)text, cut, label, &back, &e), ERR_CHECK);
     for (size_t i = 0; i < strlen(text); i++) {
