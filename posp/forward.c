@@ -177,7 +177,7 @@ static enum err_code authorize(struct purchase *p, struct journal_entry *entry,
         request.pin_block = (ProtobufCBinaryData){.data = p->outcome.pin_block, .len = p->outcome.pin_len};
         request.pin_format = units_pin_target(p->route, p->request->rules->pin_format).unit_format;
         request.zone = (char *)(uintptr_t)p->route->zone;
-        request.zone_key_version = p->route->zone_version;
+        request.zone_key_version = p->outcome.pin_zone_version;
     }
     const enum err_code code = units_authorize(p->posp->units, entry->unit, &request, out_response, e);
     secret_wipe(track, sizeof track);

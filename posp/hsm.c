@@ -179,6 +179,14 @@ static void fill_track(struct parts *p, const struct hsm_transaction *t)
     p->track.data = view(t->track, t->track_len);
 }
 
+static enum err_code take_pin(const Posward__Hsm__V1__TranslatePinResponse *response, struct hsm_outcome *out,
+                              struct err *e)
+{
+    TRY(copy_out(&response->block, out->pin_block, sizeof out->pin_block, &out->pin_len, e));
+    out->pin_zone_version = response->destination_zone_version;
+    return ERR_OK;
+}
+
 static enum err_code read_outcome(const Posward__Hsm__V1__ProcessTransactionResponse *response,
                                   const struct hsm_transaction *t, struct hsm_outcome *out, struct err *e)
 {
@@ -189,7 +197,7 @@ static enum err_code read_outcome(const Posward__Hsm__V1__ProcessTransactionResp
     if ((t->pin_len > 0 && response->pin == NULL) || (t->track_len > 0 && response->track == NULL))
         return err_set(e, ERR_INTERNAL, "hsm: a part of the answer is missing");
     if (t->pin_len > 0)
-        TRY(copy_out(&response->pin->block, out->pin_block, sizeof out->pin_block, &out->pin_len, e));
+        TRY(take_pin(response->pin, out, e));
     if (t->track_len > 0)
         TRY(copy_out(&response->track->data, out->track, sizeof out->track, &out->track_len, e));
     return ERR_OK;
@@ -236,8 +244,7 @@ enum err_code hsm_translate_pin(struct hsm *hsm, const struct hsm_transaction *t
     item.translate_pin = &p.pin;
     Posward__Hsm__V1__BatchResult *result = NULL;
     TRY(call(hsm, &item, POSWARD__HSM__V1__BATCH_RESULT__RESULT_TRANSLATE_PIN, &result, e));
-    const enum err_code code = copy_out(&result->translate_pin->block, out_outcome->pin_block,
-                                        sizeof out_outcome->pin_block, &out_outcome->pin_len, e);
+    const enum err_code code = take_pin(result->translate_pin, out_outcome, e);
     posward__hsm__v1__batch_result__free_unpacked(result, NULL);
     return code;
 }

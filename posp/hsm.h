@@ -54,6 +54,7 @@ struct hsm_outcome {
     bool mac_matches;    /* false: nothing else was done */
     bool reseal_advised; /* a blob of the set is not under the current storage and tag keys */
     uint8_t pin_block[HSM_DATA_BYTES];
+    uint32_t pin_zone_version; /* of the zone key that the PIN block is under */
     size_t pin_len;
     uint8_t track[HSM_DATA_BYTES];
     size_t track_len;

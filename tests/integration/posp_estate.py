@@ -259,9 +259,15 @@ class PospEstate(hsm_estate.Estate):
             f.write(text)
 
     def zone(self, suite, name):
-        key, pad = self.keys[name], os.urandom(len(self.keys[name]))
+        """The zone key, and the next version, which the bank has before the HSM does: POSP must say which one it used."""
+        size = len(self.keys[name])
+        return self.zone_key(suite, 1, name, self.keys[name]) + self.zone_key(suite, 2, f"{name}.next", ref.odd_parity(os.urandom(size)))
+
+    def zone_key(self, suite, version, name, key):
+        pad = os.urandom(len(key))
         parts = [self.secret(f"{name}.1", pad.hex()), self.secret(f"{name}.2", ref.xor(key, pad).hex())]
-        return f"  - suite: {suite}\n    components:\n" + "".join(f"      - {{file: {part}}}\n" for part in parts)
+        return (f"  - suite: {suite}\n    version: {version}\n    components:\n"
+                + "".join(f"      - {{file: {part}}}\n" for part in parts))
 
     def launch(self, *names):
         for name in names:
