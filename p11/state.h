@@ -57,8 +57,6 @@ enum err_code tok_login(struct tok *tok, struct err *e) MUST_CHECK;
  * No session is in use. On failure nothing is initialised, and it may be tried again. */
 enum err_code tok_reinitialise(struct tok *tok, struct err *e) MUST_CHECK;
 
-/* pool.c: open, and logged in. */
-bool tok_session_alive(const struct tok_session *session);
 /* pool.c: holder_lock, for who has a borrowed session: a recovery does not wait for this one. */
 void tok_holder_take(struct tok *tok);
 enum err_code tok_pool_open(struct tok *tok, size_t count, struct err *e) MUST_CHECK;

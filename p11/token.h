@@ -37,6 +37,8 @@ void tok_close(struct tok *tok);
  * opened anew. */
 enum err_code tok_session_take(struct tok *tok, struct tok_session **out_session, struct err *e) MUST_CHECK;
 void tok_session_give(struct tok_session *session);
+/* It is there and logged in. */
+bool tok_session_alive(const struct tok_session *session);
 /* Give back a session that failed: it is closed, and who borrows it next gets one that was opened anew. */
 void tok_session_discard(struct tok_session *session);
 

@@ -249,6 +249,9 @@ void front_audit_finish(struct front *f)
     audit_writer_flush(a->writer, FINISH_MS);
     const int64_t until_ms = clock_monotonic_ms() + FINISH_MS;
     atomic_store(&a->force, true);
+    pthread_mutex_lock(&f->lock);
+    a->can_sign = true; /* once more, whatever was in the way before */
+    pthread_mutex_unlock(&f->lock);
     while (f->loop_runs && clock_monotonic_ms() < until_ms) {
         pthread_mutex_lock(&f->lock);
         const bool possible = f->ready > 0 && a->can_sign;

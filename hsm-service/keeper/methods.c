@@ -119,6 +119,8 @@ enum err_code case_run(struct keeper_call *call, const struct keeper_use *use,
     if (call->token_away)
         return err_set(e, ERR_UNAVAILABLE, "the token went away during this call");
     enum err_code code = run_once(call, use, request, out_answer, e);
+    if (code == ERR_DENIED && call->session != NULL && !tok_session_alive(call->session))
+        code = ERR_UNAVAILABLE; /* SoftHSM: once the login is gone, no key permits any use */
     if (code == ERR_UNAVAILABLE && call->session != NULL) {
         tok_session_discard(call->session);
         call->session = NULL;
