@@ -279,8 +279,8 @@ static enum err_code load_all(struct tok *tok, bool destroy, struct err *e)
     if (keys == NULL)
         return err_set(e, ERR_LIMIT, "no memory for the token's keys");
     enum err_code code = load_into(&tok->holder, keys, e);
-    if (!tok_session_alive(
-            &tok->holder)) /* without a login there are no keys to see, or none that may be used */
+    /* Without a login there are no keys to see, or none that may be used. */
+    if (!tok_session_alive(&tok->holder))
         code = err_set(e, ERR_UNAVAILABLE, "the login was lost while the keys were loaded");
     if (code == ERR_OK && !destroy)
         code = check_same(tok->keys, keys, e);
