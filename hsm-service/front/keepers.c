@@ -118,9 +118,8 @@ void front_keepers_tend(struct front *f, int64_t now_ms, struct front_calls *out
     front_pump(f, out_failed);
 }
 
-void front_keepers_release(struct front *f, int64_t now_ms)
+void front_keepers_release(struct front *f)
 {
-    (void)now_ms;
     for (size_t i = 0; i < FRONT_KEEPERS; i++)
         if (f->keepers[i].state != KEEPER_NONE && f->keepers[i].state != KEEPER_ENDING)
             front_keeper_close(f, &f->keepers[i]);

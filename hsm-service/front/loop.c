@@ -177,7 +177,7 @@ static bool tick(struct front *f)
     pthread_mutex_lock(&f->lock);
     front_expire(f, now_ms, &failed);
     if (f->stopping)
-        front_keepers_release(f, now_ms);
+        front_keepers_release(f);
     front_keepers_tend(f, now_ms, &failed);
     front_health_tick(f, now_ms);
     if (front_pool_is_away(&f->pool))

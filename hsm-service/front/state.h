@@ -143,7 +143,7 @@ void front_call_free(struct front_call *call);
 /* Start, replace and retire as the configuration wants; kill what hangs; wait for what ended. */
 void front_keepers_tend(struct front *f, int64_t now_ms, struct front_calls *out_failed);
 /* Close the sockets of all, for the end. */
-void front_keepers_release(struct front *f, int64_t now_ms);
+void front_keepers_release(struct front *f);
 bool front_keepers_gone(const struct front *f);
 
 /* ---- keeper_life.c: as keepers.c ---- */
