@@ -3,7 +3,7 @@
 #ifndef POSWARD_HSM_SERVICE_FRONT_BLOB_HEAD_H
 #define POSWARD_HSM_SERVICE_FRONT_BLOB_HEAD_H
 
-#include "hsm-service/front/wire.h"
+#include "rpc/wire.h"
 
 #define BLOB_NUMBER_MOST 20
 

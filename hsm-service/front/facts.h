@@ -4,7 +4,7 @@
 #define POSWARD_HSM_SERVICE_FRONT_FACTS_H
 
 #include "hsm-service/audit/record.h"
-#include "hsm-service/front/wire.h"
+#include "rpc/wire.h"
 
 #include <stdbool.h>
 
