@@ -33,6 +33,8 @@ struct hsm_config {
     int64_t keeper_count, keeper_sessions, retire_after, hang_ms, start_ms, probe_ms, retire_mib;
     char *keeper_environment; /* names of variables, separated by spaces */
     int64_t pin_terminal_per_minute, pin_terminal_per_hour, pin_account_per_minute, pin_account_per_hour;
+    int64_t pin_terminal_accounts_per_hour, pin_zone_per_minute, pin_zone_per_hour;
+    int64_t pin_failures_key_per_hour, pin_failures_account_per_hour, pin_failures_caller_per_hour;
     int64_t caller_per_second, caller_burst;
     struct conf_items quotas; /* struct hsm_quota */
     char *exposure;           /* "any", "in_token" */

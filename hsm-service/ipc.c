@@ -39,11 +39,14 @@ enum err_code ipc_encode(const struct ipc_frame *frame, uint8_t *out_packet, siz
                        frame->traceparent_len, IPC_TRACEPARENT_BYTES);
     if (frame->refused_len != 0 && frame->refused_len != IPC_REFUSED_BYTES)
         return err_set(e, ERR_INTERNAL, "refused items of %zu bytes", frame->refused_len);
+    if (frame->pin_use_count > IPC_PIN_USES_MAX)
+        return err_set(e, ERR_INTERNAL, "%zu PIN uses in a packet", frame->pin_use_count);
     if (frame->body_len > IPC_BODY_BYTES)
         return err_set(e, ERR_LIMIT, "the message has %zu bytes; at most %d are carried", frame->body_len,
                        IPC_BODY_BYTES);
+    const size_t uses_len = frame->pin_use_count * IPC_PIN_USE_BYTES;
     const size_t len = IPC_HEADER_BYTES + frame->identity_len + frame->traceparent_len + frame->refused_len +
-                       frame->body_len;
+                       uses_len + frame->body_len;
     if (len > capacity)
         return err_set(e, ERR_INTERNAL, "a packet of %zu bytes does not fit into %zu", len, capacity);
     memcpy(out_packet, MAGIC, sizeof MAGIC);
@@ -54,16 +57,17 @@ enum err_code ipc_encode(const struct ipc_frame *frame, uint8_t *out_packet, siz
     put(out_packet + 7, frame->identity_len, 1);
     put(out_packet + 8, frame->traceparent_len, 1);
     put(out_packet + 9, frame->refused_len, 1);
-    put(out_packet + 10, 0, 2);
+    put(out_packet + 10, frame->pin_use_count, 2);
     put(out_packet + 12, frame->body_len, 4);
     put(out_packet + 16, frame->request_id, 8);
     put(out_packet + 24, (uint64_t)frame->deadline_ms, 8);
     put(out_packet + 32, frame->operations, 4);
     put(out_packet + 36, (uint64_t)frame->native, 8);
-    put(out_packet + 44, frame->retry_s, 4);
+    put(out_packet + 44, 0, 4);
     uint8_t *at = append(out_packet + IPC_HEADER_BYTES, frame->identity, frame->identity_len);
     at = append(at, frame->traceparent, frame->traceparent_len);
     at = append(at, frame->refused, frame->refused_len);
+    at = append(at, frame->pin_uses, uses_len);
     append(at, frame->body, frame->body_len);
     *out_len = len;
     return ERR_OK;
@@ -87,16 +91,44 @@ static enum err_code check_header(const uint8_t *packet, size_t len, struct err 
     if (packet[0] != MAGIC[0] || packet[1] != MAGIC[1] || packet[2] != IPC_VERSION)
         return err_set(e, ERR_INPUT, "packet is not of version %d of this protocol", IPC_VERSION);
     TRY(check_kind(packet[3], packet[6], e));
-    if (get(packet + 10, 2) != 0)
+    if (get(packet + 44, 4) != 0)
         return err_set(e, ERR_INPUT, "packet has reserved bytes that are not zero");
     const uint64_t identity = packet[7], traceparent = packet[8], refused = packet[9],
-                   body = get(packet + 12, 4);
+                   uses = get(packet + 10, 2), body = get(packet + 12, 4);
     if (identity > IPC_IDENTITY_BYTES || traceparent > IPC_TRACEPARENT_BYTES || body > IPC_BODY_BYTES ||
-        (refused != 0 && refused != IPC_REFUSED_BYTES))
+        uses > IPC_PIN_USES_MAX || (refused != 0 && refused != IPC_REFUSED_BYTES))
         return err_set(e, ERR_INPUT, "packet has a part that is too long");
-    if (IPC_HEADER_BYTES + identity + traceparent + refused + body != len)
+    if (IPC_HEADER_BYTES + identity + traceparent + refused + uses * IPC_PIN_USE_BYTES + body != len)
         return err_set(e, ERR_INPUT, "packet has %zu bytes, but its parts say otherwise", len);
     return ERR_OK;
+}
+
+enum err_code ipc_failure(const struct ipc_frame *frame, struct err *e)
+{
+    return err_native(e, frame->error, (long)frame->native, "%.*s",
+                      (int)(frame->body_len < sizeof e->note ? frame->body_len : sizeof e->note - 1),
+                      (const char *)frame->body);
+}
+
+enum { USE_ITEM = 0, USE_FLAGS = 2, USE_ACCOUNT = 4 };
+enum { FLAG_DECODED = 1, FLAG_FAILED = 2 };
+
+void ipc_pin_use_pack(const struct ipc_pin_use *use, uint8_t out_bytes[IPC_PIN_USE_BYTES])
+{
+    put(out_bytes + USE_ITEM, use->item, 2);
+    put(out_bytes + USE_FLAGS, (use->decoded ? FLAG_DECODED : 0U) | (use->failed ? FLAG_FAILED : 0U), 1);
+    out_bytes[USE_FLAGS + 1] = 0;
+    memcpy(out_bytes + USE_ACCOUNT, use->account, IPC_ACCOUNT_DIGITS);
+}
+
+struct ipc_pin_use ipc_pin_use_at(const struct ipc_frame *frame, size_t index)
+{
+    const uint8_t *const at = frame->pin_uses + index * IPC_PIN_USE_BYTES;
+    struct ipc_pin_use use = {.item = (uint16_t)get(at + USE_ITEM, 2),
+                              .decoded = (at[USE_FLAGS] & FLAG_DECODED) != 0,
+                              .failed = (at[USE_FLAGS] & FLAG_FAILED) != 0};
+    memcpy(use.account, at + USE_ACCOUNT, IPC_ACCOUNT_DIGITS);
+    return use;
 }
 
 enum err_code ipc_decode(const uint8_t *packet, size_t len, struct ipc_frame *out_frame, struct err *e)
@@ -109,21 +141,24 @@ enum err_code ipc_decode(const uint8_t *packet, size_t len, struct ipc_frame *ou
         .identity_len = packet[7],
         .traceparent_len = packet[8],
         .refused_len = packet[9],
+        .pin_use_count = (size_t)get(packet + 10, 2),
         .body_len = (size_t)get(packet + 12, 4),
         .request_id = get(packet + 16, 8),
         .deadline_ms = (int64_t)get(packet + 24, 8),
         .operations = (uint32_t)get(packet + 32, 4),
         .native = (int64_t)get(packet + 36, 8),
-        .retry_s = (uint32_t)get(packet + 44, 4),
     };
     const uint8_t *const texts = packet + IPC_HEADER_BYTES;
     if (frame.identity_len > 0)
         frame.identity = (const char *)texts;
     if (frame.traceparent_len > 0)
         frame.traceparent = (const char *)texts + frame.identity_len;
-    frame.body = texts + frame.identity_len + frame.traceparent_len + frame.refused_len;
+    const uint8_t *const refused = texts + frame.identity_len + frame.traceparent_len;
     if (frame.refused_len > 0)
-        frame.refused = frame.body - frame.refused_len;
+        frame.refused = refused;
+    if (frame.pin_use_count > 0)
+        frame.pin_uses = refused + frame.refused_len;
+    frame.body = refused + frame.refused_len + frame.pin_use_count * IPC_PIN_USE_BYTES;
     *out_frame = frame;
     return ERR_OK;
 }

@@ -96,10 +96,7 @@ static void take_answer(struct waiter *w, const struct ipc_frame *frame)
         w->reply.lost = true;
         w->code = err_set(&w->err, ERR_UNAVAILABLE, "the keeper ended while it worked on this");
     } else if (frame->kind != IPC_RESPONSE) {
-        w->code =
-            err_native(&w->err, frame->error, (long)frame->native, "%.*s",
-                       (int)(frame->body_len < sizeof w->err.note ? frame->body_len : sizeof w->err.note - 1),
-                       (const char *)frame->body);
+        w->code = ipc_failure(frame, &w->err);
     } else {
         w->reply.body = malloc(frame->body_len + 1); /* an empty message packs to nothing */
         w->reply.len = frame->body_len;

@@ -4,8 +4,9 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "hsm-service/front/audit_inside.h"
-#include "hsm-service/front/facts.h"
+#include "hsm-service/gate/facts.h"
 #include "hsm-service/front/state.h"
+#include "posward/hsm/v1/hsm.pb-c.h"
 #include "run/prometheus.h"
 
 #include <inttypes.h>
@@ -83,20 +84,37 @@ bool front_audit_is_refusal(enum err_code code)
     return code == ERR_DENIED || code == ERR_UNAUTHENTICATED || code == ERR_LIMIT;
 }
 
-void front_audit_refused(struct front_audit *a, const struct rpc_call *call, const char *path,
+static void post_refusal(struct front_audit *a, const struct audit_caller *caller, const char *path,
                          const struct err *e)
 {
+    struct audit_record r = {.kind = AUDIT_REFUSAL};
     if (a == NULL || !front_audit_is_refusal(e->code))
         return;
-    struct audit_record r = {.kind = AUDIT_REFUSAL};
-    const struct rpc_peer *const peer = rpc_call_peer(call);
-    const char *const identity = peer != NULL && peer->identity != NULL ? peer->identity : "";
-    const char *const trace = rpc_call_traceparent(call);
-    front_audit_fill(&r, &(struct audit_caller){identity, strlen(identity), trace, strlen(trace)});
+    front_audit_fill(&r, caller);
     snprintf(r.result, sizeof r.result, "%s", err_name(e->code));
     audit_text(path, strlen(path), r.what, sizeof r.what);
     audit_text(e->note, strlen(e->note), r.note, sizeof r.note);
     audit_writer_post(a->writer, &r, NULL, NULL);
+}
+
+void front_audit_refused(struct front_audit *a, const struct rpc_call *call, const char *path,
+                         const struct err *e)
+{
+    const struct rpc_peer *const peer = rpc_call_peer(call);
+    const char *const identity = peer != NULL && peer->identity != NULL ? peer->identity : "";
+    const char *const trace = rpc_call_traceparent(call);
+    post_refusal(a, &(struct audit_caller){identity, strlen(identity), trace, strlen(trace)}, path, e);
+}
+
+void front_audit_refusal(struct front_audit *a, const struct ipc_frame *request, const struct err *e)
+{
+    char path[96];
+    snprintf(path, sizeof path, "/%s/%s", posward__hsm__v1__data_plane__descriptor.name,
+             facts_method(request->method));
+    post_refusal(a,
+                 &(struct audit_caller){request->identity, request->identity_len, request->traceparent,
+                                        request->traceparent_len},
+                 path, e);
 }
 
 /* ---- What is asked of keepers ---- */
@@ -135,8 +153,7 @@ static enum err_code take_signature(struct front_audit *a, const struct ipc_fram
     struct audit_record r = {
         .kind = AUDIT_CHECKPOINT, .time_ms = clock_wall_ms(), .who = "audit", .result = "OK"};
     if (frame->kind != IPC_RESPONSE)
-        return err_native(e, frame->error, (long)frame->native, "%.*s",
-                          (int)(frame->body_len < 199 ? frame->body_len : 199), (const char *)frame->body);
+        return ipc_failure(frame, e);
     if (frame->body_len != AUDIT_POINT_BYTES + AUDIT_SIGNATURE_BYTES)
         return err_set(e, ERR_INTERNAL, "a keeper gave a signature of %zu bytes", frame->body_len);
     memcpy(key.point, frame->body, sizeof key.point);

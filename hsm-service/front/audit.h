@@ -13,6 +13,8 @@ struct control_event;
 struct front;
 struct front_call;
 struct front_audit;
+struct facts;
+struct release;
 struct prometheus;
 
 /* *out_audit NULL where audit.path is empty. */
@@ -36,13 +38,15 @@ enum err_code front_audit_control(struct front_audit *audit, const struct contro
 /* As struct service_spec's refused. Any thread. */
 void front_audit_refused(struct front_audit *audit, const struct rpc_call *call, const char *path,
                          const struct err *e);
+/* The same for a call, or items of it, that was refused when its request had been read. Any thread. */
+void front_audit_refusal(struct front_audit *audit, const struct ipc_frame *request, const struct err *e);
 /* ERR_UNAVAILABLE: the log cannot be written, and the call makes keys or is a use of a class of which each
  * one is recorded. Any thread. */
-enum err_code front_audit_admit(struct front_audit *audit, uint16_t method, const uint8_t *body, size_t len,
+enum err_code front_audit_admit(struct front_audit *audit, const struct facts *facts,
                                 struct err *e) MUST_CHECK;
-/* A call is over, with the keeper's answer or `call->outcome` (frame NULL). True: the answer is taken over,
- * to be given when the record is on the disk. Mutex not held. */
-bool front_audit_answer(struct front_audit *audit, struct front_call *call, const struct ipc_frame *frame);
+/* A call is over. True: the answer is taken over, to be given when the record is on the disk. Mutex not held.
+ */
+bool front_audit_answer(struct front_audit *audit, struct front_call *call, const struct release *release);
 
 /* ---- Loop thread ---- */
 

@@ -1,3 +1,4 @@
+#include "hsm-service/front/release.h"
 #include "hsm-service/front/state.h"
 
 #include "base/clock.h"
@@ -13,6 +14,8 @@ void front_call_free(struct front_call *call)
         return;
     if (call->packet != NULL)
         secret_wipe(call->packet, call->packet_len); /* may hold track data */
+    facts_drop(&call->facts);
+    refusals_drop(&call->refusals);
     free(call->packet);
     free(call);
 }
@@ -22,7 +25,8 @@ void front_answer_failed(struct front *f, struct front_calls *failed)
     struct front_call *call;
     while ((call = TAILQ_FIRST(failed)) != NULL) {
         TAILQ_REMOVE(failed, call, link);
-        if (!front_audit_answer(f->audit, call, NULL) && call->rpc != NULL)
+        const struct release release = {.failed = true, .failure = call->outcome};
+        if (!front_audit_answer(f->audit, call, &release) && call->rpc != NULL)
             rpc_call_fail(call->rpc, &call->outcome);
         front_call_free(call);
     }
@@ -34,6 +38,7 @@ static int64_t deadline_of(const struct rpc_call *rpc)
     return left > INT64_MAX - now ? INT64_MAX : now + left;
 }
 
+/* With room for refused items, which are known only when the packed request has been read. */
 static enum err_code pack_call(struct front_call *call, const struct ipc_frame *frame, struct err *e)
 {
     const size_t capacity = IPC_HEADER_BYTES + frame->identity_len + frame->traceparent_len +
@@ -41,7 +46,16 @@ static enum err_code pack_call(struct front_call *call, const struct ipc_frame *
     call->packet = malloc(capacity);
     if (call->packet == NULL)
         return err_set(e, ERR_LIMIT, "no memory for a call");
-    return ipc_encode(frame, call->packet, capacity, &call->packet_len, e);
+    TRY(ipc_encode(frame, call->packet, capacity, &call->packet_len, e));
+    return ipc_decode(call->packet, call->packet_len, &call->request, e);
+}
+
+/* The one reading of the request (gate/facts.h). */
+static enum err_code read_call(struct front_call *call, const struct ipc_frame *frame, struct err *e)
+{
+    TRY(pack_call(call, frame, e));
+    return facts_read(frame->method, (struct wire_bytes){call->request.body, call->request.body_len},
+                      &call->facts, e);
 }
 
 static enum err_code make_call(struct rpc_call *rpc, const struct ipc_frame *frame,
@@ -50,8 +64,10 @@ static enum err_code make_call(struct rpc_call *rpc, const struct ipc_frame *fra
     struct front_call *const call = calloc(1, sizeof *call);
     if (call == NULL)
         return err_set(e, ERR_LIMIT, "no memory for a call");
-    *call = (struct front_call){.rpc = rpc, .id = frame->request_id, .deadline_ms = frame->deadline_ms};
-    if (pack_call(call, frame, e) != ERR_OK) {
+    call->rpc = rpc;
+    call->id = frame->request_id;
+    call->deadline_ms = frame->deadline_ms;
+    if (read_call(call, frame, e) != ERR_OK) {
         front_call_free(call);
         return e->code;
     }
@@ -145,29 +161,54 @@ void front_pump(struct front *f, struct front_calls *out_failed)
     }
 }
 
-void front_take(struct front *f, struct rpc_call *rpc, uint16_t method, const uint8_t *body, size_t len)
+/* The frame of a call; `refused` is what the items of a batch are marked in. */
+static struct ipc_frame frame_of(struct front *f, struct rpc_call *rpc, uint16_t method,
+                                 const uint8_t refused[IPC_REFUSED_BYTES])
 {
-    struct err e = {0};
     const struct rpc_peer *const peer = rpc_call_peer(rpc);
     const char *const identity = peer != NULL && peer->identity != NULL ? peer->identity : "";
     const char *const traceparent = rpc_call_traceparent(rpc);
     struct ipc_frame frame = {.kind = IPC_REQUEST,
                               .method = method,
+                              .request_id = atomic_fetch_add(&f->next_id, 1),
                               .deadline_ms = deadline_of(rpc),
                               .identity = identity,
                               .identity_len = strlen(identity),
                               .traceparent = traceparent,
-                              .traceparent_len = strlen(traceparent),
-                              .body = body,
-                              .body_len = len};
+                              .traceparent_len = strlen(traceparent)};
     if (frame.traceparent_len > IPC_TRACEPARENT_BYTES)
         frame.traceparent_len = 0; /* not one of version 00: a trace is no reason to refuse a call */
-    frame.request_id = atomic_fetch_add(&f->next_id, 1);
+    if (facts_is_batch(method)) {
+        frame.refused = refused;
+        frame.refused_len = IPC_REFUSED_BYTES;
+    }
+    return frame;
+}
+
+/* May it go to a keeper? Items of a batch that may not are marked in the packet. */
+static enum err_code admit_call(struct front *f, struct front_call *call, struct err *e)
+{
+    const struct admit_caller caller = {call->request.identity, call->request.identity_len};
+    TRY(front_audit_admit(f->audit, &call->facts, e));
+    enum err_code code = admit_quota(f->admit, &caller, &call->facts, e);
+    if (code != ERR_OK)
+        front_audit_refusal(f->audit, &call->request, e);
+    return code;
+}
+
+void front_take(struct front *f, struct rpc_call *rpc, uint16_t method, const uint8_t *body, size_t len)
+{
+    struct err e = {0};
+    static const uint8_t none[IPC_REFUSED_BYTES];
     struct front_call *call = NULL;
-    uint8_t refused[IPC_REFUSED_BYTES];
-    if (front_audit_admit(f->audit, method, body, len, &e) != ERR_OK ||
-        front_limits_admit(f->limits, rpc, &frame, refused, &e) != ERR_OK ||
-        make_call(rpc, &frame, &call, &e) != ERR_OK) {
+    struct ipc_frame frame = frame_of(f, rpc, method, none);
+    frame.body = body;
+    frame.body_len = len;
+    enum err_code code = make_call(rpc, &frame, &call, &e);
+    if (code == ERR_OK)
+        code = admit_call(f, call, &e);
+    if (code != ERR_OK) {
+        front_call_free(call);
         rpc_call_fail(rpc, &e);
         return;
     }

@@ -149,7 +149,7 @@ enum err_code front_start(const void *config, struct rpc_server *server, void **
         return err_set(e, ERR_LIMIT, "no memory for the front");
     enum err_code code = front_audit_open(config, &f->audit, e);
     if (code == ERR_OK)
-        code = front_limits_new(config, f->audit, &f->limits, e);
+        code = admit_new(config, &f->admit, e);
     if (code == ERR_OK)
         code = front_operations_new(&f->kinds, e);
     if (code == ERR_OK)
@@ -230,7 +230,7 @@ void front_stop(void *front)
     front_answer_failed(f, &failed);
     manage_free(f->manage);
     front_audit_close(f->audit);
-    front_limits_free(f->limits);
+    admit_free(f->admit);
     front_operations_free(f->kinds);
     front_pool_drop(&f->pool);
     pthread_cond_destroy(&f->changed);
@@ -272,7 +272,7 @@ void front_metrics(void *front, struct prometheus *page)
     front_health_metrics(f, page);
     front_pool_metrics(f, page);
     front_audit_metrics(f->audit, page);
-    front_limits_metrics(f->limits, page);
+    admit_metrics(f->admit, page);
     manage_metrics(f->manage, page);
 }
 

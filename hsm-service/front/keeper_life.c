@@ -228,8 +228,7 @@ void front_keeper_start_failed(struct front *f, struct front_keeper *k, const st
                                struct front_calls *out_failed)
 {
     struct err e = {0};
-    (void)err_native(&e, frame->error, (long)frame->native, "%.*s",
-                     (int)(frame->body_len < 199 ? frame->body_len : 199), (const char *)frame->body);
+    (void)ipc_failure(frame, &e);
     log_failure(LOG_ERROR, "keeper could not start", &e, LOG_INT("keeper", k->number), LOG_INT("pid", k->pid),
                 LOG_STR("of", token_of(f, k)->is.name));
     front_audit_event(f->audit, AUDIT_LOGIN, "keeper could not start", &e, e.note);

@@ -1,4 +1,5 @@
 /* The front's one thread: reads what keepers say, and looks at the clock. */
+#include "hsm-service/front/release.h"
 #include "hsm-service/front/state.h"
 
 #include "base/clock.h"
@@ -16,17 +17,14 @@
 #define PACKETS_A_TURN 64 /* from one keeper before the next gets its turn */
 #define REASSERT_EVERY 25 /* ticks between tellings that the service does not serve */
 
-static void answer(struct front_call *call, const struct ipc_frame *frame)
+static void answer(struct front_call *call, const struct release *release)
 {
-    struct err e = {0};
-    if (call->rpc != NULL && frame->kind == IPC_RESPONSE) {
-        rpc_call_finish(call->rpc, frame->body, frame->body_len);
-    } else if (call->rpc != NULL) {
-        (void)err_native(&e, frame->error, (long)frame->native, "%.*s",
-                         (int)(frame->body_len < sizeof e.note ? frame->body_len : sizeof e.note - 1),
-                         (const char *)frame->body);
-        rpc_call_fail(call->rpc, &e);
-    }
+    if (call->rpc == NULL)
+        return;
+    if (release->failed)
+        rpc_call_fail(call->rpc, &release->failure);
+    else
+        rpc_call_finish(call->rpc, release->body.data, release->body.len);
 }
 
 /* What the loop does with an answer once the mutex is free. */
@@ -37,11 +35,12 @@ static void finish(struct front *f, struct front_call *call, const struct ipc_fr
     if (call->asked != NULL) {
         call->asked(f, call->asked_context, frame);
     } else {
-        front_limits_answer(f->limits, call->packet, call->packet_len, frame);
-        front_operations_answer(f->kinds, call->packet, call->packet_len, frame, true);
+        struct release release = release_answer(f, call, frame);
+        front_operations_answer(f->kinds, &call->facts, &release);
+        if (!front_audit_answer(f->audit, call, &release))
+            answer(call, &release);
+        release_drop(&release);
     }
-    if (call->asked == NULL && !front_audit_answer(f->audit, call, frame))
-        answer(call, frame);
     front_call_free(call);
 }
 
@@ -58,8 +57,10 @@ static void try_again(struct front *f, const struct front_keeper *k, const struc
     struct front_call *const call = *out_call;
     if (!front_try_again(f, call, k))
         return;
-    if (call->asked == NULL)
-        front_operations_answer(f->kinds, call->packet, call->packet_len, frame, false);
+    if (call->asked == NULL) {
+        const struct release seen = release_view(frame);
+        front_operations_retry(f->kinds, &call->facts, &seen);
+    }
     *out_call = NULL;
 }
 

@@ -195,9 +195,10 @@ static bool renew_keepers(struct manage *m)
 void manage_apply_policy(struct manage *m)
 {
     const struct control_policy p = control_policy_now(m->control);
-    const struct limits_policy limits = {p.pin[CONTROL_PIN_TERMINAL_MINUTE], p.pin[CONTROL_PIN_TERMINAL_HOUR],
-                                         p.pin[CONTROL_PIN_ACCOUNT_MINUTE], p.pin[CONTROL_PIN_ACCOUNT_HOUR]};
-    front_limits_set(m->front->limits, &limits);
+    const struct limits_policy limits = {
+        .rows = {[LIMITS_TERMINAL] = {p.pin[CONTROL_PIN_TERMINAL_MINUTE], p.pin[CONTROL_PIN_TERMINAL_HOUR]},
+                 [LIMITS_ACCOUNT] = {p.pin[CONTROL_PIN_ACCOUNT_MINUTE], p.pin[CONTROL_PIN_ACCOUNT_HOUR]}}};
+    admit_set(m->front->admit, &limits);
     atomic_store(&m->in_token, p.in_token);
 }
 

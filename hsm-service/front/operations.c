@@ -1,6 +1,5 @@
 #include "hsm-service/front/operations.h"
 
-#include "hsm-service/front/facts.h"
 #include "rpc/status.h"
 #include "run/prometheus.h"
 
@@ -20,7 +19,7 @@ struct ckr_count {
 
 struct front_operations {
     pthread_mutex_t lock; /* what follows */
-    uint64_t counts[FACTS_OPERATIONS][STATUSES];
+    uint64_t counts[FACTS_KIND_COUNT][STATUSES];
     struct ckr_count ckrs[CKRS_MOST + 1]; /* the last: other */
     size_t ckr_count;
 };
@@ -77,35 +76,37 @@ static void count_ckr(struct front_operations *o, const char *note, size_t len)
 }
 
 /* Lock held. A call that failed as a whole is one error of the token, however many items it had. */
-static void count_ckrs(struct front_operations *o, bool batch, const struct ipc_frame *answer)
+static void count_ckrs(struct front_operations *o, const struct facts *facts, const struct release *release)
 {
-    struct wire_bytes results = {answer->body, answer->body_len};
-    if (answer->kind == IPC_FAILURE)
-        count_ckr(o, (const char *)answer->body, answer->body_len);
-    for (struct wire_field f; answer->kind == IPC_RESPONSE && batch && wire_take(&results, &f);) {
+    struct wire_bytes results = release->body;
+    if (release->failed)
+        count_ckr(o, release->failure.note, strlen(release->failure.note));
+    for (struct wire_field f; facts->batch && wire_take(&results, &f);) {
         const struct wire_bytes message = wire_find(f.bytes, RESULT_MESSAGE).bytes;
         if (f.number == BATCH_RESULTS && message.data != NULL && wire_find(f.bytes, RESULT_STATUS).value != 0)
             count_ckr(o, (const char *)message.data, message.len);
     }
 }
 
-void front_operations_answer(struct front_operations *o, const uint8_t *packet, size_t packet_len,
-                             const struct ipc_frame *answer, bool final)
+void front_operations_retry(struct front_operations *o, const struct facts *facts,
+                            const struct release *release)
 {
-    struct ipc_frame request;
-    struct err e = {0};
-    if (packet == NULL || ipc_decode(packet, packet_len, &request, &e) != ERR_OK)
-        return;
-    const bool failed = answer->kind != IPC_RESPONSE;
-    struct facts_walk walk =
-        facts_walk(request.method, (struct wire_bytes){request.body, request.body_len},
-                   failed ? (struct wire_bytes){0} : (struct wire_bytes){answer->body, answer->body_len});
-    struct facts_operation operation;
     pthread_mutex_lock(&o->lock);
-    count_ckrs(o, walk.batch, answer);
-    while (final && facts_next(&walk, &operation)) {
-        const uint64_t status = failed ? (uint64_t)rpc_status_of(answer->error) : operation.status;
-        o->counts[operation.index][status < STATUSES ? status : 2]++; /* 2: UNKNOWN */
+    count_ckrs(o, facts, release);
+    pthread_mutex_unlock(&o->lock);
+}
+
+void front_operations_answer(struct front_operations *o, const struct facts *facts,
+                             const struct release *release)
+{
+    struct facts_outcomes outcomes = facts_outcomes(facts, release->body);
+    pthread_mutex_lock(&o->lock);
+    count_ckrs(o, facts, release);
+    for (size_t i = 0; i < facts->count; i++) {
+        const struct facts_outcome outcome = facts_next_outcome(&outcomes, &facts->operations[i]);
+        const uint64_t status =
+            release->failed ? (uint64_t)rpc_status_of(release->failure.code) : outcome.status;
+        o->counts[facts->operations[i].kind][status < STATUSES ? status : 2]++; /* 2: UNKNOWN */
     }
     pthread_mutex_unlock(&o->lock);
 }
@@ -115,10 +116,10 @@ void front_operations_metrics(struct front_operations *o, struct prometheus *pag
     pthread_mutex_lock(&o->lock);
     prometheus_family(page, "posward_hsm_token_operations_total", PROMETHEUS_COUNTER,
                       "Operations on the token, items of batches one by one, by kind and gRPC status.");
-    for (size_t i = 0; i < FACTS_OPERATIONS; i++)
+    for (size_t i = 0; i < FACTS_KIND_COUNT; i++)
         for (int status = 0; status < STATUSES; status++) {
             const struct prometheus_label labels[] = {
-                {"operation", facts_operation_name(i)}, {"code", rpc_status_name(status)}, {0}};
+                {"operation", facts_kind_name((enum facts_kind)i)}, {"code", rpc_status_name(status)}, {0}};
             if (status == 0 || o->counts[i][status] > 0)
                 prometheus_count(page, labels, o->counts[i][status]);
         }

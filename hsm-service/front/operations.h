@@ -4,18 +4,20 @@
 #define POSWARD_HSM_SERVICE_FRONT_OPERATIONS_H
 
 #include "base/err.h"
-#include "hsm-service/ipc.h"
-
-#include <stdbool.h>
+#include "hsm-service/front/release.h"
+#include "hsm-service/gate/facts.h"
 
 struct front_operations;
 struct prometheus;
 
 enum err_code front_operations_new(struct front_operations **out_operations, struct err *e) MUST_CHECK;
 void front_operations_free(struct front_operations *operations); /* accepts NULL */
-/* A keeper answered the call in `packet`. `final` false: it is tried again, and only the errors count. */
-void front_operations_answer(struct front_operations *operations, const uint8_t *packet, size_t packet_len,
-                             const struct ipc_frame *answer, bool final);
+/* A keeper answered a call. */
+void front_operations_answer(struct front_operations *operations, const struct facts *facts,
+                             const struct release *release);
+/* The same, but the call is tried again: only the errors count. */
+void front_operations_retry(struct front_operations *operations, const struct facts *facts,
+                            const struct release *release);
 void front_operations_metrics(struct front_operations *operations, struct prometheus *page);
 
 /* The first "CKR_NAME" in a note, as it stands there; NULL: none, or one that is too long to be one. */

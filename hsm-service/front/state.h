@@ -10,10 +10,10 @@
 #include "hsm-service/front/ask.h"
 #include "hsm-service/front/audit.h"
 #include "hsm-service/front/health.h"
-#include "hsm-service/front/limits.h"
 #include "hsm-service/front/manage.h"
 #include "hsm-service/front/operations.h"
 #include "hsm-service/front/pool.h"
+#include "hsm-service/gate/admit.h"
 #include "hsm-service/ipc.h"
 
 #include <pthread.h>
@@ -47,6 +47,10 @@ struct front_call {
     struct err outcome;   /* what to answer when it fails */
     uint8_t *packet;
     size_t packet_len;
+    /* Of a gRPC call that keepers get; they point into the packet. */
+    struct ipc_frame request;
+    struct facts facts;
+    struct refusals refusals;
 };
 TAILQ_HEAD(front_calls, front_call);
 
@@ -80,7 +84,7 @@ struct front {
     const struct hsm_config *config;
     struct rpc_server *server;
     struct front_audit *audit; /* NULL: none */
-    struct front_limits *limits;
+    struct admit *admit;
     struct front_operations *kinds;
     struct manage *manage;
     int64_t start_ms;

@@ -89,16 +89,6 @@ static bool is_refused(const struct keeper_call *call, size_t index)
     return call->refused != NULL && (call->refused[index / 8] >> index % 8 & 1) != 0;
 }
 
-static enum err_code refuse_item(struct keeper_call *call, HsmBatchResult *out, struct err *e)
-{
-    struct err limit = {0};
-    (void)err_set(&limit, ERR_LIMIT, "too many PIN operations of this terminal or account; try again in %u s",
-                  call->retry_s);
-    out->status = rpc_status_of(limit.code);
-    out->retry_ms = (int64_t)call->retry_s * 1000;
-    return arena_text(call->arena, limit.note, &out->message, e);
-}
-
 enum err_code case_batch(struct keeper_call *call, const ProtobufCMessage *request,
                          ProtobufCMessage *response, struct err *e)
 {
@@ -114,8 +104,9 @@ enum err_code case_batch(struct keeper_call *call, const ProtobufCMessage *reque
         ProtobufCMessage *result = NULL;
         TRY(case_message(call, &posward__hsm__v1__batch_result__descriptor, &result, e));
         results[i] = (HsmBatchResult *)result;
-        TRY(is_refused(call, i) ? refuse_item(call, results[i], e)
-                                : answer_item(call, in->items[i], results[i], e));
+        call->item = (uint16_t)i;
+        if (!is_refused(call, i)) /* whoever refused it says why in its result */
+            TRY(answer_item(call, in->items[i], results[i], e));
     }
     out->n_results = in->n_items;
     out->results = results;

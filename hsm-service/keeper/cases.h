@@ -40,8 +40,10 @@ struct keeper_call {
     struct arena *arena;
     int64_t deadline_ms;    /* of clock_monotonic_ms; a batch ends there */
     bool in_token_only;     /* policy.exposure */
-    const uint8_t *refused; /* items of a batch that limits forbid, as in struct ipc_frame; NULL: none */
-    uint32_t retry_s;       /* when they may */
+    const uint8_t *refused; /* items of a batch that may not run, as in struct ipc_frame; NULL: none */
+    uint16_t item;          /* of the batch that is at work; 0 for a call of its own */
+    uint8_t *pin_uses;      /* packed, room for IPC_PIN_USES_MAX: what the front counts (ipc.h) */
+    size_t pin_use_count;
     bool token_away;     /* it failed on a session that was opened anew: no further part of the call tries */
     uint32_t operations; /* what it cost so far */
 };

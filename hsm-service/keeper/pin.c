@@ -1,9 +1,26 @@
 #include "hsm-service/keeper/cases.h"
 #include "hsm-service/keeper/convert.h"
+#include "hsm-service/ipc.h"
+#include "iso8583/card.h"
+
+#include <string.h>
 
 static size_t block_bytes(enum tok_pin_format format)
 {
     return format == TOK_PIN_4 ? 16 : 8;
+}
+
+void pin_note_use(struct keeper_call *call, const struct tok_pin_request *pin, enum err_code code)
+{
+    char account[ISO_ACCOUNT_BYTES];
+    if ((code != ERR_OK && code != ERR_CHECK) || call->pin_use_count == IPC_PIN_USES_MAX)
+        return;
+    iso_card_account(pin->pan, account);
+    struct ipc_pin_use use = {.item = call->item,
+                              .decoded = pin->source_format != pin->destination_format,
+                              .failed = code == ERR_CHECK};
+    memcpy(use.account, account, sizeof use.account);
+    ipc_pin_use_pack(&use, call->pin_uses + call->pin_use_count++ * IPC_PIN_USE_BYTES);
 }
 
 enum err_code case_translate_pin(struct keeper_call *call, const ProtobufCMessage *request,
@@ -26,7 +43,9 @@ enum err_code case_translate_pin(struct keeper_call *call, const ProtobufCMessag
     pin.source.out_zone_version = &out->source_zone_version;
     pin.destination.out_zone_version = &out->destination_zone_version;
     call->operations++;
-    TRY(tok_pin_translate(call->session, &pin, block, &len, &grade, e));
+    const enum err_code code = tok_pin_translate(call->session, &pin, block, &len, &grade, e);
+    pin_note_use(call, &pin, code);
+    TRY(code);
     out->grade = convert_grade(grade);
     out->reseal_advised = case_is_stale(call, &pin.source) || case_is_stale(call, &pin.destination);
     return arena_copy(call->arena, block, len, &out->block, e);

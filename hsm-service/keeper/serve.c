@@ -33,6 +33,7 @@ struct worker {
     pthread_t thread;
     struct arena arena;
     uint8_t *packet; /* IPC_PACKET_BYTES, for the request and then for the answer */
+    uint8_t pin_uses[IPC_PIN_USES_MAX * IPC_PIN_USE_BYTES];
 };
 
 static void worker_drop(struct worker *w)
@@ -92,7 +93,7 @@ static bool serve_packet(struct worker *w, size_t len)
     const struct trace before = trace_enter(trace_parse(in.traceparent, in.traceparent_len));
     call.deadline_ms = in.deadline_ms;
     call.refused = in.refused;
-    call.retry_s = in.retry_s;
+    call.pin_uses = w->pin_uses;
     code = serve_frame(w, &in, &call, &answer, &e);
     (void)trace_enter(before);
     struct ipc_frame out = {.kind = code == ERR_OK ? IPC_RESPONSE : IPC_FAILURE,
@@ -101,6 +102,8 @@ static bool serve_packet(struct worker *w, size_t len)
                             .operations = call.operations > 0 ? call.operations : 1,
                             .error = code,
                             .native = code == ERR_OK ? (call.token_away ? IPC_TOKEN_AWAY : 0) : e.native,
+                            .pin_uses = w->pin_uses,
+                            .pin_use_count = call.pin_use_count,
                             .body = code == ERR_OK ? answer.data : (const uint8_t *)e.note,
                             .body_len = code == ERR_OK ? answer.len : strlen(e.note)};
     size_t out_len = 0;
@@ -109,6 +112,7 @@ static bool serve_packet(struct worker *w, size_t len)
     if (code == ERR_OK)
         code = ipc_send(w->server->fd, w->packet, out_len, true, &send_e);
     secret_wipe(w->packet, len > out_len ? len : out_len);
+    secret_wipe(w->pin_uses, call.pin_use_count * IPC_PIN_USE_BYTES);
     arena_reset(&w->arena);
     return code == ERR_OK;
 }

@@ -2,6 +2,7 @@
 
 #include "base/hex.h"
 #include "base/secret.h"
+#include "hsm-service/limits/buckets.h"
 #include "hsm-service/limits/window.h"
 
 #include <nettle/hmac.h>
@@ -12,7 +13,7 @@
 
 #define KEY_BYTES  32
 #define NAME_BYTES 16 /* of an HMAC, enough that two never meet */
-#define WAYS       8  /* entries that a number may stand in */
+#define WAYS       8  /* entries that a name may stand in */
 #define SETS       (LIMITS_ENTRIES / WAYS)
 
 struct entry {
@@ -20,26 +21,31 @@ struct entry {
     struct window minute, hour;
 };
 
-struct bucket {
-    char *identity; /* "" for everybody without one of their own */
-    unsigned per_second, burst;
-    int64_t level_milli; /* thousandths of an operation that may pass now */
-    int64_t filled_ms;
-};
+/* Pairs of terminal and account have a table of their own: each one counts so little that it must not take
+ * the place of what does. */
+enum table { TABLE_NAMES, TABLE_PAIRS, TABLE_COUNT };
 
 struct limits {
     struct secret key;
     pthread_mutex_t lock; /* all below */
     struct limits_policy policy;
-    struct entry *entries; /* SETS times WAYS */
-    struct bucket buckets[LIMITS_CALLERS];
-    size_t bucket_count;
+    struct entry *entries[TABLE_COUNT]; /* each SETS times WAYS */
+    struct buckets buckets;
     struct limits_counts counts;
 };
 
 const char *limits_kind_name(enum limits_kind kind)
 {
-    static const char *const names[] = {"terminal", "account", "caller"};
+    static const char *const names[] = {
+        [LIMITS_TERMINAL] = "terminal",
+        [LIMITS_ZONE] = "zone",
+        [LIMITS_TERMINAL_ACCOUNTS] = "terminal_accounts",
+        [LIMITS_ACCOUNT] = "account",
+        [LIMITS_FAILURE_KEY] = "failure_key",
+        [LIMITS_FAILURE_ACCOUNT] = "failure_account",
+        [LIMITS_FAILURE_CALLER] = "failure_caller",
+        [LIMITS_CALLER] = "caller",
+    };
     return kind < LIMITS_KIND_COUNT ? names[kind] : "unknown";
 }
 
@@ -50,10 +56,11 @@ static unsigned stricter(unsigned a, unsigned b)
 
 struct limits_policy limits_stricter(const struct limits_policy *a, const struct limits_policy *b)
 {
-    return (struct limits_policy){stricter(a->terminal_per_minute, b->terminal_per_minute),
-                                  stricter(a->terminal_per_hour, b->terminal_per_hour),
-                                  stricter(a->account_per_minute, b->account_per_minute),
-                                  stricter(a->account_per_hour, b->account_per_hour)};
+    struct limits_policy strict;
+    for (size_t i = 0; i < LIMITS_WINDOW_COUNT; i++)
+        strict.rows[i] = (struct limits_row){stricter(a->rows[i].per_minute, b->rows[i].per_minute),
+                                             stricter(a->rows[i].per_hour, b->rows[i].per_hour)};
+    return strict;
 }
 
 /* ---- New and free ---- */
@@ -67,29 +74,16 @@ static enum err_code make_key(struct limits *l, struct err *e)
     return ERR_OK;
 }
 
-static enum err_code add_bucket(struct limits *l, const struct limits_quota *quota, struct err *e)
-{
-    if (l->bucket_count == LIMITS_CALLERS)
-        return err_set(e, ERR_LIMIT, "limits.quotas has more than %d identities", LIMITS_CALLERS);
-    char *const identity = strdup(quota->identity);
-    if (identity == NULL)
-        return err_set(e, ERR_LIMIT, "no memory for the limits");
-    const unsigned burst = quota->burst != 0 ? quota->burst : quota->per_second;
-    l->buckets[l->bucket_count++] = (struct bucket){.identity = identity,
-                                                    .per_second = quota->per_second,
-                                                    .burst = burst,
-                                                    .level_milli = (int64_t)burst * 1000};
-    return ERR_OK;
-}
-
 static enum err_code fill(struct limits *l, const struct limits_quota *quotas, size_t count, struct err *e)
 {
     TRY(make_key(l, e));
-    l->entries = calloc(LIMITS_ENTRIES, sizeof *l->entries); /* pages come with their use */
-    if (l->entries == NULL)
-        return err_set(e, ERR_LIMIT, "no memory for the limits");
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        l->entries[i] = calloc(LIMITS_ENTRIES, sizeof *l->entries[i]); /* pages come with their use */
+        if (l->entries[i] == NULL)
+            return err_set(e, ERR_LIMIT, "no memory for the limits");
+    }
     for (size_t i = 0; i < count; i++)
-        TRY(add_bucket(l, &quotas[i], e));
+        TRY(buckets_add(&l->buckets, &quotas[i], e));
     return ERR_OK;
 }
 
@@ -114,9 +108,9 @@ void limits_free(struct limits *l)
 {
     if (l == NULL)
         return;
-    for (size_t i = 0; i < l->bucket_count; i++)
-        free(l->buckets[i].identity);
-    free(l->entries);
+    buckets_drop(&l->buckets);
+    for (size_t i = 0; i < TABLE_COUNT; i++)
+        free(l->entries[i]);
     secret_drop(&l->key);
     pthread_mutex_destroy(&l->lock);
     free(l);
@@ -143,21 +137,46 @@ struct limits_policy limits_get(struct limits *l)
 
 /* ---- The table ---- */
 
-/* False: no number, which is not counted. */
-static bool name_of(const struct limits *l, enum limits_kind kind, struct limits_digits d,
-                    uint8_t out_name[NAME_BYTES])
+/* Whose name it is; each has names of its own. */
+enum domain { DOMAIN_TERMINAL = 1, DOMAIN_ZONE, DOMAIN_ACCOUNT, DOMAIN_CALLER };
+
+struct name {
+    uint8_t bytes[NAME_BYTES];
+    bool known;
+};
+
+static struct name name_of(const struct limits *l, enum domain domain, struct limits_name text)
 {
-    const uint8_t domain = (uint8_t)kind;
+    const uint8_t tag = (uint8_t)domain;
+    struct name name = {0};
     struct hmac_sha256_ctx hmac;
-    const size_t least = kind == LIMITS_ACCOUNT ? LIMITS_PAN_LEAST : 1;
-    if (d.len < least || d.len > LIMITS_DIGITS_MOST || !digits_only(d.digits, d.len))
-        return false;
+    if (text.len == 0 || text.len > LIMITS_NAME_MAX)
+        return name;
     hmac_sha256_set_key(&hmac, l->key.len, l->key.bytes);
-    hmac_sha256_update(&hmac, 1, &domain);
-    hmac_sha256_update(&hmac, d.len, (const uint8_t *)d.digits);
-    hmac_sha256_digest(&hmac, NAME_BYTES, out_name);
+    hmac_sha256_update(&hmac, 1, &tag);
+    hmac_sha256_update(&hmac, text.len, (const uint8_t *)text.text);
+    hmac_sha256_digest(&hmac, NAME_BYTES, name.bytes);
     secret_wipe(&hmac, sizeof hmac);
-    return true;
+    name.known = true;
+    return name;
+}
+
+/* The entry of a row that counts something else of the same name: its HMAC moved by a constant, so that the
+ * rows of one name do not crowd one set. */
+static struct name row_name(const struct name *name, enum limits_kind kind)
+{
+    struct name moved = *name;
+    for (size_t i = 0; i < 4; i++)
+        moved.bytes[i] ^= (uint8_t)(0x9E3779B1U * ((unsigned)kind + 1U) >> 8 * i);
+    return moved;
+}
+
+static struct name pair_name(const struct name *a, const struct name *b)
+{
+    struct name pair = {.known = a->known && b->known};
+    for (size_t i = 0; i < NAME_BYTES; i++)
+        pair.bytes[i] = a->bytes[i] ^ b->bytes[i];
+    return pair;
 }
 
 static bool is_free(const struct entry *entry)
@@ -177,8 +196,8 @@ static void move(struct entry *entry, int64_t now_ms)
     window_move(&entry->hour, WINDOW_HOUR_MS, now_ms);
 }
 
-/* What is least missed: nothing, then what has run out, then what counts least. Who could choose which entry
- * goes could wash his counts away; the key keeps the sets from view. */
+/* What is least missed: nothing, then what has run out, then what counts least. An attacker who could choose
+ * which entry goes could reset their own count; the key keeps the sets from view. */
 static unsigned worth(const struct entry *entry)
 {
     if (is_free(entry))
@@ -189,32 +208,32 @@ static unsigned worth(const struct entry *entry)
 }
 
 /* The entry of that name, made when it is missing. Lock held. */
-static struct entry *entry_of(struct limits *l, const uint8_t name[NAME_BYTES], int64_t now_ms)
+static struct entry *entry_of(struct limits *l, enum table table, const struct name *name, int64_t now_ms)
 {
     uint32_t set = 0;
-    memcpy(&set, name, sizeof set);
-    struct entry *const first = &l->entries[(size_t)(set % SETS) * WAYS];
+    memcpy(&set, name->bytes, sizeof set);
+    struct entry *const first = &l->entries[table][(size_t)(set % SETS) * WAYS];
     struct entry *least = first;
     for (struct entry *entry = first; entry < first + WAYS; entry++) {
         if (!is_free(entry))
             move(entry, now_ms);
-        if (secret_equal(entry->name, name, NAME_BYTES))
+        if (secret_equal(entry->name, name->bytes, NAME_BYTES))
             return entry;
         if (worth(entry) < worth(least))
             least = entry;
     }
     l->counts.entries += is_free(least);
-    l->counts.forgotten += runs(least);
+    l->counts.forgotten += table == TABLE_NAMES && runs(least);
     *least = (struct entry){0};
-    memcpy(least->name, name, NAME_BYTES);
+    memcpy(least->name, name->bytes, NAME_BYTES);
     move(least, now_ms);
     return least;
 }
 
-static int64_t wait_of(const struct entry *entry, unsigned per_minute, unsigned per_hour, int64_t now_ms)
+static int64_t wait_of(const struct entry *entry, const struct limits_row *row, int64_t now_ms)
 {
-    const int64_t minute_ms = window_wait(&entry->minute, WINDOW_MINUTE_MS, per_minute, now_ms);
-    const int64_t hour_ms = window_wait(&entry->hour, WINDOW_HOUR_MS, per_hour, now_ms);
+    const int64_t minute_ms = window_wait(&entry->minute, WINDOW_MINUTE_MS, row->per_minute, now_ms);
+    const int64_t hour_ms = window_wait(&entry->hour, WINDOW_HOUR_MS, row->per_hour, now_ms);
     return minute_ms > hour_ms ? minute_ms : hour_ms;
 }
 
@@ -230,86 +249,103 @@ static struct limits_verdict refuse(struct limits *l, enum limits_kind kind, int
     return (struct limits_verdict){.refused = true, .kind = kind, .retry_ms = retry_ms};
 }
 
-struct limits_verdict limits_pin(struct limits *l, struct limits_digits terminal,
-                                 struct limits_digits account, int64_t now_ms)
+/* Names of one operation. */
+struct names {
+    struct name terminal, zone, account, caller;
+};
+
+static struct names names_of(const struct limits *l, const struct limits_pin_use *use)
 {
-    uint8_t terminal_name[NAME_BYTES], account_name[NAME_BYTES];
+    struct names n = {.terminal = name_of(l, DOMAIN_TERMINAL, use->terminal),
+                      .zone = name_of(l, DOMAIN_ZONE, use->zone)};
+    if (use->account.len == LIMITS_ACCOUNT_DIGITS && digits_only(use->account.text, use->account.len))
+        n.account = name_of(l, DOMAIN_ACCOUNT, use->account);
+    if (use->decoded)
+        n.caller = name_of(l, DOMAIN_CALLER, use->caller);
+    return n;
+}
+
+/* The name that a row counts for this operation. */
+static struct name counted_name(const struct names *n, enum limits_kind kind)
+{
+    switch (kind) {
+    case LIMITS_TERMINAL:
+    case LIMITS_TERMINAL_ACCOUNTS:
+        return n->terminal;
+    case LIMITS_ZONE:
+        return n->zone;
+    case LIMITS_ACCOUNT:
+    case LIMITS_FAILURE_ACCOUNT:
+        return n->account;
+    case LIMITS_FAILURE_KEY:
+        return n->terminal.known ? n->terminal : n->zone;
+    case LIMITS_FAILURE_CALLER:
+        return n->caller;
+    case LIMITS_CALLER:
+    case LIMITS_KIND_COUNT:
+        break;
+    }
+    return (struct name){0};
+}
+
+/* The mark of an account that this terminal showed; NULL: it has no account to mark. */
+static struct entry *pair_of(struct limits *l, const struct names *n, int64_t now_ms)
+{
+    const struct name pair = pair_name(&n->terminal, &n->account);
+    return pair.known ? entry_of(l, TABLE_PAIRS, &pair, now_ms) : NULL;
+}
+
+/* Lock held. Milliseconds to wait; 0: it passes this row, and is counted where the row counts it. */
+static int64_t count_row(struct limits *l, enum limits_kind kind, const struct limits_pin_use *use,
+                         const struct names *n, int64_t now_ms)
+{
+    const struct limits_row *const row = &l->policy.rows[kind];
+    const struct name name = counted_name(n, kind);
+    const bool of_failures = kind >= LIMITS_FAILURE_KEY;
+    if (!name.known || (row->per_minute == 0 && row->per_hour == 0) || (of_failures && !use->decoded))
+        return 0;
+    struct entry *const pair = kind == LIMITS_TERMINAL_ACCOUNTS ? pair_of(l, n, now_ms) : NULL;
+    if (kind == LIMITS_TERMINAL_ACCOUNTS && (pair == NULL || window_runs(&pair->hour)))
+        return 0; /* an account that it showed before is not one more */
+    const struct name of_row = row_name(&name, kind);
+    struct entry *const entry = entry_of(l, TABLE_NAMES, &of_row, now_ms);
+    const int64_t wait_ms = wait_of(entry, row, now_ms);
+    if (wait_ms > 0)
+        return wait_ms;
+    if (!of_failures || use->failed)
+        add(entry);
+    if (pair != NULL)
+        window_add(&pair->hour);
+    return 0;
+}
+
+struct limits_verdict limits_pin(struct limits *l, const struct limits_pin_use *use, int64_t now_ms)
+{
     struct limits_verdict verdict = {0};
     if (l == NULL)
         return verdict;
-    const bool has_terminal = name_of(l, LIMITS_TERMINAL, terminal, terminal_name);
-    const bool has_account = name_of(l, LIMITS_ACCOUNT, account, account_name);
+    const struct names n = names_of(l, use);
     pthread_mutex_lock(&l->lock);
-    const struct limits_policy *const p = &l->policy;
-    struct entry *const t = has_terminal ? entry_of(l, terminal_name, now_ms) : NULL;
-    int64_t wait_ms = t != NULL ? wait_of(t, p->terminal_per_minute, p->terminal_per_hour, now_ms) : 0;
-    if (wait_ms > 0)
-        verdict = refuse(l, LIMITS_TERMINAL, wait_ms);
-    if (t != NULL && wait_ms == 0)
-        add(t); /* before the account's entry is looked for, which may take its place */
-    struct entry *const a = has_account && wait_ms == 0 ? entry_of(l, account_name, now_ms) : NULL;
-    wait_ms = a != NULL ? wait_of(a, p->account_per_minute, p->account_per_hour, now_ms) : 0;
-    if (wait_ms > 0)
-        verdict = refuse(l, LIMITS_ACCOUNT, wait_ms);
-    else if (a != NULL)
-        add(a);
+    for (int kind = 0; kind < LIMITS_WINDOW_COUNT && !verdict.refused; kind++) {
+        const int64_t wait_ms = count_row(l, (enum limits_kind)kind, use, &n, now_ms);
+        if (wait_ms > 0)
+            verdict = refuse(l, (enum limits_kind)kind, wait_ms);
+    }
     pthread_mutex_unlock(&l->lock);
     return verdict;
 }
 
-static void take_back(struct limits *l, enum limits_kind kind, struct limits_digits digits, int64_t now_ms)
+void limits_account_name(struct limits *l, struct limits_name account, char out_name[9])
 {
-    uint8_t name[NAME_BYTES];
-    if (!name_of(l, kind, digits, name))
-        return;
-    pthread_mutex_lock(&l->lock);
-    struct entry *const entry = entry_of(l, name, now_ms);
-    window_take_back(&entry->minute);
-    window_take_back(&entry->hour);
-    pthread_mutex_unlock(&l->lock);
-}
-
-void limits_pin_undone(struct limits *l, struct limits_digits terminal, struct limits_digits account,
-                       int64_t now_ms)
-{
+    memcpy(out_name, "-", 2);
     if (l == NULL)
         return;
-    take_back(l, LIMITS_TERMINAL, terminal, now_ms);
-    take_back(l, LIMITS_ACCOUNT, account, now_ms);
-}
-
-void limits_account_name(struct limits *l, struct limits_digits account, char out_name[9])
-{
-    uint8_t name[NAME_BYTES];
-    memcpy(out_name, "-", 2);
-    if (l != NULL && name_of(l, LIMITS_ACCOUNT, account, name))
-        hex_encode(name, 4, out_name);
+    const struct name name = name_of(l, DOMAIN_ACCOUNT, account);
+    if (name.known)
+        hex_encode(name.bytes, 4, out_name);
 }
 
 /* ---- Callers ---- */
-
-static struct bucket *bucket_of(struct limits *l, const char *identity)
-{
-    struct bucket *others = NULL;
-    for (size_t i = 0; i < l->bucket_count; i++) {
-        if (strcmp(l->buckets[i].identity, identity) == 0)
-            return &l->buckets[i];
-        if (l->buckets[i].identity[0] == '\0')
-            others = &l->buckets[i];
-    }
-    return others;
-}
-
-static void refill(struct bucket *b, int64_t now_ms)
-{
-    const int64_t most = (int64_t)b->burst * 1000;
-    const int64_t passed_ms = now_ms - b->filled_ms;
-    b->level_milli +=
-        passed_ms * b->per_second; /* per_second a second is as many thousandths a millisecond */
-    if (b->level_milli > most || passed_ms > WINDOW_HOUR_MS)
-        b->level_milli = most;
-    b->filled_ms = now_ms;
-}
 
 struct limits_verdict limits_caller(struct limits *l, const char *identity, unsigned operations,
                                     int64_t now_ms)
@@ -318,17 +354,9 @@ struct limits_verdict limits_caller(struct limits *l, const char *identity, unsi
     if (l == NULL || operations == 0)
         return verdict;
     pthread_mutex_lock(&l->lock);
-    struct bucket *const b = bucket_of(l, identity);
-    if (b != NULL && b->per_second != 0) {
-        refill(b, now_ms);
-        /* One call that is larger than the bucket passes when the bucket is full. */
-        const int64_t asked = (int64_t)(operations < b->burst ? operations : b->burst) * 1000;
-        if (b->level_milli < asked)
-            verdict = refuse(l, LIMITS_CALLER,
-                             (asked - b->level_milli + b->per_second - 1) / (int64_t)b->per_second);
-        else
-            b->level_milli -= (int64_t)operations * 1000;
-    }
+    const int64_t wait_ms = buckets_take(&l->buckets, identity, operations, now_ms);
+    if (wait_ms > 0)
+        verdict = refuse(l, LIMITS_CALLER, wait_ms);
     pthread_mutex_unlock(&l->lock);
     return verdict;
 }

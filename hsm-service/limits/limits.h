@@ -1,11 +1,12 @@
-/* How often: PIN operations of a terminal and of an account, and operations of a caller.
+/* How often: PIN operations by terminal, account, zone and caller, and operations of a caller.
  *
  * PIN operations are counted in windows that slide by the minute and by the hour: the count of this window,
  * and of the one before as far as it still overlaps, as if it had been even: a burst at its end can make one
- * minute or hour pass half as much again. Accounts and terminals stand in the table as HMAC-SHA-256 of their
- * numbers under a key of this process alone, never as numbers. Callers have token buckets. What was refused is
- * not counted, but what met its account's limit counts for the terminal. Any thread; every function takes a
- * NULL limits: nothing is limited then. */
+ * minute or hour pass half as much again. Accounts, terminals, zones and callers stand in the table as
+ * HMAC-SHA-256 of their names under a key of this process alone, never as they are. Callers also have token
+ * buckets. What was refused is not counted, except for the limits that were looked at before the one that was
+ * met (enum limits_kind is the order): an account's refusal counts for its terminal. Any thread; every
+ * function takes a NULL limits: nothing is limited then. */
 #ifndef POSWARD_HSM_SERVICE_LIMITS_LIMITS_H
 #define POSWARD_HSM_SERVICE_LIMITS_LIMITS_H
 
@@ -14,15 +15,34 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LIMITS_ENTRIES     1048576 /* terminals and accounts that are remembered */
-#define LIMITS_MOST        60000   /* of any count */
-#define LIMITS_CALLERS     256     /* identities with a bucket of their own */
-#define LIMITS_PAN_LEAST   12      /* digits of what is counted as an account */
-#define LIMITS_DIGITS_MOST 20
+#define LIMITS_ENTRIES 1048576 /* terminals and accounts that are remembered */
+#define LIMITS_MOST    60000   /* of any count */
+#define LIMITS_CALLERS 256     /* identities with a bucket of their own */
+#define LIMITS_ACCOUNT_DIGITS                                                                                \
+    12 /* of a card number: those left of its check digit, which all PIN formats bind */
+#define LIMITS_NAME_MAX 200
 
-/* 0: no limit. */
+/* What is counted, and in which order it is looked at. The first rows are the windows of the policy. */
+enum limits_kind {
+    LIMITS_TERMINAL,          /* PIN operations whose source is a key of this terminal */
+    LIMITS_ZONE,              /* ... a key of this zone */
+    LIMITS_TERMINAL_ACCOUNTS, /* different accounts that a terminal showed */
+    LIMITS_ACCOUNT,           /* PIN operations of an account, through whichever key */
+    LIMITS_FAILURE_KEY,       /* PIN blocks that did not decode, by source: a terminal or a zone */
+    LIMITS_FAILURE_ACCOUNT,   /* ... by account */
+    LIMITS_FAILURE_CALLER,    /* ... by caller */
+    LIMITS_WINDOW_COUNT,
+    LIMITS_CALLER = LIMITS_WINDOW_COUNT, /* operations of a caller's quota */
+    LIMITS_KIND_COUNT
+};
+const char *limits_kind_name(enum limits_kind kind); /* "terminal", "failure_key" */
+
+/* How many pass; 0: no limit. */
+struct limits_row {
+    unsigned per_minute, per_hour;
+};
 struct limits_policy {
-    unsigned terminal_per_minute, terminal_per_hour, account_per_minute, account_per_hour;
+    struct limits_row rows[LIMITS_WINDOW_COUNT];
 };
 /* The stricter of each. */
 struct limits_policy limits_stricter(const struct limits_policy *a, const struct limits_policy *b);
@@ -32,9 +52,6 @@ struct limits_quota {
     const char *identity;
     unsigned per_second, burst; /* burst 0: as per_second */
 };
-
-enum limits_kind { LIMITS_TERMINAL, LIMITS_ACCOUNT, LIMITS_CALLER, LIMITS_KIND_COUNT };
-const char *limits_kind_name(enum limits_kind kind); /* "terminal", "account", "caller" */
 
 struct limits_verdict {
     bool refused;
@@ -52,23 +69,28 @@ void limits_free(struct limits *limits); /* accepts NULL */
 void limits_set(struct limits *limits, const struct limits_policy *policy);
 struct limits_policy limits_get(struct limits *limits);
 
-/* Digits where they lie; len 0: not known, and then not counted. */
-struct limits_digits {
-    const char *digits;
+/* Text where it lies; len 0: there is none, and its rows are not counted. */
+struct limits_name {
+    const char *text;
     size_t len;
 };
-/* One PIN operation at `now_ms` (clock_monotonic_ms). What is no number of up to LIMITS_DIGITS_MOST digits is
- * not counted: it fails later. */
-struct limits_verdict limits_pin(struct limits *limits, struct limits_digits terminal,
-                                 struct limits_digits account, int64_t now_ms);
-/* It was none after all: its MAC was wrong, and nothing was done. */
-void limits_pin_undone(struct limits *limits, struct limits_digits terminal, struct limits_digits account,
-                       int64_t now_ms);
+/* One PIN operation that a keeper did. */
+struct limits_pin_use {
+    struct limits_name terminal; /* PSAM number of the source key; none for a zone's */
+    struct limits_name zone;     /* name of the source zone; none for a terminal's */
+    struct limits_name account;  /* LIMITS_ACCOUNT_DIGITS digits */
+    struct limits_name caller;
+    bool decoded; /* the block was looked into: the only operations that can tell something by failing */
+    bool failed;  /* it did not decode */
+};
+/* Count it at `now_ms` (clock_monotonic_ms). Failures already counted refuse what is decoded, failed or not.
+ */
+struct limits_verdict limits_pin(struct limits *limits, const struct limits_pin_use *use, int64_t now_ms);
 /* `operations` of this caller. */
 struct limits_verdict limits_caller(struct limits *limits, const char *identity, unsigned operations,
                                     int64_t now_ms);
 /* Eight hexadecimal digits that stand for an account in logs: other ones after each start. */
-void limits_account_name(struct limits *limits, struct limits_digits account, char out_name[9]);
+void limits_account_name(struct limits *limits, struct limits_name account, char out_name[9]);
 
 struct limits_counts {
     uint64_t refused[LIMITS_KIND_COUNT];

@@ -36,14 +36,6 @@ void window_add(struct window *w)
         w->now++;
 }
 
-void window_take_back(struct window *w)
-{
-    if (w->now > 0)
-        w->now--;
-    else if (w->before > 0)
-        w->before--;
-}
-
 bool window_runs(const struct window *w)
 {
     return w->now > 0 || w->before > 0;

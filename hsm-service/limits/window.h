@@ -18,7 +18,6 @@ void window_move(struct window *w, int64_t length_ms, int64_t now_ms);
 /* Milliseconds until one more fits under `limit`; 0: it fits now. After window_move. limit 0: always. */
 int64_t window_wait(const struct window *w, int64_t length_ms, unsigned limit, int64_t now_ms);
 void window_add(struct window *w);
-void window_take_back(struct window *w);
 /* Something of it still counts. */
 bool window_runs(const struct window *w);
 

@@ -1,4 +1,4 @@
-#include "hsm-service/front/blob_head.h"
+#include "hsm-service/gate/blob_head.h"
 
 enum { AT_USAGE = 5, AT_DIGITS = 8, AT_NUMBER = 9, AT_STORAGE = 20 };
 
