@@ -145,7 +145,7 @@ static const char *code_of_unit(enum err_code error)
     }
 }
 
-static void clear_track(const struct card_data *card, char out_track[ISO_TRACK2_DIGITS_MAX + 1])
+static void clear_track(const struct iso_card *card, char out_track[ISO_TRACK2_DIGITS_MAX + 1])
 {
     snprintf(out_track, ISO_TRACK2_DIGITS_MAX + 1, "%s", card->track);
     char *separator = strchr(out_track, 'D');

@@ -13,7 +13,7 @@ typedef const char *(*step_fn)(struct purchase *p, struct err *e);
 
 static const char *read_card(struct purchase *p, struct err *e)
 {
-    if (card_data_read(p->request->message, p->request->rules, &p->card, e) != ERR_OK)
+    if (iso_card_read(p->request->message, p->request->rules->line, &p->card, e) != ERR_OK)
         return F39_FORMAT;
     p->pan_was_clear = p->card.pan[0] != '\0';
     return NULL;
@@ -130,7 +130,7 @@ static const char *prove(struct purchase *p, struct err *e)
 static const char *complete_card(struct purchase *p, struct err *e)
 {
     const enum err_code code =
-        card_data_complete(&p->card, p->request->rules, p->outcome.track, p->outcome.track_len, e);
+        iso_card_complete(&p->card, p->request->rules->line, p->outcome.track, p->outcome.track_len, e);
     secret_wipe(p->outcome.track, sizeof p->outcome.track);
     return code == ERR_OK ? NULL : F39_FORMAT;
 }
@@ -183,7 +183,7 @@ enum err_code purchase_handle(struct posp *posp, const struct request *request, 
 {
     struct purchase p = {.posp = posp, .request = request};
     const enum err_code code = handle(&p, out_answer, e);
-    card_data_drop(&p.card);
+    iso_card_drop(&p.card);
     secret_wipe(&p.outcome, sizeof p.outcome);
     return code;
 }

@@ -3,13 +3,13 @@
 #ifndef POSWARD_POSP_PURCHASE_H
 #define POSWARD_POSP_PURCHASE_H
 
-#include "posp/card_data.h"
+#include "iso8583/card.h"
 #include "posp/dispatch.h"
 
 struct purchase {
     struct posp *posp;
     const struct request *request;
-    struct card_data card;
+    struct iso_card card;
     bool pan_was_clear; /* in the request: then the answer may repeat it */
     const struct route *route;
     const uint8_t *mac; /* field 64 */

@@ -101,7 +101,7 @@ static enum err_code make_f62(struct posp *posp, const struct request *request,
     struct store_key_set set = {.suite = request->device.suite};
     struct iso_f62 f62 = {0};
     size_t len = ISO_F62_BYTES_MAX; /* AES suites: 84 whatever the code */
-    if (!request->rules->aes)
+    if (!request->rules->line->aes)
         TRY(iso_f62_len(request->f60.management, &len, e));
     const size_t count = key_specs(len, specs);
     TRY(hsm_working_keys(posp->hsm, &request->device, specs, count, keys, e));

@@ -1,19 +1,14 @@
 #include "posp/suites.h"
 
 #define AES_RULES                                                                                            \
-    .aes = true, .mac = POSWARD__HSM__V1__MAC_ALGORITHM__MAC_ALGORITHM_AES_CMAC,                             \
-    .pin_format = POSWARD__HSM__V1__PIN_FORMAT__PIN_FORMAT_ISO_4, .pin_field = 57, .other_pin_field = 52,    \
-    .pin_bytes = 16, .track = ISO_TRACK2_AES, .fill = ISO_F62_AES
+    .line = &iso_suite_aes, .mac = POSWARD__HSM__V1__MAC_ALGORITHM__MAC_ALGORITHM_AES_CMAC,                  \
+    .pin_format = POSWARD__HSM__V1__PIN_FORMAT__PIN_FORMAT_ISO_4
 
 static const struct suite_rules rules[] = {
     {.suite = POSWARD__TYPES__V1__SUITE__SUITE_TDES,
+     .line = &iso_suite_tdes,
      .mac = POSWARD__HSM__V1__MAC_ALGORITHM__MAC_ALGORITHM_UNIONPAY_ECB,
-     .pin_format = POSWARD__HSM__V1__PIN_FORMAT__PIN_FORMAT_ISO_0,
-     .pin_field = 52,
-     .other_pin_field = 57,
-     .pin_bytes = 8,
-     .track = ISO_TRACK2_TDES,
-     .fill = ISO_F62_TDES},
+     .pin_format = POSWARD__HSM__V1__PIN_FORMAT__PIN_FORMAT_ISO_0},
     {.suite = POSWARD__TYPES__V1__SUITE__SUITE_AES_128, AES_RULES},
     {.suite = POSWARD__TYPES__V1__SUITE__SUITE_AES_256, AES_RULES},
 };

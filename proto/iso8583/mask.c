@@ -1,14 +1,14 @@
 #include "iso8583/mask.h"
 
 #include "base/hex.h"
+#include "base/terms.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define PAN_DIGITS_MIN 13 /* a shorter one would be shown almost whole */
-#define PAN_DIGITS_MAX 19
-#define SHOWN_FIRST    6
-#define SHOWN_LAST     4
+#define SHOWN_DIGITS_MIN 13 /* a shorter one would be shown almost whole */
+#define SHOWN_FIRST      6
+#define SHOWN_LAST       4
 
 enum exposure { HIDE, SHOW, MASK_PAN, MASK_TRACK };
 
@@ -27,7 +27,7 @@ static void mask_digits(const char *pan, size_t len, char *out_text)
         return;
     }
     for (size_t i = 0; i < len; i++) {
-        const bool shown = len >= PAN_DIGITS_MIN && (i < SHOWN_FIRST || i >= len - SHOWN_LAST);
+        const bool shown = len >= SHOWN_DIGITS_MIN && (i < SHOWN_FIRST || i >= len - SHOWN_LAST);
         out_text[i] = shown ? pan[i] : '*';
     }
     out_text[len] = '\0';

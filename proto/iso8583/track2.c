@@ -2,11 +2,9 @@
 
 #include "base/hex.h"
 #include "base/secret.h"
+#include "base/terms.h"
 
 #include <string.h>
-
-#define PAN_DIGITS_MIN 12
-#define PAN_DIGITS_MAX 19
 
 static const size_t rule_digits[] = {[ISO_TRACK2_TDES] = 16, [ISO_TRACK2_AES] = 32};
 
@@ -59,13 +57,14 @@ enum err_code iso_track2_put(enum iso_track2_rule rule, char *track, const uint8
     return ERR_OK;
 }
 
-enum err_code iso_track2_pan(const char *track, char out_pan[20], struct err *e)
+enum err_code iso_track2_pan(const char *track, char out_pan[PAN_DIGITS_MAX + 1], struct err *e)
 {
     const size_t digits = strcspn(track, "D=d");
     if (track[digits] == '\0')
         return err_set(e, ERR_INPUT, "track 2 has no separator");
     if (digits < PAN_DIGITS_MIN || digits > PAN_DIGITS_MAX || !digits_only(track, digits))
-        return err_set(e, ERR_INPUT, "track 2 does not begin with an account number of 12 to 19 digits");
+        return err_set(e, ERR_INPUT, "track 2 does not begin with an account number of %d to %d digits",
+                       PAN_DIGITS_MIN, PAN_DIGITS_MAX);
     memcpy(out_pan, track, digits);
     out_pan[digits] = '\0';
     return ERR_OK;

@@ -8,6 +8,7 @@
 #define POSWARD_ISO8583_TRACK2_H
 
 #include "base/err.h"
+#include "base/terms.h"
 
 #include <stdint.h>
 
@@ -33,8 +34,8 @@ enum err_code iso_track2_slice(enum iso_track2_rule rule, const char *track,
 enum err_code iso_track2_put(enum iso_track2_rule rule, char *track, const uint8_t *bytes, size_t len,
                              struct err *e) MUST_CHECK;
 
-/* The account number of a clear track: digits before the separator, NUL-terminated into out_pan[20].
+/* The account number of a clear track: digits before the separator, NUL-terminated.
  * ERR_INPUT no separator, or not 12 to 19 digits before it. */
-enum err_code iso_track2_pan(const char *track, char out_pan[20], struct err *e) MUST_CHECK;
+enum err_code iso_track2_pan(const char *track, char out_pan[PAN_DIGITS_MAX + 1], struct err *e) MUST_CHECK;
 
 #endif

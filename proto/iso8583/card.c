@@ -1,4 +1,4 @@
-#include "posp/card_data.h"
+#include "iso8583/card.h"
 
 #include "base/hex.h"
 #include "base/secret.h"
@@ -7,38 +7,36 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PAN_DIGITS_LEAST 12
-
-static enum err_code read_pin(const struct iso_message *m, const struct suite_rules *rules,
-                              const struct iso_f53 *f53, struct card_data *card, struct err *e)
+static enum err_code read_pin(const struct iso_message *m, const struct iso_suite *suite,
+                              const struct iso_f53 *f53, struct iso_card *card, struct err *e)
 {
     size_t len = 0;
-    const uint8_t *block = iso_view_bytes(m, rules->pin_field, &len);
-    if (iso_has(m, rules->other_pin_field))
+    const uint8_t *block = iso_view_bytes(m, suite->pin_field, &len);
+    if (iso_has(m, suite->other_pin_field))
         return err_set(e, ERR_INPUT, "field %u has no meaning in this terminal's suite",
-                       rules->other_pin_field);
+                       suite->other_pin_field);
     if ((block != NULL) != (f53->pin != ISO_PIN_NONE))
         return err_set(e, ERR_INPUT, "field 53 and field %u disagree on whether there is a PIN",
-                       rules->pin_field);
+                       suite->pin_field);
     if (block == NULL)
         return ERR_OK;
     if (f53->pin != ISO_PIN_WITH_PAN)
         return err_set(e, ERR_INPUT, "field 53: only PIN blocks that are bound to the card number are taken");
-    if (len != rules->pin_bytes)
-        return err_set(e, ERR_INPUT, "field %u has %zu bytes, not %zu", rules->pin_field, len,
-                       rules->pin_bytes);
+    if (len != suite->pin_bytes)
+        return err_set(e, ERR_INPUT, "field %u has %zu bytes, not %zu", suite->pin_field, len,
+                       suite->pin_bytes);
     card->pin_block = block;
     card->pin_len = len;
     return ERR_OK;
 }
 
-static enum err_code read_f53(const struct iso_message *m, const struct suite_rules *rules,
-                              struct iso_f53 *f53, struct err *e)
+static enum err_code read_f53(const struct iso_message *m, const struct iso_suite *suite, struct iso_f53 *f53,
+                              struct err *e)
 {
     if (!iso_has(m, 53))
         return ERR_OK;
     TRY(iso_f53_parse(iso_text(m, 53), f53, e));
-    const bool fits = rules->aes ? f53->cipher == ISO_CIPHER_AES
+    const bool fits = suite->aes ? f53->cipher == ISO_CIPHER_AES
                                  : f53->cipher == ISO_CIPHER_TDES || f53->cipher == ISO_CIPHER_DES;
     if (!fits && (f53->pin != ISO_PIN_NONE || f53->track_enciphered))
         return err_set(e, ERR_INPUT, "field 53 names another cipher than this terminal's suite");
@@ -48,24 +46,25 @@ static enum err_code read_f53(const struct iso_message *m, const struct suite_ru
 static enum err_code check_pan(const char *pan, struct err *e)
 {
     const size_t len = strlen(pan);
-    if (len < PAN_DIGITS_LEAST || len >= PAN_BYTES || !digits_only(pan, len))
-        return err_set(e, ERR_INPUT, "the card number is not 12 to 19 digits");
+    if (len < PAN_DIGITS_MIN || len > PAN_DIGITS_MAX || !digits_only(pan, len))
+        return err_set(e, ERR_INPUT, "field 2 or 35: the card number is not %d to %d digits", PAN_DIGITS_MIN,
+                       PAN_DIGITS_MAX);
     return ERR_OK;
 }
 
 /* The number in front of the separator, when the separator is among the clear digits. */
-static void read_clear_pan(struct card_data *card, size_t clear_digits)
+static void read_clear_pan(struct iso_card *card, size_t clear_digits)
 {
     const char *separator = memchr(card->track, 'D', clear_digits);
     const size_t len = separator != NULL ? (size_t)(separator - card->track) : 0;
-    if (len == 0 || len >= PAN_BYTES)
+    if (len == 0 || len > PAN_DIGITS_MAX)
         return;
     memcpy(card->pan, card->track, len);
     card->pan[len] = '\0';
 }
 
-static enum err_code read_track(const struct iso_message *m, const struct suite_rules *rules,
-                                const struct iso_f53 *f53, struct card_data *card, struct err *e)
+static enum err_code read_track(const struct iso_message *m, const struct iso_suite *suite,
+                                const struct iso_f53 *f53, struct iso_card *card, struct err *e)
 {
     const char *track = iso_text(m, 35);
     if (track == NULL)
@@ -79,8 +78,8 @@ static enum err_code read_track(const struct iso_message *m, const struct suite_
     card->track_enciphered = f53->track_enciphered;
     if (card->track_enciphered) {
         struct iso_track2_span span;
-        TRY(iso_track2_span(rules->track, len, &span, e));
-        TRY(iso_track2_slice(rules->track, track, card->cipher, &card->cipher_len, e));
+        TRY(iso_track2_span(suite->track, len, &span, e));
+        TRY(iso_track2_slice(suite->track, track, card->cipher, &card->cipher_len, e));
         clear_digits = span.first_digit;
     }
     if (card->pan[0] == '\0')
@@ -88,8 +87,8 @@ static enum err_code read_track(const struct iso_message *m, const struct suite_
     return ERR_OK;
 }
 
-static enum err_code read_all(const struct iso_message *m, const struct suite_rules *rules,
-                              struct card_data *card, struct err *e)
+static enum err_code read_all(const struct iso_message *m, const struct iso_suite *suite,
+                              struct iso_card *card, struct err *e)
 {
     struct iso_f53 f53 = {.pin = ISO_PIN_NONE};
     if (!iso_has(m, 2) && !iso_has(m, 35))
@@ -101,24 +100,24 @@ static enum err_code read_all(const struct iso_message *m, const struct suite_ru
     if (iso_has(m, 14))
         snprintf(card->expiry, sizeof card->expiry, "%s",
                  iso_text(m, 14)); /* four digits by the dictionary */
-    TRY(read_f53(m, rules, &f53, e));
-    TRY(read_pin(m, rules, &f53, card, e));
-    TRY(read_track(m, rules, &f53, card, e));
+    TRY(read_f53(m, suite, &f53, e));
+    TRY(read_pin(m, suite, &f53, card, e));
+    TRY(read_track(m, suite, &f53, card, e));
     return card->pan[0] != '\0' ? check_pan(card->pan, e) : ERR_OK;
 }
 
-enum err_code card_data_read(const struct iso_message *m, const struct suite_rules *rules,
-                             struct card_data *out_card, struct err *e)
+enum err_code iso_card_read(const struct iso_message *m, const struct iso_suite *suite,
+                            struct iso_card *out_card, struct err *e)
 {
-    AUTO(card_data) card = {0};
-    TRY(read_all(m, rules, &card, e));
+    AUTO(iso_card) card = {0};
+    TRY(read_all(m, suite, &card, e));
     *out_card = card;
     return ERR_OK;
 }
 
-static enum err_code check_track(struct card_data *card, struct err *e)
+static enum err_code check_track(struct iso_card *card, struct err *e)
 {
-    char pan[PAN_BYTES];
+    char pan[PAN_DIGITS_MAX + 1];
     TRY(iso_track2_pan(card->track, pan, e));
     const bool same = card->pan[0] == '\0' || strcmp(card->pan, pan) == 0;
     snprintf(card->pan, sizeof card->pan, "%s", pan);
@@ -136,22 +135,28 @@ static enum err_code check_track(struct card_data *card, struct err *e)
     return ERR_OK;
 }
 
-enum err_code card_data_complete(struct card_data *card, const struct suite_rules *rules,
-                                 const uint8_t *clear, size_t len, struct err *e)
+enum err_code iso_card_complete(struct iso_card *card, const struct iso_suite *suite, const uint8_t *clear,
+                                size_t len, struct err *e)
 {
     if (card->track[0] == '\0')
         return card->pan[0] != '\0' ? ERR_OK : err_set(e, ERR_INPUT, "no card number");
     if (card->track_enciphered) {
-        TRY(iso_track2_put(rules->track, card->track, clear, len, e));
+        TRY(iso_track2_put(suite->track, card->track, clear, len, e));
         card->track_enciphered = false;
     }
-    for (char *c = card->track; *c != '\0'; c++)
-        if (*c == '=')
-            *c = 'D';
     return check_track(card, e);
 }
 
-void card_data_drop(struct card_data *card)
+void iso_card_drop(struct iso_card *card)
 {
     secret_wipe(card, sizeof *card);
+}
+
+void iso_card_account(const char *pan, char out_account[ISO_ACCOUNT_DIGITS + 1])
+{
+    const size_t len = strlen(pan), before_check = len > 0 ? len - 1 : 0;
+    const size_t kept = before_check < ISO_ACCOUNT_DIGITS ? before_check : ISO_ACCOUNT_DIGITS;
+    memset(out_account, '0', ISO_ACCOUNT_DIGITS);
+    memcpy(out_account + ISO_ACCOUNT_DIGITS - kept, pan + before_check - kept, kept);
+    out_account[ISO_ACCOUNT_DIGITS] = '\0';
 }
