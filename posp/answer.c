@@ -1,7 +1,6 @@
 #include "posp/answer.h"
 
 #include "base/clock.h"
-#include "base/hex.h"
 #include "posp/reference.h"
 
 #include <string.h>
@@ -10,9 +9,7 @@
 
 enum err_code answer_mti(const char *mti, char out_mti[5], struct err *e)
 {
-    if (strlen(mti) != 4 || !digits_only(mti, 4))
-        return err_set(e, ERR_INPUT, "message type is not four digits");
-    if ((mti[2] - '0') % 2 != 0)
+    if (!iso_is_request(mti))
         return err_set(e, ERR_INPUT, "message type %.4s is not that of a request", mti);
     memcpy(out_mti, mti, 5);
     out_mti[2]++;

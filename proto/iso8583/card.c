@@ -91,6 +91,8 @@ static enum err_code read_all(const struct iso_message *m, const struct iso_suit
                               struct iso_card *card, struct err *e)
 {
     struct iso_f53 f53 = {.pin = ISO_PIN_NONE};
+    if (!iso_is_request(m->mti))
+        return err_set(e, ERR_INPUT, "message type %.4s is not that of a request", m->mti);
     if (!iso_has(m, 2) && !iso_has(m, 35))
         return err_set(e, ERR_INPUT, "neither field 2 nor field 35: no card");
     if (iso_has(m, 2)) {

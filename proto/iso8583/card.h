@@ -30,8 +30,9 @@ struct iso_card {
 };
 
 /* Field 53 decides what there is: a PIN block exactly when it says so, bound to the card number, and an
- * enciphered track exactly when it says so; without field 53 there is neither. ERR_INPUT: a field is missing,
- * contradicts another, or does not fit the suite; the note says which. */
+ * enciphered track exactly when it says so; without field 53 there is neither. Responses are refused: their
+ * MAC proves a host, not a terminal. ERR_INPUT: a field is missing, contradicts another, or does not fit the
+ * suite; the note says which. */
 enum err_code iso_card_read(const struct iso_message *m, const struct iso_suite *suite,
                             struct iso_card *out_card, struct err *e) MUST_CHECK;
 /* Put the deciphered part in its place (`len` 0 when nothing was enciphered), and check the track against

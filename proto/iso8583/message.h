@@ -40,6 +40,9 @@ void iso_message_drop(struct iso_message *m);
 
 /* Four digits. */
 enum err_code iso_set_mti(struct iso_message *m, const char *mti, struct err *e) MUST_CHECK;
+/* Whether messages of this type are requests or advices, which are answered: the third of four digits is
+ * even. False for what is no type. */
+bool iso_is_request(const char *mti);
 /* Fixed fields must have their exact length. ISO_BYTES fields take text as it is. */
 enum err_code iso_set_text(struct iso_message *m, unsigned field, const char *text, struct err *e) MUST_CHECK;
 enum err_code iso_set_bytes(struct iso_message *m, unsigned field, const void *bytes, size_t len,

@@ -98,6 +98,22 @@ static void complete(struct iso_card *card, const struct iso_suite *rules, const
     iso_message_drop(&m);
 }
 
+START_TEST(response_holds_no_card)
+{
+    static const char *const refused[] = {"0210", "0230", "0810"};
+    struct iso_message m;
+    struct iso_card card = {.pan = "untouched"};
+    fill(&m, &rows[0]);
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        ck_assert_ok(iso_set_mti(&m, refused[i], &e), e);
+        ck_assert_int_eq(iso_card_read(&m, &iso_suite_tdes, &card, &e), ERR_INPUT);
+        ck_assert_ptr_nonnull(strstr(e.note, refused[i]));
+    }
+    ck_assert_ok(iso_set_mti(&m, "0220", &e), e);
+    ck_assert_ok(iso_card_read(&m, &iso_suite_tdes, &card, &e), e);
+}
+END_TEST
+
 START_TEST(number_behind_the_cipher_is_known_only_afterwards)
 {
     struct iso_card card;
@@ -170,6 +186,7 @@ static Suite *suite(void)
     Suite *s = suite_create("iso8583 card");
     TCase *tc = tcase_create("card");
     tcase_add_loop_test(tc, read_accepts_or_names_the_fault, 0, (int)(sizeof rows / sizeof rows[0]));
+    tcase_add_test(tc, response_holds_no_card);
     tcase_add_test(tc, number_behind_the_cipher_is_known_only_afterwards);
     tcase_add_test(tc, track_must_agree_with_fields_2_and_14);
     tcase_add_test(tc, garbage_out_of_the_cipher_is_no_track);
