@@ -94,7 +94,7 @@ enum err_code tok_blob_seal(struct tok_session *s, struct tok_blob_keys keys,
     TRY(tok_object_kcv(s, keys.key, info->suite, view.info.kcv, sizeof view.info.kcv, e));
     TRY(tok_blob_head(&view, blob, e));
     const size_t wrapped_len = tok_blob_held_bytes(info->key_bytes) + 8;
-    size_t at = TOK_BLOB_HEAD_BYTES;
+    size_t at = tok_blob_head_bytes(info->form);
     TRY(wrap_part(s, storage.handle, keys.key, blob + at, wrapped_len, e));
     at += wrapped_len;
     if (view.parts == 2) {

@@ -10,10 +10,22 @@
 
 /* What a working key is for; bound into its blob. Values are part of the blob format. */
 enum tok_usage { TOK_PIK = 1, TOK_MAK = 2, TOK_TDK = 3, TOK_TMK = 4 };
+/* Values are part of the blob format. */
+enum tok_mac {
+    TOK_MAC_UNIONPAY = 1, /* ECB MAC of 8 ASCII characters (32 bits: checked whole); key 8 or 16 bytes DES */
+    TOK_MAC_X9_9,         /* DES-CBC-MAC, padding 1, 8 bytes; key of 8 bytes only: zone keys are longer */
+    TOK_MAC_X9_19,        /* ISO 9797-1 algorithm 3, padding 1, 8 bytes; an 8-byte key makes it X9.9 */
+    TOK_MAC_ALG1_PAD2,    /* ISO 9797-1 algorithm 1 (with 3DES when the key has 16 bytes), padding 2 */
+    TOK_MAC_ALG1_PAD1,    /* the same with padding 1 */
+    TOK_MAC_ALG3_PAD2,    /* algorithm 3, padding 2 */
+    TOK_MAC_CMAC          /* AES-CMAC, 16 bytes */
+};
 
-#define TOK_BLOB_BYTES  160  /* at most; the length of a blob is its own affair */
-#define TOK_PSAM_DIGITS 20   /* at most; at least 16 */
-#define TOK_DATA_BYTES  4096 /* at most, for a MAC or data operation */
+#define TOK_BLOB_BYTES    160  /* at most; the length of a blob is its own affair */
+#define TOK_BLOB_FORM     2    /* of new blobs; form 1 is read too, and knows no sign-in nor MAC algorithm */
+#define TOK_SIGN_IN_BYTES 8    /* of what the keys of one sign-in have in common; zeros: not known */
+#define TOK_PSAM_DIGITS   20   /* at most; at least 16 */
+#define TOK_DATA_BYTES    4096 /* at most, for a MAC or data operation */
 
 /* ---- Issuing: a card's TMK, as finished card commands ---- */
 
@@ -44,9 +56,19 @@ struct tok_working_request {
     const char *psam_number;
     enum tok_suite suite; /* of the card */
     unsigned master_version;
-    enum tok_usage usage; /* PIK, MAK or TDK */
-    unsigned key_bytes;   /* TDES: 8 or 16; AES suites: 16 */
+    enum tok_usage usage;       /* PIK, MAK or TDK */
+    unsigned key_bytes;         /* TDES: 8 or 16; AES suites: 16 */
+    enum tok_mac mac_algorithm; /* the only one that a MAK is for; 0: by suite. Of a PIK or TDK: 0 */
+    const uint8_t *sign_in;     /* TOK_SIGN_IN_BYTES, of tok_sign_in_new: one for all keys of a sign-in. NULL:
+                                   a fresh one, so that the key stands alone */
 };
+/* From the token's generator; never zeros. */
+enum err_code tok_sign_in_new(struct tok_session *s, uint8_t out_sign_in[TOK_SIGN_IN_BYTES],
+                              struct err *e) MUST_CHECK;
+/* Whether a MAK of this suite and length can be made for an algorithm: CMAC under AES; X9.9 under 8 bytes. */
+bool tok_mac_fits(enum tok_suite suite, unsigned key_bytes, enum tok_mac algorithm);
+/* What a MAK is for where nothing was said: UnionPay's for TDES, CMAC for the AES suites. */
+enum tok_mac tok_mac_of_suite(enum tok_suite suite);
 struct tok_working_key {
     uint8_t cryptogram[24]; /* under the TMK: TDES 8 or 16 bytes of ECB, AES 24 of RFC 3394 */
     size_t cryptogram_len;
@@ -81,9 +103,16 @@ struct tok_blob_info {
     char psam_number[TOK_PSAM_DIGITS + 1];
     int64_t created_ms;
     uint8_t kcv[4];
+    unsigned form;                      /* 1 or 2 */
+    enum tok_mac mac_algorithm;         /* of a MAK; form 1: by its suite */
+    uint8_t sign_in[TOK_SIGN_IN_BYTES]; /* of a working key; form 1 and TMK: zeros */
 };
 enum err_code tok_blob_info(struct tok_session *s, const uint8_t *blob, size_t len,
                             struct tok_blob_info *out_info, struct err *e) MUST_CHECK;
+/* The same without the tag: what the head says, to be believed only where a use of the same bytes follows,
+ * which checks it. */
+enum err_code tok_blob_peek(const uint8_t *blob, size_t len, struct tok_blob_info *out_info,
+                            struct err *e) MUST_CHECK;
 
 /* ---- Rotation of the keys that blobs are sealed under ---- */
 
@@ -101,26 +130,17 @@ struct tok_resealed {
     struct tok_blob_versions versions; /* of this blob */
     bool changed;                      /* false: it was current, and is byte for byte as before */
 };
-/* The same key under the current storage and tag keys; all else that the blob binds stays: usage, card,
- * versions, time of making, check value. IN_TOKEN. A storage key that was made with CKA_UNWRAP_TEMPLATE
- * (SoftHSM) gives nothing that can be wrapped again: there a TMK is derived anew, and a working key's blob is
- * ERR_UNSUPPORTED, to be replaced at the next sign-in. ERR_CHECK: altered, of another key set, or a key of
- * another check value than the blob says; ERR_NOT_FOUND: no storage or tag key is active, or no master of a
- * TMK that has to be derived. */
+/* The same key under the current storage and tag keys; all else that the blob binds stays: form, usage, card,
+ * versions, time of making, check value, MAC algorithm, sign-in. IN_TOKEN. A storage key that was made with
+ * CKA_UNWRAP_TEMPLATE (SoftHSM) gives nothing that can be wrapped again: there a TMK is derived anew, and a
+ * working key's blob is ERR_UNSUPPORTED, to be replaced at the next sign-in. ERR_CHECK: altered, of another
+ * key set, or a key of another check value than the blob says; ERR_NOT_FOUND: no storage or tag key is
+ * active, or no master of a TMK that has to be derived. */
 enum err_code tok_blob_reseal(struct tok_session *s, const uint8_t *blob, size_t len,
                               struct tok_resealed *out_resealed, struct err *e) MUST_CHECK;
 
 /* ---- MAC ---- */
 
-enum tok_mac {
-    TOK_MAC_UNIONPAY = 1, /* ECB MAC of 8 ASCII characters (32 bits: checked whole); key 8 or 16 bytes DES */
-    TOK_MAC_X9_9,         /* DES-CBC-MAC, padding 1, 8 bytes; key of 8 bytes only: zone keys are longer */
-    TOK_MAC_X9_19,        /* ISO 9797-1 algorithm 3, padding 1, 8 bytes; an 8-byte key makes it X9.9 */
-    TOK_MAC_ALG1_PAD2,    /* ISO 9797-1 algorithm 1 (with 3DES when the key has 16 bytes), padding 2 */
-    TOK_MAC_ALG1_PAD1,    /* the same with padding 1 */
-    TOK_MAC_ALG3_PAD2,    /* algorithm 3, padding 2 */
-    TOK_MAC_CMAC          /* AES-CMAC, 16 bytes */
-};
 #define TOK_MAC_BYTES 16
 /* Role for a zone: TOK_ZONE_MAC; usage for a blob: MAK. */
 struct tok_mac_request {

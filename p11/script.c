@@ -107,7 +107,8 @@ static enum err_code seal(struct tok_session *s, const struct tok_card_request *
                                  .usage = TOK_TMK,
                                  .key_bytes = suites[request->suite].tmk_bytes,
                                  .master_version = request->master_version,
-                                 .created_ms = clock_wall_ms()};
+                                 .created_ms = clock_wall_ms(),
+                                 .form = TOK_BLOB_FORM};
     memcpy(info.psam_number, request->psam_number, strnlen(request->psam_number, TOK_PSAM_DIGITS));
     const struct tok_blob_keys keys = {.key = tmk};
     return tok_blob_seal(s, keys, &info, script->blob, &script->blob_len, e);

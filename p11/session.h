@@ -140,8 +140,9 @@ struct tok_need {
 enum err_code tok_open_ref(struct tok_session *s, const struct tok_key_ref *ref, const struct tok_need *need,
                            struct tok_opened *out_opened, struct err *e) MUST_CHECK;
 /* Seal an extractable secret key object as a blob. All of struct tok_blob_info is given but storage_version
- * (the newest storage key seals) and kcv (computed; the key may encipher, or sign for AES). `left` is K1||K1
- * of a 16-byte TDES MAC key, which algorithm 3 needs, and 0 for others. */
+ * (the newest storage key seals) and kcv (computed; the key may encipher, or sign for AES). New blobs are of
+ * form TOK_BLOB_FORM. `left` is K1||K1 of a 16-byte TDES MAC key, which algorithm 3 needs, and 0 for others.
+ */
 struct tok_blob_info;
 struct tok_blob_keys {
     CK_OBJECT_HANDLE key, left;

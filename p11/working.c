@@ -193,6 +193,11 @@ static enum err_code check_request(const struct tok_working_request *r, struct e
     if (r->key_bytes != 16 && !(tdes && r->key_bytes == 8))
         return err_set(e, ERR_INPUT, "a working key of suite %s has no %u bytes", tok_suite_name(r->suite),
                        r->key_bytes);
+    if (r->mac_algorithm != 0 &&
+        (r->usage != TOK_MAK || !tok_mac_fits(r->suite, r->key_bytes, r->mac_algorithm)))
+        return err_set(e, ERR_INPUT, "a %s of suite %s and %u bytes does not serve MAC algorithm %d",
+                       tok_usage_name((int)r->usage), tok_suite_name(r->suite), r->key_bytes,
+                       (int)r->mac_algorithm);
     return ERR_OK;
 }
 
@@ -217,6 +222,29 @@ static enum err_code make(struct tok_session *s, const struct tok_working_reques
     return tok_working_wrap(s, tmk.handle, r->key_bytes, with_left, out_made, e);
 }
 
+enum err_code tok_sign_in_new(struct tok_session *s, uint8_t out_sign_in[TOK_SIGN_IN_BYTES], struct err *e)
+{
+    uint8_t sign_in[TOK_SIGN_IN_BYTES];
+    TRY(tok_random(s, sign_in, sizeof sign_in, e));
+    sign_in[0] |= 1; /* zeros are no sign-in */
+    memcpy(out_sign_in, sign_in, sizeof sign_in);
+    return ERR_OK;
+}
+
+/* What only form 2 says. */
+static enum err_code fill_binding(struct tok_session *s, const struct tok_working_request *r,
+                                  struct tok_blob_info *info, struct err *e)
+{
+    info->form = TOK_BLOB_FORM;
+    info->mac_algorithm = r->mac_algorithm;
+    if (r->usage == TOK_MAK && r->mac_algorithm == 0)
+        info->mac_algorithm = tok_mac_of_suite(r->suite);
+    if (r->sign_in == NULL)
+        return tok_sign_in_new(s, info->sign_in, e);
+    memcpy(info->sign_in, r->sign_in, sizeof info->sign_in);
+    return ERR_OK;
+}
+
 enum err_code tok_working_key(struct tok_session *s, const struct tok_working_request *request,
                               struct tok_working_key *out_key, struct err *e)
 {
@@ -230,6 +258,7 @@ enum err_code tok_working_key(struct tok_session *s, const struct tok_working_re
     TRY(check_request(request, e));
     TRY(tok_check_psam_number(request->psam_number, e));
     memcpy(info.psam_number, request->psam_number, strlen(request->psam_number) + 1);
+    TRY(fill_binding(s, request, &info, e));
     TRY(make(s, request, &made, &key.grade, e));
     const struct tok_blob_keys keys = {.key = made.key.handle, .left = made.left.handle};
     struct tok_blob_view view;

@@ -3,6 +3,7 @@
 #include "p11/cache.h"
 #include "p11/flows.h"
 #include "p11/template.h"
+#include "tests/support/blobs.h"
 #include "tests/unit/p11/harness.h"
 
 #include <pthread.h>
@@ -30,6 +31,16 @@ static struct tok_working_key make(struct tok_session *s, enum tok_suite suite, 
     return made;
 }
 
+/* The same in form `form`. */
+static struct tok_working_key make_form(struct tok_session *s, unsigned form, enum tok_suite suite,
+                                        enum tok_usage usage)
+{
+    struct tok_working_key made = make(s, suite, usage);
+    if (form == 1)
+        blob_to_form_1(s, made.blob, &made.blob_len);
+    return made;
+}
+
 static enum err_code open_bytes(struct tok_session *s, const uint8_t *blob, size_t len, enum tok_usage usage,
                                 struct tok_opened *out_opened)
 {
@@ -52,6 +63,37 @@ START_TEST(blob_says_what_it_is)
     ck_assert_str_eq(info.psam_number, psam_number);
     ck_assert_mem_eq(info.kcv, made.kcv, 4);
     ck_assert_int_gt(info.created_ms, 1700000000000);
+    ck_assert_uint_eq(info.form, 2);
+    ck_assert_int_eq(info.mac_algorithm, TOK_MAC_UNIONPAY);
+    tok_session_give(s);
+    close_copy(tok);
+}
+END_TEST
+
+/* A blob of before there was a form 2 opens as it did. */
+START_TEST(blob_of_form_1_opens)
+{
+    static const uint8_t zeros[TOK_SIGN_IN_BYTES];
+    struct tok *tok = open_with_keys(_i);
+    struct tok_session *s = take(tok);
+    for (int aes = 0; aes < 2; aes++) {
+        const struct tok_working_key old = make_form(s, 1, aes ? TOK_AES_256 : TOK_TDES, TOK_MAK);
+        AUTO(tok_opened) opened = {0};
+        struct tok_blob_info info, peeked;
+        uint8_t kcv[4];
+        ck_assert_uint_eq(old.blob_len, aes ? 74 : 98);
+        ck_assert_mem_eq(old.blob, "PWB1", 4);
+        ck_assert_ok(open_bytes(s, old.blob, old.blob_len, TOK_MAK, &opened), e);
+        ck_assert_ok(tok_object_kcv(s, opened.handle, opened.suite, kcv, 4, &e), e);
+        ck_assert_mem_eq(kcv, old.kcv, 4);
+        ck_assert_ok(tok_blob_info(s, old.blob, old.blob_len, &info, &e), e);
+        ck_assert_ok(tok_blob_peek(old.blob, old.blob_len, &peeked, &e), e);
+        ck_assert_uint_eq(info.form, 1);
+        ck_assert_int_eq(info.mac_algorithm, aes ? TOK_MAC_CMAC : TOK_MAC_UNIONPAY);
+        ck_assert_mem_eq(info.sign_in, zeros, sizeof zeros);
+        ck_assert(peeked.form == 1 && peeked.mac_algorithm == info.mac_algorithm);
+        ck_assert_str_eq(peeked.psam_number, psam_number);
+    }
     tok_session_give(s);
     close_copy(tok);
 }
@@ -60,9 +102,9 @@ END_TEST
 /* The blob is opened first, so that the cache holds the sound one while its neighbours are tried. */
 START_TEST(blob_is_refused_when_any_bit_is_changed)
 {
-    struct tok *tok = open_with_keys(_i);
+    struct tok *tok = open_with_keys(_i / 2);
     struct tok_session *s = take(tok);
-    const struct tok_working_key made = make(s, TOK_TDES, TOK_MAK);
+    const struct tok_working_key made = make_form(s, 1 + _i % 2, TOK_TDES, TOK_MAK);
     AUTO(tok_opened) sound = {0};
     ck_assert_ok(open_bytes(s, made.blob, made.blob_len, TOK_MAK, &sound), e);
     const size_t before = count_objects(s);
@@ -86,9 +128,9 @@ END_TEST
 
 START_TEST(blob_is_refused_when_cut_or_longer)
 {
-    struct tok *tok = open_with_keys(_i);
+    struct tok *tok = open_with_keys(_i / 2);
     struct tok_session *s = take(tok);
-    const struct tok_working_key made = make(s, TOK_AES_128, TOK_PIK);
+    const struct tok_working_key made = make_form(s, 1 + _i % 2, TOK_AES_128, TOK_PIK);
     uint8_t longer[TOK_BLOB_BYTES + 1] = {0};
     memcpy(longer, made.blob, made.blob_len);
     for (size_t len = 0; len < sizeof longer; len++) {
@@ -242,7 +284,7 @@ START_TEST(storage_key_opens_nothing_readable)
     const CK_OBJECT_HANDLE both[] = {found.handle, token_object[0]};
     for (size_t i = 0; i < 2; i++)
         ck_assert(s->fn->C_UnwrapKey(s->handle, &wrap, both[i],
-                                     (CK_BYTE_PTR)(uintptr_t)(made.blob + TOK_BLOB_HEAD_BYTES), 24, t.rows,
+                                     (CK_BYTE_PTR)(uintptr_t)(made.blob + TOK_BLOB_HEAD_MAX), 24, t.rows,
                                      t.count, &handle) == CKR_TEMPLATE_INCONSISTENT);
     tok_session_give(s);
     close_copy(tok);
@@ -432,8 +474,9 @@ static Suite *suite(void)
     tcase_set_timeout(tc, 60);
     tcase_add_unchecked_fixture(tc, make_masters, remove_masters);
     tcase_add_loop_test(tc, blob_says_what_it_is, 0, TOKEN_KIND_COUNT);
-    tcase_add_loop_test(tc, blob_is_refused_when_any_bit_is_changed, 0, TOKEN_KIND_COUNT);
-    tcase_add_loop_test(tc, blob_is_refused_when_cut_or_longer, 0, TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, blob_is_refused_when_any_bit_is_changed, 0, 2 * TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, blob_is_refused_when_cut_or_longer, 0, 2 * TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, blob_of_form_1_opens, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, blob_of_another_card_is_denied, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, blob_opens_for_its_own_usage_only, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, opened_key_may_do_only_what_its_usage_needs, 0, TOKEN_KIND_COUNT);

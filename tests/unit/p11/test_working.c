@@ -187,6 +187,41 @@ START_TEST(working_keys_leave_no_objects)
 }
 END_TEST
 
+/* What form 2 adds: the algorithm that was asked for, or the suite's; the sign-in that was given, or a fresh
+ * one.
+ */
+START_TEST(working_key_is_bound_to_its_sign_in_and_algorithm)
+{
+    static const uint8_t zeros[TOK_SIGN_IN_BYTES];
+    struct tok *tok = open_with_keys(_i);
+    struct tok_session *s = take(tok);
+    uint8_t sign_in[TOK_SIGN_IN_BYTES], other[TOK_SIGN_IN_BYTES];
+    ck_assert_ok(tok_sign_in_new(s, sign_in, &e), e);
+    ck_assert_ok(tok_sign_in_new(s, other, &e), e);
+    ck_assert_mem_ne(sign_in, other, sizeof other);
+    for (size_t i = 0; i < REQUESTS; i++) {
+        struct tok_working_request request = request_of(i);
+        const bool mak = request.usage == TOK_MAK, tdes = request.suite == TOK_TDES;
+        struct tok_working_key made;
+        struct tok_blob_info info, alone;
+        ck_assert_ok(tok_working_key(s, &request, &made, &e), e);
+        ck_assert_ok(tok_blob_info(s, made.blob, made.blob_len, &alone, &e), e);
+        ck_assert_uint_eq(alone.form, 2);
+        ck_assert_mem_ne(alone.sign_in, zeros, sizeof zeros);
+        ck_assert_int_eq(alone.mac_algorithm, !mak ? 0 : tdes ? TOK_MAC_UNIONPAY : TOK_MAC_CMAC);
+        request.sign_in = sign_in;
+        request.mac_algorithm = mak && tdes ? TOK_MAC_ALG3_PAD2 : alone.mac_algorithm;
+        ck_assert_ok(tok_working_key(s, &request, &made, &e), e);
+        ck_assert_ok(tok_blob_info(s, made.blob, made.blob_len, &info, &e), e);
+        ck_assert_mem_eq(info.sign_in, sign_in, sizeof sign_in);
+        ck_assert_mem_ne(alone.sign_in, sign_in, sizeof sign_in);
+        ck_assert_int_eq(info.mac_algorithm, request.mac_algorithm);
+    }
+    tok_session_give(s);
+    close_copy(tok);
+}
+END_TEST
+
 START_TEST(working_key_refuses_bad_requests)
 {
     static const struct {
@@ -206,6 +241,12 @@ START_TEST(working_key_refuses_bad_requests)
         {{psam_number, TOK_AES_128, 1, TOK_PIK, 8}, ERR_INPUT, "8 bytes"},
         {{psam_number, TOK_AES_256, 1, TOK_PIK, 32}, ERR_INPUT, "32 bytes"},
         {{psam_number, (enum tok_suite)4, 1, TOK_PIK, 16}, ERR_INPUT, "suite"},
+        {{psam_number, TOK_TDES, 1, TOK_PIK, 16, TOK_MAC_UNIONPAY}, ERR_INPUT, "MAC algorithm 1"},
+        {{psam_number, TOK_TDES, 1, TOK_TDK, 16, TOK_MAC_X9_19}, ERR_INPUT, "TDK"},
+        {{psam_number, TOK_TDES, 1, TOK_MAK, 16, TOK_MAC_X9_9}, ERR_INPUT, "MAC algorithm 2"},
+        {{psam_number, TOK_TDES, 1, TOK_MAK, 16, TOK_MAC_CMAC}, ERR_INPUT, "MAC algorithm 7"},
+        {{psam_number, TOK_AES_128, 1, TOK_MAK, 16, TOK_MAC_X9_19}, ERR_INPUT, "MAC algorithm 3"},
+        {{psam_number, TOK_TDES, 1, TOK_MAK, 16, (enum tok_mac)8}, ERR_INPUT, "MAC algorithm 8"},
     };
     struct tok *tok = open_with_keys(_i);
     struct tok_session *s = take(tok);
@@ -296,6 +337,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, working_keys_differ_each_time, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, working_keys_leave_no_objects, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, working_key_refuses_bad_requests, 0, TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, working_key_is_bound_to_its_sign_in_and_algorithm, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, no_key_crosses_the_token_s_boundary, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, derived_keys_are_not_readable, 0, TOKEN_KIND_COUNT);
     suite_add_tcase(s, tc);
