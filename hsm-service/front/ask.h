@@ -34,9 +34,9 @@ struct front_reply {
     size_t len;
     bool lost; /* on failure: the question was with a keeper, and nobody knows what it did */
 };
-/* Ask the ready keeper with the fewest calls, however many wait for it, and wait. Its failure comes back as class and note.
- * ERR_UNAVAILABLE: no keeper (lost false), or it ended, or keepers.hang_ms passed (lost true). Not on the
- * loop thread; mutex free. */
+/* Ask the ready keeper with the fewest calls, however many wait for it, and wait. Its failure comes back as
+ * class and note. ERR_UNAVAILABLE: no keeper (lost false), or it ended, or keepers.hang_ms passed (lost
+ * true). Not on the loop thread; mutex free. */
 enum err_code front_ask_wait(struct front *f, const struct ipc_frame *question, struct front_reply *out_reply,
                              struct err *e) MUST_CHECK;
 /* Accepts a zeroed one. */

@@ -4,8 +4,8 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "hsm-service/front/audit_inside.h"
-#include "hsm-service/gate/facts.h"
 #include "hsm-service/front/state.h"
+#include "hsm-service/gate/facts.h"
 #include "posward/hsm/v1/hsm.pb-c.h"
 #include "run/prometheus.h"
 

@@ -19,7 +19,8 @@ struct release {
 
 /* As the keeper said it; borrows the frame. */
 struct release release_view(const struct ipc_frame *frame);
-/* Count what was done with PINs, and take out what was refused, before or now; refusals go on record. Loop thread. */
+/* Count what was done with PINs, and take out what was refused, before or now; refusals go on record. Loop
+ * thread. */
 struct release release_answer(struct front *f, struct front_call *call, const struct ipc_frame *frame);
 void release_drop(struct release *release); /* wipes */
 

@@ -130,7 +130,8 @@ enum err_code admit_quota(struct admit *a, const struct admit_caller *caller, co
 
 /* ---- PIN uses ---- */
 
-/* Operations stand in the order of their items, so the one sought stands no later than at its item's number. */
+/* Operations stand in the order of their items, so the one sought stands no later than at its item's number.
+ */
 static const struct facts_operation *operation_of(const struct facts *facts, uint16_t item)
 {
     for (size_t i = item < facts->count ? item + 1U : facts->count; i > 0; i--)

@@ -78,6 +78,10 @@ enum err_code case_token_report(struct keeper_call *call, const ProtobufCMessage
 enum err_code case_list_keys(struct keeper_call *call, const ProtobufCMessage *request,
                              ProtobufCMessage *response, struct err *e) MUST_CHECK;
 
+/* One translation, whose request is whole: the token does it, and it is noted for the front to count. */
+enum err_code pin_translate(struct keeper_call *call, struct tok_pin_request *pin, HsmPinResponse *out,
+                            struct err *e) MUST_CHECK;
+
 /* A use case and what it answers. */
 struct keeper_use {
     keeper_case run;

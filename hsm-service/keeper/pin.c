@@ -1,6 +1,7 @@
+#include "base/secret.h"
+#include "hsm-service/ipc.h"
 #include "hsm-service/keeper/cases.h"
 #include "hsm-service/keeper/convert.h"
-#include "hsm-service/ipc.h"
 #include "iso8583/card.h"
 
 #include <string.h>
@@ -10,9 +11,10 @@ static size_t block_bytes(enum tok_pin_format format)
     return format == TOK_PIN_4 ? 16 : 8;
 }
 
-void pin_note_use(struct keeper_call *call, const struct tok_pin_request *pin, enum err_code code)
+/* What the front counts before it lets the answer go. */
+static void note_use(struct keeper_call *call, const struct tok_pin_request *pin, enum err_code code)
 {
-    char account[ISO_ACCOUNT_BYTES];
+    char account[ISO_ACCOUNT_DIGITS + 1];
     if ((code != ERR_OK && code != ERR_CHECK) || call->pin_use_count == IPC_PIN_USES_MAX)
         return;
     iso_card_account(pin->pan, account);
@@ -21,13 +23,30 @@ void pin_note_use(struct keeper_call *call, const struct tok_pin_request *pin, e
                               .failed = code == ERR_CHECK};
     memcpy(use.account, account, sizeof use.account);
     ipc_pin_use_pack(&use, call->pin_uses + call->pin_use_count++ * IPC_PIN_USE_BYTES);
+    secret_wipe(account, sizeof account);
+}
+
+enum err_code pin_translate(struct keeper_call *call, struct tok_pin_request *pin, HsmPinResponse *out,
+                            struct err *e)
+{
+    uint8_t block[16];
+    size_t len = 0;
+    enum tok_grade grade;
+    pin->source.out_zone_version = &out->source_zone_version;
+    pin->destination.out_zone_version = &out->destination_zone_version;
+    call->operations++;
+    const enum err_code code = tok_pin_translate(call->session, pin, block, &len, &grade, e);
+    note_use(call, pin, code);
+    TRY(code);
+    out->grade = convert_grade(grade);
+    out->reseal_advised = case_is_stale(call, &pin->source) || case_is_stale(call, &pin->destination);
+    return arena_copy(call->arena, block, len, &out->block, e);
 }
 
 enum err_code case_translate_pin(struct keeper_call *call, const ProtobufCMessage *request,
                                  ProtobufCMessage *response, struct err *e)
 {
     const HsmPinRequest *const in = (const HsmPinRequest *)request;
-    HsmPinResponse *const out = (HsmPinResponse *)response;
     struct tok_pin_request pin = {.pan = in->pan, .block = in->block.data, .block_len = in->block.len};
     TRY(convert_key_ref(in->source, "source", &pin.source, e));
     TRY(convert_key_ref(in->destination, "destination", &pin.destination, e));
@@ -36,17 +55,5 @@ enum err_code case_translate_pin(struct keeper_call *call, const ProtobufCMessag
     TRY(convert_pan(in->pan, e));
     const size_t needed = block_bytes(pin.source_format);
     TRY(convert_length(in->block.len, "block", needed, needed, e));
-
-    uint8_t block[16];
-    size_t len = 0;
-    enum tok_grade grade;
-    pin.source.out_zone_version = &out->source_zone_version;
-    pin.destination.out_zone_version = &out->destination_zone_version;
-    call->operations++;
-    const enum err_code code = tok_pin_translate(call->session, &pin, block, &len, &grade, e);
-    pin_note_use(call, &pin, code);
-    TRY(code);
-    out->grade = convert_grade(grade);
-    out->reseal_advised = case_is_stale(call, &pin.source) || case_is_stale(call, &pin.destination);
-    return arena_copy(call->arena, block, len, &out->block, e);
+    return pin_translate(call, &pin, (HsmPinResponse *)response, e);
 }

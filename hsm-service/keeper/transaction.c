@@ -1,67 +1,234 @@
+/* A transaction is its message: MAC, card number, PIN block and track are read from the bytes that the
+ * terminal sent, nothing beside them is believed. */
+#include "base/secret.h"
 #include "hsm-service/keeper/cases.h"
 #include "hsm-service/keeper/convert.h"
+#include "iso8583/card.h"
+#include "iso8583/pack.h"
 
-/* Verify the MAC; *out_go_on is false when it does not match. */
-static enum err_code check_mac(struct keeper_call *call, const HsmTransactionRequest *in,
-                               HsmTransactionResponse *out, bool *out_go_on, struct err *e)
+#include <string.h>
+
+#define MESSAGE_BYTES_MIN 20 /* MTI, bitmap, field 64 and something to prove */
+#define MAC_FIELD         64
+
+typedef Posward__Hsm__V1__TransactionPin HsmTransactionPin;
+
+/* One transaction at work. */
+struct proven {
+    struct keeper_call *call;
+    const HsmTransactionRequest *in;
+    HsmTransactionResponse *out;
+    struct tok_blob_info mak;
+    const struct iso_suite *suite;
+    struct iso_message message;
+    struct iso_card card;
+};
+
+static void proven_drop(struct proven *t)
 {
-    ProtobufCMessage *part = NULL;
-    *out_go_on = true;
-    if (in->mac == NULL)
-        return ERR_OK;
-    TRY(case_message(call, &posward__hsm__v1__verify_mac_response__descriptor, &part, e));
-    if (case_verify_mac(call, &in->mac->base, part, e) != ERR_OK)
-        return err_context(e, "mac");
-    out->mac = (HsmVerifyResponse *)part;
-    out->grade = convert_weaker(out->grade, out->mac->grade);
-    out->reseal_advised |= out->mac->reseal_advised;
-    *out_go_on = out->mac->matches;
+    iso_card_drop(&t->card);
+    iso_message_drop(&t->message);
+}
+
+static enum err_code find_dialect(const char *name, const struct iso_dialect **out_dialect, struct err *e)
+{
+    const char *const wanted = name[0] != '\0' ? name : iso_unionpay.name;
+    for (size_t i = 0; iso_dialects[i] != NULL; i++)
+        if (strcmp(iso_dialects[i]->name, wanted) == 0) {
+            *out_dialect = iso_dialects[i];
+            return ERR_OK;
+        }
+    return err_set(e, ERR_INPUT, "dialect is none of this service; leave it empty for %s", iso_unionpay.name);
+}
+
+static enum err_code read_message(struct proven *t, struct err *e)
+{
+    const struct iso_dialect *dialect = NULL;
+    const HsmTransactionRequest *const in = t->in;
+    TRY(convert_length(in->message.len, "message", MESSAGE_BYTES_MIN, TOK_DATA_BYTES, e));
+    TRY(find_dialect(in->dialect, &dialect, e));
+    TRY(convert_psam_number(in->psam_number, e));
+    iso_message_init(&t->message, dialect);
+    if (iso_unpack(&t->message, dialect, in->message.data, in->message.len, e) != ERR_OK)
+        return err_context(e, "message");
+    if (!iso_is_request(t->message.mti)) /* answers are MACed here for whoever has the blob */
+        return err_set(e, ERR_INPUT, "message is of type %s, which no terminal sends", t->message.mti);
     return ERR_OK;
 }
 
-static enum err_code translate_pin(struct keeper_call *call, const HsmTransactionRequest *in,
-                                   HsmTransactionResponse *out, struct err *e)
+static struct tok_key_ref blob_ref(const struct proven *t, const ProtobufCBinaryData *blob)
+{
+    return (struct tok_key_ref){.blob = blob->data, .blob_len = blob->len, .psam_number = t->in->psam_number};
+}
+
+/* ---- The blobs: of one card, made in one sign-in ---- */
+
+static enum err_code read_blob(struct proven *t, const ProtobufCBinaryData *blob, const char *part,
+                               struct tok_blob_info *out_info, struct err *e)
+{
+    if (convert_length(blob->len, "blob", 1, TOK_BLOB_BYTES, e) != ERR_OK ||
+        tok_blob_info(t->call->session, blob->data, blob->len, out_info, e) != ERR_OK)
+        return err_context(e, "%s", part);
+    return ERR_OK;
+}
+
+static enum err_code read_blobs(struct proven *t, struct err *e)
+{
+    struct tok_blob_info others[2];
+    if (t->in->proof == NULL)
+        return err_set(e, ERR_INPUT,
+                       "mac is missing: nothing of a message is used before its MAC was verified");
+    TRY(read_blob(t, &t->in->proof->blob, "mac", &t->mak, e));
+    t->suite = t->mak.suite == TOK_TDES ? &iso_suite_tdes : &iso_suite_aes;
+    if (t->in->pin_part != NULL)
+        TRY(read_blob(t, &t->in->pin_part->blob, "pin", &others[0], e));
+    if (t->in->track_part != NULL)
+        TRY(read_blob(t, &t->in->track_part->blob, "track", &others[1], e));
+    return ERR_OK;
+}
+
+/* ---- The parts, in their order ---- */
+
+static enum err_code prove(struct proven *t, bool *out_matches, struct err *e)
 {
     ProtobufCMessage *part = NULL;
-    if (in->pin == NULL)
-        return ERR_OK;
-    TRY(case_message(call, &posward__hsm__v1__translate_pin_response__descriptor, &part, e));
-    if (case_translate_pin(call, &in->pin->base, part, e) != ERR_OK)
+    struct tok_mac_request check = {.algorithm = t->mak.mac_algorithm,
+                                    .key = blob_ref(t, &t->in->proof->blob),
+                                    .data = t->in->message.data,
+                                    .len = iso_mac_input_len(&t->message, t->in->message.len)};
+    enum tok_grade grade;
+    check.mac = iso_view_bytes(&t->message, MAC_FIELD, &check.mac_len);
+    if (check.mac == NULL || check.mac_len != t->suite->mac_bytes)
+        return err_set(e, ERR_INPUT, "message has no MAC in field 64");
+    TRY(case_message(t->call, &posward__hsm__v1__verify_mac_response__descriptor, &part, e));
+    t->call->operations++;
+    TRY(tok_mac_check(t->call->session, &check, out_matches, &grade, e));
+    t->out->mac = (HsmVerifyResponse *)part;
+    t->out->mac->matches = *out_matches;
+    t->out->mac->grade = convert_grade(grade);
+    t->out->mac->reseal_advised = case_is_stale(t->call, &check.key);
+    return ERR_OK;
+}
+
+static enum err_code decipher_track(struct proven *t, uint8_t out_clear[ISO_TRACK2_CLEAR_MAX], struct err *e)
+{
+    ProtobufCMessage *part = NULL;
+    const struct tok_data_request request = {.mode = TOK_ECB,
+                                             .key = blob_ref(t, &t->in->track_part->blob),
+                                             .data = t->card.cipher,
+                                             .len = t->card.cipher_len};
+    enum tok_grade grade;
+    if (t->card.cipher_len == 0)
+        return err_set(e, ERR_INPUT, "field 53 says that the track is not enciphered");
+    TRY(case_message(t->call, &posward__hsm__v1__decrypt_data_response__descriptor, &part, e));
+    t->call->operations++;
+    TRY(tok_data_decrypt(t->call->session, &request, out_clear, &grade, e));
+    t->out->track = (HsmDecryptResponse *)part;
+    t->out->track->grade = convert_grade(grade);
+    t->out->track->reseal_advised = case_is_stale(t->call, &request.key);
+    return arena_copy(t->call->arena, out_clear, request.len, &t->out->track->data, e);
+}
+
+/* The card, whole: fields 2 and 35 agree afterwards. */
+static enum err_code read_card(struct proven *t, struct err *e)
+{
+    uint8_t clear[ISO_TRACK2_CLEAR_MAX];
+    size_t len = 0;
+    if (iso_card_read(&t->message, t->suite, &t->card, e) != ERR_OK)
+        return err_context(e, "message");
+    if (t->in->track_part != NULL) {
+        if (decipher_track(t, clear, e) != ERR_OK)
+            return err_context(e, "track");
+        len = t->card.cipher_len;
+    } else if (t->card.track_enciphered) {
+        return err_set(e, ERR_INPUT,
+                       "track is missing: the message's track is enciphered, and its card number must agree "
+                       "with the PIN's");
+    }
+    enum err_code code = iso_card_complete(&t->card, t->suite, clear, len, e);
+    secret_wipe(clear, sizeof clear);
+    return code == ERR_OK ? ERR_OK : err_context(e, "message");
+}
+
+static enum tok_pin_format block_format(const struct iso_suite *suite)
+{
+    return suite->pin_format == ISO_PIN_FORMAT_4 ? TOK_PIN_4 : TOK_PIN_0;
+}
+
+static enum err_code convert_pin(struct proven *t, struct tok_pin_request *pin, struct err *e)
+{
+    HsmTransactionPin *const in = t->in->pin_part;
+    HsmKeyRef destination = POSWARD__HSM__V1__KEY_REF__INIT;
+    if (t->card.pin_block == NULL)
+        return err_set(e, ERR_INPUT, "field 53 says that there is no PIN");
+    destination.key_case = POSWARD__HSM__V1__KEY_REF__KEY_ZONE;
+    destination.zone = in->destination;
+    TRY(convert_key_ref(&destination, "destination", &pin->destination, e));
+    TRY(convert_pin_format(in->destination_format, "destination_format", &pin->destination_format, e));
+    pin->source = blob_ref(t, &in->blob);
+    pin->source_format = block_format(t->suite);
+    pin->pan = t->card.pan;
+    pin->block = t->card.pin_block;
+    pin->block_len = t->card.pin_len;
+    return ERR_OK;
+}
+
+static enum err_code translate_pin(struct proven *t, struct err *e)
+{
+    ProtobufCMessage *part = NULL;
+    struct tok_pin_request pin = {0};
+    TRY(convert_pin(t, &pin, e));
+    TRY(case_message(t->call, &posward__hsm__v1__translate_pin_response__descriptor, &part, e));
+    TRY(pin_translate(t->call, &pin, (HsmPinResponse *)part, e));
+    t->out->pin = (HsmPinResponse *)part;
+    return ERR_OK;
+}
+
+static enum err_code use_card(struct proven *t, struct err *e)
+{
+    TRY(read_card(t, e));
+    if (t->in->pin_part != NULL && translate_pin(t, e) != ERR_OK)
         return err_context(e, "pin");
-    out->pin = (HsmPinResponse *)part;
-    out->grade = convert_weaker(out->grade, out->pin->grade);
-    out->reseal_advised |= out->pin->reseal_advised;
     return ERR_OK;
 }
 
-static enum err_code decipher_track(struct keeper_call *call, const HsmTransactionRequest *in,
-                                    HsmTransactionResponse *out, struct err *e)
+static void sum_up(HsmTransactionResponse *out)
 {
-    ProtobufCMessage *part = NULL;
-    if (in->track == NULL)
-        return ERR_OK;
-    TRY(case_message(call, &posward__hsm__v1__decrypt_data_response__descriptor, &part, e));
-    if (case_decrypt(call, &in->track->base, part, e) != ERR_OK)
-        return err_context(e, "track");
-    out->track = (HsmDecryptResponse *)part;
-    out->grade = convert_weaker(out->grade, out->track->grade);
-    out->reseal_advised |= out->track->reseal_advised;
-    return ERR_OK;
+    if (out->mac != NULL) {
+        out->grade = convert_weaker(out->grade, out->mac->grade);
+        out->reseal_advised |= out->mac->reseal_advised;
+    }
+    if (out->pin != NULL) {
+        out->grade = convert_weaker(out->grade, out->pin->grade);
+        out->reseal_advised |= out->pin->reseal_advised;
+    }
+    if (out->track != NULL) {
+        out->grade = convert_weaker(out->grade, out->track->grade);
+        out->reseal_advised |= out->track->reseal_advised;
+    }
 }
 
 /* With a MAC that does not match nothing else is done: a forged message learns nothing about its PIN block.
  */
+static enum err_code process(struct proven *t, struct err *e)
+{
+    bool matches = false;
+    TRY(read_message(t, e));
+    TRY(read_blobs(t, e));
+    if (prove(t, &matches, e) != ERR_OK)
+        return err_context(e, "mac");
+    if (matches && (t->in->pin_part != NULL || t->in->track_part != NULL))
+        TRY(use_card(t, e));
+    sum_up(t->out);
+    return ERR_OK;
+}
+
 enum err_code case_transaction(struct keeper_call *call, const ProtobufCMessage *request,
                                ProtobufCMessage *response, struct err *e)
 {
-    const HsmTransactionRequest *const in = (const HsmTransactionRequest *)request;
-    HsmTransactionResponse *const out = (HsmTransactionResponse *)response;
-    bool go_on = true;
-    if (in->mac == NULL && in->pin == NULL && in->track == NULL)
-        return err_set(e, ERR_INPUT, "a transaction needs at least one of mac, pin and track");
-    TRY(check_mac(call, in, out, &go_on, e));
-    if (!go_on)
-        return ERR_OK;
-    TRY(translate_pin(call, in, out, e));
-    return decipher_track(call, in, out, e);
+    AUTO(proven)
+    t = {.call = call,
+         .in = (const HsmTransactionRequest *)request,
+         .out = (HsmTransactionResponse *)response};
+    return process(&t, e);
 }
