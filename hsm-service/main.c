@@ -1,5 +1,6 @@
 #include "hsm-service/config.h"
 #include "hsm-service/front/front.h"
+#include "hsm-service/front/rights.h"
 #include "hsm-service/keeper/keeper.h"
 
 int main(int argc, char **argv)
@@ -12,6 +13,7 @@ int main(int argc, char **argv)
         .check = hsm_config_check,
         .start = front_start,
         .roles = front_roles,
+        .rights = rights_table,
         .granted = front_granted,
         .serve = front_serve,
         .drain = front_drain,

@@ -207,6 +207,7 @@ static enum err_code read_list(struct conf_reader *r, const struct conf_row *row
 {
     const size_t most = row->most > 0 ? (size_t)row->most : CONF_MAX_ITEMS;
     const size_t item_bytes = row->list->item_bytes;
+    items->given = true;
     for (;;) {
         struct conf_token token;
         TRY(conf_reader_next(r, &token, e));

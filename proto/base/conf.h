@@ -27,6 +27,8 @@ enum conf_type {
 struct conf_items {
     void *items; /* count structs of list->item_bytes each */
     size_t count;
+    bool given; /* the file has the list, be it empty: [] is not the same as none where absence has a meaning
+                 */
 };
 
 struct conf_list;

@@ -1,4 +1,4 @@
-#include "run/roles.h"
+#include "run/roles_inside.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -8,17 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOG_WINDOW_MS    1000
-#define ROLE_NAMES_BYTES 64 /* every name once */
-
-static const struct {
-    const char *name;
-    enum role role;
-} role_names[] = {
-    {"issuer", ROLE_ISSUER},     {"posp", ROLE_POSP},       {"posv", ROLE_POSV},
-    {"operator", ROLE_OPERATOR}, {"auditor", ROLE_AUDITOR}, {"monitor", ROLE_MONITOR},
-};
-#define ROLE_COUNT (sizeof role_names / sizeof role_names[0])
+#define LOG_WINDOW_MS 1000
 
 /* Reflection tells no secret but draws the map; where callers are known it is for those who look. */
 #define REFLECTION_ROLES (ROLE_OPERATOR | ROLE_AUDITOR | ROLE_MONITOR)
@@ -37,32 +27,15 @@ struct method {
     atomic_uint_fast64_t refused[REASON_COUNT];
 };
 
-struct holder {
-    char *identity;
-    unsigned roles;
-};
-
-struct holders {
-    struct holder *items; /* by identity */
-    size_t count;
-};
-
-static void holders_drop(struct holders *h)
-{
-    for (size_t i = 0; i < h->count; i++)
-        free(h->items[i].identity);
-    free(h->items);
-    *h = (struct holders){0};
-}
-
 struct roles {
     struct method *methods; /* by path */
     size_t method_count;
+    const struct roles_right *rights; /* NULL: none */
     bool insecure;
-    unsigned insecure_roles;
+    struct roles_holder insecure_caller;
 
     pthread_rwlock_t granting;
-    struct holders holders;
+    struct roles_holders *holders;
 
     pthread_mutex_t lock; /* what follows */
     int64_t window_ms;
@@ -70,105 +43,9 @@ struct roles {
     uint64_t unlogged;
 };
 
-static const struct conf_row grant_rows[] = {
-    {.key = "identity",
-     .type = CONF_STRING,
-     .offset = offsetof(struct roles_grant, identity),
-     .required = true,
-     .help = "SPIFFE URI of a certificate, such as spiffe://posward/posp; without one, its common name."},
-    {.key = "roles",
-     .type = CONF_STRING,
-     .offset = offsetof(struct roles_grant, roles),
-     .required = true,
-     .help = "One or more of issuer, posp, posv, operator, auditor, monitor, separated by spaces or commas."},
-    CONF_END,
-};
-const struct conf_list roles_grant_list = {.rows = grant_rows, .item_bytes = sizeof(struct roles_grant)};
-
-static void name_roles(unsigned roles, char out_names[ROLE_NAMES_BYTES])
-{
-    size_t len = 0;
-    out_names[0] = '\0';
-    for (size_t i = 0; i < ROLE_COUNT; i++)
-        if (roles & role_names[i].role)
-            len += (size_t)snprintf(out_names + len, ROLE_NAMES_BYTES - len, "%s%s", len > 0 ? ", " : "",
-                                    role_names[i].name);
-    if (len == 0)
-        snprintf(out_names, ROLE_NAMES_BYTES, "none");
-}
-
-static unsigned role_of(const char *word, size_t len)
-{
-    for (size_t i = 0; i < ROLE_COUNT; i++)
-        if (strlen(role_names[i].name) == len && strncmp(word, role_names[i].name, len) == 0)
-            return role_names[i].role;
-    return 0;
-}
-
-static enum err_code parse_roles(const char *text, unsigned *out_roles, struct err *e)
-{
-    static const char separators[] = " ,\t";
-    unsigned roles = 0;
-    for (const char *at = text + strspn(text, separators); *at != '\0'; at += strspn(at, separators)) {
-        const size_t len = strcspn(at, separators);
-        const unsigned role = role_of(at, len);
-        if (role == 0)
-            return err_set(e, ERR_INPUT,
-                           "'%.*s' is no role; there are issuer, posp, posv, operator, auditor and monitor",
-                           (int)(len > 20 ? 20 : len), at);
-        roles |= role;
-        at += len;
-    }
-    if (roles == 0)
-        return err_set(e, ERR_INPUT, "no role is named");
-    *out_roles = roles;
-    return ERR_OK;
-}
-
-static int by_identity(const void *a, const void *b)
-{
-    return strcmp(((const struct holder *)a)->identity, ((const struct holder *)b)->identity);
-}
-
 static int by_path(const void *a, const void *b)
 {
     return strcmp(((const struct method *)a)->path, ((const struct method *)b)->path);
-}
-
-static enum err_code take_grant(struct holders *h, const struct roles_grant *grant, struct err *e)
-{
-    struct holder *const holder = &h->items[h->count];
-    TRY(parse_roles(grant->roles, &holder->roles, e));
-    holder->identity = strdup(grant->identity);
-    if (holder->identity == NULL)
-        return err_set(e, ERR_LIMIT, "out of memory");
-    h->count++;
-    return ERR_OK;
-}
-
-static enum err_code take_grants(bool insecure, const struct roles_grant *grants, size_t count,
-                                 struct holders *out_holders, struct err *e)
-{
-    AUTO(holders) h = {0};
-    if (!insecure && count == 0)
-        return err_set(e, ERR_INPUT,
-                       "roles is empty: nobody could call; name identities and their roles, such as "
-                       "identity: spiffe://posward/posp, roles: posp");
-    h.items = calloc(count + 1, sizeof *h.items);
-    if (h.items == NULL)
-        return err_set(e, ERR_LIMIT, "out of memory");
-    for (size_t i = 0; i < count; i++)
-        if (take_grant(&h, &grants[i], e) != ERR_OK)
-            return err_context(e, "roles[%zu]", i);
-    qsort(h.items, h.count, sizeof *h.items, by_identity);
-    for (size_t i = 1; i < h.count; i++)
-        if (by_identity(&h.items[i - 1], &h.items[i]) == 0)
-            return err_set(e, ERR_INPUT,
-                           "roles: identity %.100s stands twice; name all its roles in one item",
-                           h.items[i].identity);
-    *out_holders = h;
-    h = (struct holders){0};
-    return ERR_OK;
 }
 
 static enum err_code take_rows(struct roles *r, const struct roles_options *options, struct err *e)
@@ -192,15 +69,23 @@ static enum err_code take_rows(struct roles *r, const struct roles_options *opti
     return ERR_OK;
 }
 
+static enum err_code take_grants(const struct roles *r, const struct roles_grant *grants, size_t count,
+                                 struct roles_holders **out_holders, struct err *e)
+{
+    if (!r->insecure && count == 0)
+        return err_set(e, ERR_INPUT,
+                       "roles is empty: nobody could call; name identities and their roles, such as "
+                       "identity: spiffe://posward/posp, roles: posp");
+    return roles_holders_new(r->rights, grants, count, out_holders, e);
+}
+
 static enum err_code take_options(struct roles *r, const struct roles_options *options, struct err *e)
 {
     r->insecure = options->insecure;
-    if (strcmp(options->insecure_role, "all") == 0)
-        r->insecure_roles = ROLE_ALL;
-    else if (parse_roles(options->insecure_role, &r->insecure_roles, e) != ERR_OK)
-        return err_context(e, "insecure_role (which may also be all)");
+    r->rights = options->rights;
+    TRY(roles_insecure_caller(r->rights, options->insecure_role, &r->insecure_caller, e));
     TRY(take_rows(r, options, e));
-    return take_grants(r->insecure, options->grants, options->grant_count, &r->holders, e);
+    return take_grants(r, options->grants, options->grant_count, &r->holders, e);
 }
 
 enum err_code roles_new(const struct roles_options *options, struct roles **out_roles, struct err *e)
@@ -223,7 +108,7 @@ void roles_free(struct roles *roles)
 {
     if (roles == NULL)
         return;
-    holders_drop(&roles->holders);
+    roles_holders_free(roles->holders);
     free(roles->methods);
     pthread_rwlock_destroy(&roles->granting);
     pthread_mutex_destroy(&roles->lock);
@@ -233,13 +118,13 @@ void roles_free(struct roles *roles)
 enum err_code roles_replace(struct roles *roles, const struct roles_grant *grants, size_t grant_count,
                             struct err *e)
 {
-    struct holders fresh;
-    TRY(take_grants(roles->insecure, grants, grant_count, &fresh, e));
+    struct roles_holders *fresh = NULL;
+    TRY(take_grants(roles, grants, grant_count, &fresh, e));
     pthread_rwlock_wrlock(&roles->granting);
-    struct holders old = roles->holders;
+    struct roles_holders *const old = roles->holders;
     roles->holders = fresh;
     pthread_rwlock_unlock(&roles->granting);
-    holders_drop(&old);
+    roles_holders_free(old);
     return ERR_OK;
 }
 
@@ -275,23 +160,34 @@ size_t roles_count(struct roles *r, enum role role)
 {
     size_t count = 0;
     pthread_rwlock_rdlock(&r->granting);
-    for (size_t i = 0; !r->insecure && i < r->holders.count; i++)
-        count += (r->holders.items[i].roles & (unsigned)role) != 0;
+    for (size_t i = 0; !r->insecure && i < r->holders->count; i++)
+        count += (r->holders->items[i].roles & (unsigned)role) != 0;
     pthread_rwlock_unlock(&r->granting);
     return count;
 }
 
+void roles_view_init(struct roles_view *out_view, struct roles *r, const char *identity)
+{
+    struct roles_view view = {.insecure = r->insecure};
+    if (r->insecure) {
+        view.holder = &r->insecure_caller;
+    } else if (identity != NULL) {
+        pthread_rwlock_rdlock(&r->granting);
+        view.holder = roles_holders_find(r->holders, identity);
+        if (view.holder != NULL)
+            view.held = roles_holders_hold(r->holders);
+        pthread_rwlock_unlock(&r->granting);
+    }
+    view.roles = view.holder != NULL ? view.holder->roles : 0;
+    view.rights = view.holder != NULL ? view.holder->rights : 0;
+    *out_view = view;
+}
+
 static unsigned roles_of(struct roles *r, const char *identity)
 {
-    if (r->insecure)
-        return r->insecure_roles;
-    struct holder key = {.identity = (char *)identity};
-    pthread_rwlock_rdlock(&r->granting);
-    const struct holder *const holder =
-        bsearch(&key, r->holders.items, r->holders.count, sizeof key, by_identity);
-    const unsigned roles = holder != NULL ? holder->roles : 0;
-    pthread_rwlock_unlock(&r->granting);
-    return roles;
+    AUTO(roles_view) view = {0};
+    roles_view_init(&view, r, identity);
+    return view.roles;
 }
 
 /* True when this refusal has a line; *out_unlogged is then how many before it had none. */
@@ -320,7 +216,7 @@ static enum err_code refuse(struct roles *r, struct method *method, enum reason 
 {
     char names[ROLE_NAMES_BYTES];
     uint64_t unlogged = 0;
-    name_roles(method->allowed, names);
+    roles_name(method->allowed, names);
     atomic_fetch_add(&method->refused[reason], 1);
     if (may_log(r, &unlogged))
         log_event(LOG_WARN, "call refused", LOG_STR("reason", reason_names[reason]),
@@ -345,6 +241,19 @@ enum err_code roles_authorise(void *roles, const struct rpc_peer *peer, const ch
     if ((roles_of(r, peer->identity) & method->allowed) == 0)
         return refuse(r, method, REASON_ROLE, peer, e);
     return ERR_OK;
+}
+
+void roles_print(struct roles *r, FILE *out)
+{
+    if (r->insecure) {
+        roles_print_holders(r->rights, &r->insecure_caller, 1, out);
+        return;
+    }
+    pthread_rwlock_rdlock(&r->granting);
+    struct roles_holders *const held = roles_holders_hold(r->holders);
+    pthread_rwlock_unlock(&r->granting);
+    roles_print_holders(r->rights, held->items, held->count, out);
+    roles_holders_free(held);
 }
 
 void roles_metrics(const struct roles *roles, struct prometheus *page)

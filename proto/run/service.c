@@ -52,7 +52,8 @@ static enum err_code make_roles(const struct service_spec *spec, const struct se
                                           .grant_count = c->roles.count,
                                           .insecure = c->insecure,
                                           .insecure_role = c->insecure_role,
-                                          .reflection = c->reflection};
+                                          .reflection = c->reflection,
+                                          .rights = spec->rights};
     return spec->roles != NULL ? roles_new(&options, out_roles, e) : ERR_OK;
 }
 
@@ -306,6 +307,16 @@ static int fail_config(const struct service_spec *spec, const struct err *e)
     return EXIT_FAILURE;
 }
 
+/* It was checked before. */
+static void print_grants(const struct service_spec *spec, const struct service_config *c)
+{
+    struct err e = {0};
+    struct roles *roles = NULL;
+    if (make_roles(spec, c, &roles, &e) == ERR_OK && roles != NULL)
+        roles_print(roles, stdout);
+    roles_free(roles);
+}
+
 static int run_with_config(const struct service_spec *spec, const struct service_options *options,
                            void *config)
 {
@@ -320,6 +331,7 @@ static int run_with_config(const struct service_spec *spec, const struct service
         status = fail_config(spec, &e);
     } else if (options->check_config) {
         printf("%s: the configuration is valid\n", spec->name);
+        print_grants(spec, common);
     } else {
         log_setup(spec->name, level, strcmp(common->log_format, "json") == 0);
         status = run_service(spec, common, options->config_path);

@@ -133,6 +133,9 @@ struct service_spec {
     enum err_code (*serve)(void *state, struct rpc_server *server, struct err *e);
     /* The table of method x role; `start` must add exactly its methods. NULL: everyone who can connect. */
     const struct roles_row *roles;
+    /* What roles may grant besides; NULL: nothing, and may, zones and pin_pairs are refused in its
+     * configuration. */
+    const struct roles_right *rights;
     /* Who has which role, once after `start`: it lives until after `stop`, and follows SIGHUP. NULL: not
      * asked for. */
     void (*granted)(void *state, struct roles *roles);
