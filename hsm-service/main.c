@@ -1,6 +1,6 @@
 #include "hsm-service/config.h"
 #include "hsm-service/front/front.h"
-#include "hsm-service/front/rights.h"
+#include "hsm-service/gate/rights.h"
 #include "hsm-service/keeper/keeper.h"
 
 int main(int argc, char **argv)

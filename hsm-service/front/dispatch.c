@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "hsm-service/gate/permit.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -185,14 +186,25 @@ static struct ipc_frame frame_of(struct front *f, struct rpc_call *rpc, uint16_t
     return frame;
 }
 
+static enum err_code ask_gate(struct front *f, struct front_call *call, struct err *e)
+{
+    const struct admit_caller caller = {call->request.identity, call->request.identity_len};
+    TRY(permit_call(f->roles, rpc_call_peer(call->rpc)->identity, &call->facts, &call->refusals, e));
+    return admit_quota(f->admit, &caller, &call->facts, e);
+}
+
 /* May it go to a keeper? Items of a batch that may not are marked in the packet. */
 static enum err_code admit_call(struct front *f, struct front_call *call, struct err *e)
 {
-    const struct admit_caller caller = {call->request.identity, call->request.identity_len};
     TRY(front_audit_admit(f->audit, &call->facts, e));
-    enum err_code code = admit_quota(f->admit, &caller, &call->facts, e);
+    const enum err_code code = ask_gate(f, call, e);
+    const struct refusals *const refused = &call->refusals;
     if (code != ERR_OK)
         front_audit_refusal(f->audit, &call->request, e);
+    else if (refused->count > 0)
+        front_record_items(f, call, &refused->items[0].why, refused->count);
+    if (call->request.refused != NULL)
+        refusals_mark(refused, call->packet + (call->request.refused - call->packet));
     return code;
 }
 

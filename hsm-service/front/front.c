@@ -172,7 +172,8 @@ enum err_code front_start(const void *config, struct rpc_server *server, void **
 
 void front_granted(void *front, struct roles *roles)
 {
-    const struct front *const f = front;
+    struct front *const f = front;
+    f->roles = roles;
     manage_granted(f->manage, roles);
 }
 

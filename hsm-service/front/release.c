@@ -17,12 +17,12 @@ struct release release_view(const struct ipc_frame *frame)
     return r;
 }
 
-static void record_items(struct front *f, const struct front_call *call, const struct admit_told *told)
+void front_record_items(struct front *f, const struct front_call *call, const struct err *first, size_t count)
 {
-    struct err why = told->first;
+    struct err why = *first;
     const size_t at = strlen(why.note);
-    if (told->count > 1)
-        snprintf(why.note + at, sizeof why.note - at, "; %zu items of this batch", told->count);
+    if (count > 1)
+        snprintf(why.note + at, sizeof why.note - at, "; %zu items of this batch", count);
     front_audit_refusal(f->audit, &call->request, &why);
 }
 
@@ -49,7 +49,7 @@ struct release release_answer(struct front *f, struct front_call *call, const st
     const enum err_code code =
         admit_answer(f->admit, &caller, &call->facts, frame, &call->refusals, &told, &e);
     if (told.count > 0)
-        record_items(f, call, &told);
+        front_record_items(f, call, &told.first, told.count);
     if (code != ERR_OK)
         r = (struct release){.failed = true, .failure = e};
     replace_items(call, &r);

@@ -22,6 +22,9 @@ struct release release_view(const struct ipc_frame *frame);
 /* Count what was done with PINs, and take out what was refused, before or now; refusals go on record. Loop
  * thread. */
 struct release release_answer(struct front *f, struct front_call *call, const struct ipc_frame *frame);
+/* Put one record of the refused items of a batch into the audit log. Any thread. */
+void front_record_items(struct front *f, const struct front_call *call, const struct err *first,
+                        size_t count);
 void release_drop(struct release *release); /* wipes */
 
 #endif

@@ -302,10 +302,12 @@ static int64_t count_row(struct limits *l, enum limits_kind kind, const struct l
     const struct limits_row *const row = &l->policy.rows[kind];
     const struct name name = counted_name(n, kind);
     const bool of_failures = kind >= LIMITS_FAILURE_KEY;
-    if (!name.known || (row->per_minute == 0 && row->per_hour == 0) || (of_failures && !use->decoded))
+    const bool of_pairs = kind == LIMITS_TERMINAL_ACCOUNTS;
+    if (!name.known || (of_failures && !use->decoded) ||
+        (of_pairs && row->per_hour == 0 && row->per_minute == 0))
         return 0;
-    struct entry *const pair = kind == LIMITS_TERMINAL_ACCOUNTS ? pair_of(l, n, now_ms) : NULL;
-    if (kind == LIMITS_TERMINAL_ACCOUNTS && (pair == NULL || window_runs(&pair->hour)))
+    struct entry *const pair = of_pairs ? pair_of(l, n, now_ms) : NULL;
+    if (of_pairs && (pair == NULL || window_runs(&pair->hour)))
         return 0; /* an account that it showed before is not one more */
     const struct name of_row = row_name(&name, kind);
     struct entry *const entry = entry_of(l, TABLE_NAMES, &of_row, now_ms);

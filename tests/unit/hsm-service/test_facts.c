@@ -1,7 +1,7 @@
 /* What records and metrics say of a call, read from its packed messages. */
-#include "hsm-service/front/blob_head.h"
-#include "hsm-service/front/facts.h"
 #include "hsm-service/front/operations.h"
+#include "hsm-service/gate/blob_head.h"
+#include "hsm-service/gate/records.h"
 #include "hsm-service/ipc.h"
 #include "posward/hsm/v1/hsm.pb-c.h"
 
@@ -29,7 +29,7 @@ static size_t pack_batch(uint8_t *out_request, uint8_t *out_response, size_t *ou
 {
     Posward__Hsm__V1__KeyRef ref = POSWARD__HSM__V1__KEY_REF__INIT;
     Posward__Hsm__V1__GenerateMacRequest mac = POSWARD__HSM__V1__GENERATE_MAC_REQUEST__INIT;
-    Posward__Hsm__V1__TranslatePinRequest pin = POSWARD__HSM__V1__TRANSLATE_PIN_REQUEST__INIT;
+    Posward__Hsm__V1__TransactionPin pin = POSWARD__HSM__V1__TRANSACTION_PIN__INIT;
     Posward__Hsm__V1__ProcessTransactionRequest transaction =
         POSWARD__HSM__V1__PROCESS_TRANSACTION_REQUEST__INIT;
     Posward__Hsm__V1__GenerateWorkingKeysRequest keys = POSWARD__HSM__V1__GENERATE_WORKING_KEYS_REQUEST__INIT;
@@ -44,7 +44,7 @@ static size_t pack_batch(uint8_t *out_request, uint8_t *out_response, size_t *ou
     ref.key_case = POSWARD__HSM__V1__KEY_REF__KEY_BLOB;
     ref.blob = (ProtobufCBinaryData){sizeof blob, blob};
     mac.key = &ref;
-    transaction.pin = &pin;
+    transaction.pin_part = &pin;
     items[0].operation_case = POSWARD__HSM__V1__BATCH_ITEM__OPERATION_GENERATE_MAC;
     items[0].generate_mac = &mac;
     items[2].operation_case = POSWARD__HSM__V1__BATCH_ITEM__OPERATION_PROCESS_TRANSACTION;
@@ -59,81 +59,97 @@ static size_t pack_batch(uint8_t *out_request, uint8_t *out_response, size_t *ou
     return posward__hsm__v1__process_batch_request__pack(&request, out_request);
 }
 
-START_TEST(batch_is_walked_item_by_item)
+START_TEST(batch_is_read_item_by_item)
 {
     uint8_t request[1024], response[1024];
     size_t response_len = 0;
     const size_t len = pack_batch(request, response, &response_len);
-    struct facts_walk walk = facts_walk(method_of("ProcessBatch"), (struct wire_bytes){request, len},
-                                        (struct wire_bytes){response, response_len});
+    struct facts facts;
+    struct err e = {0};
+    ck_assert_ok(facts_read(method_of("ProcessBatch"), (struct wire_bytes){request, len}, &facts, &e), e);
     static const struct {
         const char *what, *key;
-        unsigned classes, status;
-    } wanted[] = {{"ProcessBatch/GenerateMac", "TDK/1230000000000000000/storage/9", FACTS_MAC, 0},
-                  {"ProcessBatch/ProcessTransaction", "", FACTS_PIN, 7},
-                  {"ProcessBatch/GenerateWorkingKeys", "psam-master/aes-256/newest", FACTS_KEYS, 0}};
-    struct facts_operation o;
-    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-        ck_assert(facts_next(&walk, &o));
-        const struct audit_record r = facts_record(&o);
+        unsigned classes, status, item;
+    } wanted[] = {{"ProcessBatch/GenerateMac", "TDK/1230000000000000000/storage/9", FACTS_MAC, 0, 0},
+                  {"ProcessBatch/ProcessTransaction", "blob", FACTS_PIN, 7, 2},
+                  {"ProcessBatch/GenerateWorkingKeys", "psam-master/aes-256/newest", FACTS_KEYS, 0, 3}};
+    struct facts_outcomes outcomes = facts_outcomes(&facts, (struct wire_bytes){response, response_len});
+    ck_assert_uint_eq(facts.items, 4);
+    ck_assert_uint_eq(facts.count, 3);
+    for (size_t i = 0; i < facts.count; i++) {
+        const struct facts_operation *const o = &facts.operations[i];
+        const struct facts_outcome outcome = facts_next_outcome(&outcomes, o);
+        const struct audit_record r = records_of(o, &outcome);
         ck_assert_str_eq(r.what, wanted[i].what);
         ck_assert_str_eq(r.key, wanted[i].key);
-        ck_assert_uint_eq(o.classes, wanted[i].classes);
-        ck_assert_uint_eq(o.status, wanted[i].status);
+        ck_assert_uint_eq(o->classes, wanted[i].classes);
+        ck_assert_uint_eq(o->item, wanted[i].item);
+        ck_assert_uint_eq(outcome.status, wanted[i].status);
     }
-    ck_assert(!facts_next(&walk, &o));
-    ck_assert(facts_makes_keys(method_of("ProcessBatch"), (struct wire_bytes){request, len}));
+    ck_assert(facts_has_class(&facts, FACTS_KEYS));
+    ck_assert(!facts_has_class(&facts, FACTS_DATA));
+    facts_drop(&facts);
 }
 END_TEST
 
 static struct audit_record record_of(const char *method, const ProtobufCMessage *request,
                                      const ProtobufCMessage *response)
 {
-    uint8_t in[256], out[256];
+    uint8_t in[512], out[256];
     ck_assert(protobuf_c_message_get_packed_size(request) <= sizeof in);
     const size_t in_len = protobuf_c_message_pack(request, in);
     const size_t out_len = response != NULL ? protobuf_c_message_pack(response, out) : 0;
-    struct facts_walk walk =
-        facts_walk(method_of(method), (struct wire_bytes){in, in_len}, (struct wire_bytes){out, out_len});
-    struct facts_operation o;
-    ck_assert(facts_next(&walk, &o));
-    return facts_record(&o);
+    struct facts facts;
+    struct err e = {0};
+    ck_assert_ok(facts_read(method_of(method), (struct wire_bytes){in, in_len}, &facts, &e), e);
+    ck_assert_uint_eq(facts.count, 1);
+    struct facts_outcomes outcomes = facts_outcomes(&facts, (struct wire_bytes){out, out_len});
+    const struct facts_outcome outcome = facts_next_outcome(&outcomes, &facts.operations[0]);
+    return records_of(&facts.operations[0], &outcome);
 }
 
-START_TEST(transaction_says_the_versions_of_its_answer)
+START_TEST(transaction_says_its_keys_and_the_version_of_its_answer)
+{
+    char bank[] = "bank";
+    Posward__Hsm__V1__ZoneKey zone = POSWARD__HSM__V1__ZONE_KEY__INIT;
+    Posward__Hsm__V1__TransactionMac mac = POSWARD__HSM__V1__TRANSACTION_MAC__INIT;
+    Posward__Hsm__V1__TransactionPin pin = POSWARD__HSM__V1__TRANSACTION_PIN__INIT;
+    Posward__Hsm__V1__TransactionTrack track = POSWARD__HSM__V1__TRANSACTION_TRACK__INIT;
+    Posward__Hsm__V1__ProcessTransactionRequest request = POSWARD__HSM__V1__PROCESS_TRANSACTION_REQUEST__INIT;
+    Posward__Hsm__V1__TranslatePinResponse moved = POSWARD__HSM__V1__TRANSLATE_PIN_RESPONSE__INIT;
+    Posward__Hsm__V1__ProcessTransactionResponse response =
+        POSWARD__HSM__V1__PROCESS_TRANSACTION_RESPONSE__INIT;
+    zone.zone = bank;
+    mac.blob = pin.blob = track.blob = (ProtobufCBinaryData){sizeof blob, blob};
+    pin.destination = &zone;
+    request.proof = &mac;
+    request.pin_part = &pin;
+    request.track_part = &track;
+    moved.destination_zone_version = 4;
+#define BLOB "TDK/1230000000000000000/storage/9"
+    struct audit_record r = record_of("ProcessTransaction", &request.base, &response.base);
+    ck_assert_str_eq(r.key, BLOB " " BLOB " zone/bank/newest " BLOB);
+    response.pin = &moved;
+    r = record_of("ProcessTransaction", &request.base, &response.base);
+    ck_assert_str_eq(r.key, BLOB " " BLOB " zone/bank/4 " BLOB);
+}
+END_TEST
+
+START_TEST(translation_says_the_versions_of_its_answer)
 {
     char bank[] = "bank";
     Posward__Hsm__V1__ZoneKey zone = POSWARD__HSM__V1__ZONE_KEY__INIT;
     Posward__Hsm__V1__KeyRef key = POSWARD__HSM__V1__KEY_REF__INIT;
-    Posward__Hsm__V1__VerifyMacRequest mac = POSWARD__HSM__V1__VERIFY_MAC_REQUEST__INIT;
     Posward__Hsm__V1__TranslatePinRequest pin = POSWARD__HSM__V1__TRANSLATE_PIN_REQUEST__INIT;
-    Posward__Hsm__V1__DecryptDataRequest track = POSWARD__HSM__V1__DECRYPT_DATA_REQUEST__INIT;
-    Posward__Hsm__V1__ProcessTransactionRequest request = POSWARD__HSM__V1__PROCESS_TRANSACTION_REQUEST__INIT;
-    Posward__Hsm__V1__VerifyMacResponse checked = POSWARD__HSM__V1__VERIFY_MAC_RESPONSE__INIT;
     Posward__Hsm__V1__TranslatePinResponse moved = POSWARD__HSM__V1__TRANSLATE_PIN_RESPONSE__INIT;
-    Posward__Hsm__V1__DecryptDataResponse opened = POSWARD__HSM__V1__DECRYPT_DATA_RESPONSE__INIT;
-    Posward__Hsm__V1__ProcessTransactionResponse response =
-        POSWARD__HSM__V1__PROCESS_TRANSACTION_RESPONSE__INIT;
     zone.zone = bank;
     key.key_case = POSWARD__HSM__V1__KEY_REF__KEY_ZONE;
     key.zone = &zone;
-    mac.key = pin.source = pin.destination = track.key = &key;
-    request.mac = &mac;
-    request.pin = &pin;
-    request.track = &track;
-    checked.zone_version = 2;
+    pin.source = pin.destination = &key;
     moved.source_zone_version = 3;
     moved.destination_zone_version = 4;
-    opened.zone_version = 255;
-    response.mac = &checked;
-    struct audit_record r = record_of("ProcessTransaction", &request.base, NULL);
-    ck_assert_str_eq(r.key, "zone/bank/newest zone/bank/newest zone/bank/newest zone/bank/newest");
-    r = record_of("ProcessTransaction", &request.base, &response.base); /* a MAC that does not match */
-    ck_assert_str_eq(r.key, "zone/bank/2 zone/bank/newest zone/bank/newest zone/bank/newest");
-    response.pin = &moved;
-    response.track = &opened;
-    r = record_of("ProcessTransaction", &request.base, &response.base);
-    ck_assert_str_eq(r.key, "zone/bank/2 zone/bank/3 zone/bank/4 zone/bank/255");
+    struct audit_record r = record_of("TranslatePin", &pin.base, NULL);
+    ck_assert_str_eq(r.key, "zone/bank/newest zone/bank/newest");
     r = record_of("TranslatePin", &pin.base, &moved.base);
     ck_assert_str_eq(r.key, "zone/bank/3 zone/bank/4");
 }
@@ -153,7 +169,7 @@ START_TEST(diversification_says_the_versions_of_its_answer)
 }
 END_TEST
 
-START_TEST(batch_cut_anywhere_is_walked_within_its_bytes)
+START_TEST(batch_cut_anywhere_is_read_within_its_bytes)
 {
     uint8_t request[1024], response[1024];
     size_t response_len = 0;
@@ -163,13 +179,16 @@ START_TEST(batch_cut_anywhere_is_walked_within_its_bytes)
         uint8_t *const a = malloc(in + 1), *const b = malloc(out + 1); /* exact, for the address sanitizer */
         memcpy(a, request, in);
         memcpy(b, response, out);
-        struct facts_walk walk =
-            facts_walk(method_of("ProcessBatch"), (struct wire_bytes){a, in}, (struct wire_bytes){b, out});
-        struct facts_operation o;
-        unsigned count = 0;
-        while (facts_next(&walk, &o))
-            count += facts_record(&o).kind == AUDIT_USE;
-        ck_assert_uint_le(count, 3);
+        struct facts facts;
+        struct err e = {0};
+        ck_assert_ok(facts_read(method_of("ProcessBatch"), (struct wire_bytes){a, in}, &facts, &e), e);
+        struct facts_outcomes outcomes = facts_outcomes(&facts, (struct wire_bytes){b, out});
+        ck_assert_uint_le(facts.count, 3);
+        for (size_t i = 0; i < facts.count; i++) {
+            const struct facts_outcome outcome = facts_next_outcome(&outcomes, &facts.operations[i]);
+            ck_assert_int_eq(records_of(&facts.operations[i], &outcome).kind, AUDIT_USE);
+        }
+        facts_drop(&facts);
         free(a);
         free(b);
     }
@@ -178,12 +197,14 @@ END_TEST
 
 START_TEST(what_is_no_operation_has_none)
 {
-    struct facts_operation o;
     const uint16_t others[] = {method_of("Echo"), IPC_METHOD(IPC_CONTROL, 0), IPC_METHOD(IPC_DATA_PLANE, 200),
                                IPC_METHOD(IPC_INTERNAL, 1)};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-        struct facts_walk walk = facts_walk(others[i], (struct wire_bytes){0}, (struct wire_bytes){0});
-        ck_assert(!facts_next(&walk, &o));
+        struct facts facts;
+        struct err e = {0};
+        ck_assert_ok(facts_read(others[i], (struct wire_bytes){0}, &facts, &e), e);
+        ck_assert_uint_eq(facts.count, 0);
+        ck_assert_uint_eq(facts.items, 1);
     }
 }
 END_TEST
@@ -225,10 +246,11 @@ static Suite *suite(void)
     Suite *s = suite_create("facts");
     TCase *t = tcase_create("facts");
     blob[20] = 9;
-    tcase_add_test(t, batch_is_walked_item_by_item);
-    tcase_add_test(t, transaction_says_the_versions_of_its_answer);
+    tcase_add_test(t, batch_is_read_item_by_item);
+    tcase_add_test(t, transaction_says_its_keys_and_the_version_of_its_answer);
+    tcase_add_test(t, translation_says_the_versions_of_its_answer);
     tcase_add_test(t, diversification_says_the_versions_of_its_answer);
-    tcase_add_test(t, batch_cut_anywhere_is_walked_within_its_bytes);
+    tcase_add_test(t, batch_cut_anywhere_is_read_within_its_bytes);
     tcase_add_test(t, what_is_no_operation_has_none);
     tcase_add_test(t, blob_head_says_whose_it_is);
     tcase_add_test(t, ckr_is_found_in_a_note);

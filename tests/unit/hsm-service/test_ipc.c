@@ -64,16 +64,46 @@ START_TEST(refused_items_travel_along)
     struct err e = {0};
     in.refused = refused;
     in.refused_len = sizeof refused;
-    in.retry_s = 59;
     const size_t len = encode(&in, packet, sizeof packet);
     ck_assert_ok(ipc_decode(packet, len, &out, &e), e);
     ck_assert_mem_eq(out.refused, refused, sizeof refused);
-    ck_assert_uint_eq(out.retry_s, 59);
     ck_assert_mem_eq(out.body, in.body, in.body_len);
     ck_assert_mem_eq(out.traceparent, in.traceparent, in.traceparent_len);
     packet[9] = IPC_REFUSED_BYTES - 1;
     ck_assert_int_eq(ipc_decode(packet, len - 1, &out, &e), ERR_INPUT);
     in.refused_len = 3;
+    size_t ignored = 0;
+    ck_assert_int_eq(ipc_encode(&in, packet, sizeof packet, &ignored, &e), ERR_INTERNAL);
+}
+END_TEST
+
+START_TEST(pin_uses_travel_along)
+{
+    static const struct ipc_pin_use uses[] = {
+        {.item = 0, .account = "575832673641"},
+        {.item = 255, .decoded = true, .account = "000000000001"},
+        {.item = 7, .decoded = true, .failed = true, .account = "999999999999"}};
+    uint8_t packet[256], packed[3 * IPC_PIN_USE_BYTES];
+    struct ipc_frame in = sample(), out;
+    struct err e = {0};
+    for (size_t i = 0; i < 3; i++)
+        ipc_pin_use_pack(&uses[i], packed + i * IPC_PIN_USE_BYTES);
+    in.pin_uses = packed;
+    in.pin_use_count = 3;
+    const size_t len = encode(&in, packet, sizeof packet);
+    ck_assert_ok(ipc_decode(packet, len, &out, &e), e);
+    ck_assert_uint_eq(out.pin_use_count, 3);
+    ck_assert_mem_eq(out.body, in.body, in.body_len);
+    for (size_t i = 0; i < 3; i++) {
+        const struct ipc_pin_use use = ipc_pin_use_at(&out, i);
+        ck_assert_uint_eq(use.item, uses[i].item);
+        ck_assert_int_eq(use.decoded, uses[i].decoded);
+        ck_assert_int_eq(use.failed, uses[i].failed);
+        ck_assert_mem_eq(use.account, uses[i].account, IPC_ACCOUNT_DIGITS);
+    }
+    packet[10] = 2; /* 512 and more */
+    ck_assert_int_eq(ipc_decode(packet, len, &out, &e), ERR_INPUT);
+    in.pin_use_count = IPC_PIN_USES_MAX + 1;
     size_t ignored = 0;
     ck_assert_int_eq(ipc_encode(&in, packet, sizeof packet, &ignored, &e), ERR_INTERNAL);
 }
@@ -203,6 +233,7 @@ static Suite *suite(void)
     TCase *t = tcase_create("frame");
     tcase_add_test(t, frame_round_trips);
     tcase_add_test(t, refused_items_travel_along);
+    tcase_add_test(t, pin_uses_travel_along);
     tcase_add_test(t, frame_cut_anywhere_is_refused);
     tcase_add_loop_test(t, frame_with_a_wrong_byte_is_refused, 0, sizeof wrong_bytes / sizeof wrong_bytes[0]);
     tcase_add_test(t, failure_needs_a_class);

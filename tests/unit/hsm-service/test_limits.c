@@ -18,6 +18,13 @@ static void open_limits(struct limits_policy policy)
     ck_assert_ok(limits_new(&policy, NULL, 0, &limits, &e), e);
 }
 
+static struct limits_policy only(enum limits_kind kind, unsigned per_minute, unsigned per_hour)
+{
+    struct limits_policy policy = {0};
+    policy.rows[kind] = (struct limits_row){per_minute, per_hour};
+    return policy;
+}
+
 static void tear_down(void)
 {
     limits_free(limits);
@@ -195,7 +202,7 @@ START_TEST(failures_stop_what_is_decoded)
         {LIMITS_FAILURE_CALLER, "1111111111111111", OTHER, "posp"},
     };
     for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
-        open_limits(POLICY(ROW(rows[r].kind, 0, 2)));
+        open_limits(only(rows[r].kind, 0, 2));
         struct limits_pin_use good = decoded(TERMINAL, ACCOUNT, "posp", false),
                               bad = decoded(TERMINAL, ACCOUNT, "posp", true),
                               same = decoded(rows[r].terminal, rows[r].account, rows[r].caller, false),
@@ -234,8 +241,8 @@ END_TEST
 START_TEST(stricter_of_two_policies_applies)
 {
     for (int kind = 0; kind < LIMITS_WINDOW_COUNT; kind++) {
-        const struct limits_policy a = POLICY(ROW(kind, 10, 0)), b = POLICY(ROW(kind, 20, 100)),
-                                   s = limits_stricter(&a, &b);
+        const struct limits_policy a = only((enum limits_kind)kind, 10, 0),
+                                   b = only((enum limits_kind)kind, 20, 100), s = limits_stricter(&a, &b);
         ck_assert_uint_eq(s.rows[kind].per_minute, 10);
         ck_assert_uint_eq(s.rows[kind].per_hour, 100);
         ck_assert_uint_eq(s.rows[(kind + 1) % LIMITS_WINDOW_COUNT].per_minute, 0);

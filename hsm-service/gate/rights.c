@@ -1,4 +1,4 @@
-#include "hsm-service/front/rights.h"
+#include "hsm-service/gate/rights.h"
 
 #define POSP ROLE_POSP
 
