@@ -1,6 +1,6 @@
 #include "base/clock.h"
 #include "rpc/server_state.h"
-#include "rpc/text.h"
+#include "rpc/form.h"
 
 #include <grpc/support/alloc.h>
 #include <stdlib.h>
@@ -266,7 +266,7 @@ static void run_raw(struct rpc_call *call)
     else
         code = payload_view_init(&view, call->payload, &e);
     if (code == ERR_OK)
-        code = text_check(call->method->input, view.bytes, view.len, &e);
+        code = form_check(call->method->input, view.bytes, view.len, &e);
     if (code != ERR_OK)
         rpc_call_fail(call, &e);
     else

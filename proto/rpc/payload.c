@@ -1,6 +1,6 @@
 #include "rpc/payload.h"
 
-#include "rpc/text.h"
+#include "rpc/form.h"
 
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/slice.h>
@@ -65,7 +65,7 @@ enum err_code payload_unpack(grpc_byte_buffer *payload, const ProtobufCMessageDe
                        grpc_byte_buffer_length(payload), max_bytes);
     struct payload_view view = {0};
     TRY(payload_view_init(&view, payload, e));
-    const enum err_code code = text_check(descriptor, view.bytes, view.len, e);
+    const enum err_code code = form_check(descriptor, view.bytes, view.len, e);
     if (code != ERR_OK) {
         payload_view_drop(&view);
         return code;

@@ -28,9 +28,9 @@ enum err_code payload_view_init(struct payload_view *view, grpc_byte_buffer *pay
                                 struct err *e) MUST_CHECK;
 void payload_view_drop(struct payload_view *view);
 
-/* Unpack with a bound on the memory taken. ERR_INPUT when the bytes are no such message or a
- * string of it is not UTF-8 without NUL; ERR_LIMIT too large
- * or blown up. Freed with protobuf_c_message_free_unpacked(message, NULL). */
+/* Unpack with a bound on the memory taken. ERR_INPUT when the bytes are no message of that type in the form
+ * of rpc/form.h; ERR_LIMIT too large or blown up. Freed with protobuf_c_message_free_unpacked(message, NULL).
+ */
 enum err_code payload_unpack(grpc_byte_buffer *payload, const ProtobufCMessageDescriptor *descriptor,
                              size_t max_bytes, ProtobufCMessage **out_message, struct err *e) MUST_CHECK;
 

@@ -56,8 +56,9 @@ enum err_code rpc_server_new(const struct rpc_server_options *options, struct rp
 enum err_code rpc_server_add(struct rpc_server *server, ProtobufCService *service, struct err *e) MUST_CHECK;
 
 /* Packed request in, packed response out, perhaps later and from another thread: for a service that only
- * passes messages on. `bytes` live until the handler returns; `call` until rpc_call_finish or rpc_call_fail,
- * one of which must come, even for a call that was cancelled. Unary methods only. */
+ * passes messages on. `bytes` are checked for form at every depth (a request that is not in it is refused
+ * before any handler, raw or not) and live until the handler returns; `call` until rpc_call_finish or
+ * rpc_call_fail, one of which must come, even for a call that was cancelled. Unary methods only. */
 typedef void (*rpc_raw_fn)(void *context, struct rpc_call *call, unsigned method_index, const uint8_t *bytes,
                            size_t len);
 enum err_code rpc_server_add_raw(struct rpc_server *server, const ProtobufCServiceDescriptor *service,

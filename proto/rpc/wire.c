@@ -1,99 +1,126 @@
 #include "rpc/wire.h"
 
 /* A varint of 64 bits takes ten bytes; the last of them holds one bit. */
-#define LAST_SHIFT 63
+#define SHIFT_MAX 63
 
-static enum wire_fault read_varint(struct wire_bytes *b, uint64_t *out_value)
+/* What is left to read, and the fault that was met. */
+struct reader {
+    const uint8_t *at, *end;
+    enum wire_fault fault;
+};
+
+static bool fail(struct reader *r, enum wire_fault fault)
+{
+    r->fault = fault;
+    return false;
+}
+
+static bool read_long_varint(struct reader *r, uint64_t *out_value)
 {
     uint64_t value = 0;
-    size_t at = 0;
-    for (unsigned shift = 0; shift <= LAST_SHIFT; shift += 7) {
-        if (at == b->len)
-            return WIRE_CUT;
-        const uint8_t byte = b->data[at++];
-        if (shift == LAST_SHIFT && byte > 1)
-            return WIRE_LONG;
+    const uint8_t *at = r->at;
+    for (unsigned shift = 0; shift <= SHIFT_MAX; shift += 7) {
+        if (at == r->end)
+            return fail(r, WIRE_CUT);
+        const uint8_t byte = *at++;
+        if (shift == SHIFT_MAX && byte > 1)
+            return fail(r, WIRE_LONG);
         value |= (uint64_t)(byte & 0x7F) << shift;
         if (byte >= 0x80)
             continue;
         if (byte == 0 && shift > 0)
-            return WIRE_LONG;
-        b->data += at;
-        b->len -= at;
+            return fail(r, WIRE_LONG);
+        r->at = at;
         *out_value = value;
-        return WIRE_WELL;
+        return true;
     }
-    return WIRE_LONG;
+    return fail(r, WIRE_LONG);
 }
 
-static enum wire_fault read_bytes(struct wire_bytes *b, uint64_t len, struct wire_bytes *out_bytes)
+/* Most varints have one byte. */
+static inline bool read_varint(struct reader *r, uint64_t *out_value)
 {
-    if (len > b->len)
-        return WIRE_CUT;
-    *out_bytes = (struct wire_bytes){b->data, (size_t)len};
-    b->data += len;
-    b->len -= (size_t)len;
-    return WIRE_WELL;
+    if (r->at < r->end && *r->at < 0x80) {
+        *out_value = *r->at++;
+        return true;
+    }
+    return read_long_varint(r, out_value);
 }
 
-static enum wire_fault read_value(struct wire_bytes *b, struct wire_field *f)
+static inline bool read_bytes(struct reader *r, uint64_t len, struct wire_bytes *out_bytes)
+{
+    if (len > (uint64_t)(r->end - r->at))
+        return fail(r, WIRE_CUT);
+    *out_bytes = (struct wire_bytes){r->at, (size_t)len};
+    r->at += len;
+    return true;
+}
+
+static inline bool read_value(struct reader *r, struct wire_field *f)
 {
     uint64_t len = 0;
     switch (f->type) {
     case WIRE_VARINT:
-        return read_varint(b, &f->value);
+        return read_varint(r, &f->value);
     case WIRE_64:
-        return read_bytes(b, 8, &f->bytes);
+        return read_bytes(r, 8, &f->bytes);
     case WIRE_32:
-        return read_bytes(b, 4, &f->bytes);
-    case WIRE_BYTES: {
-        const enum wire_fault fault = read_varint(b, &len);
-        return fault != WIRE_WELL ? fault : read_bytes(b, len, &f->bytes);
+        return read_bytes(r, 4, &f->bytes);
+    case WIRE_BYTES:
+        return read_varint(r, &len) && read_bytes(r, len, &f->bytes);
     }
-    }
-    return WIRE_GROUP;
+    return fail(r, WIRE_GROUP);
 }
 
-static enum wire_fault read_field(struct wire_bytes *b, struct wire_field *out_field)
+static inline bool read_field(struct reader *r, struct wire_field *f)
 {
-    struct wire_bytes rest = *b;
-    struct wire_field f = {0};
     uint64_t tag = 0;
-    enum wire_fault fault = read_varint(&rest, &tag);
-    if (fault != WIRE_WELL)
-        return fault;
-    f.number = tag >> 3;
-    f.type = (enum wire_type)(tag & 7);
-    if (f.number == 0 || f.number > WIRE_NUMBER_MAX)
-        return WIRE_NUMBER;
-    fault = read_value(&rest, &f);
-    if (fault != WIRE_WELL)
-        return fault;
-    *b = rest;
-    *out_field = f;
-    return WIRE_WELL;
+    if (!read_varint(r, &tag))
+        return false;
+    f->number = tag >> 3;
+    f->type = (enum wire_type)(tag & 7);
+    if (f->number == 0 || f->number > WIRE_NUMBER_MAX)
+        return fail(r, WIRE_NUMBER);
+    return read_value(r, f);
+}
+
+static inline struct reader reader_of(struct wire_bytes b)
+{
+    return (struct reader){.at = b.data, .end = b.data + b.len};
 }
 
 bool wire_take(struct wire_bytes *b, struct wire_field *out_field)
 {
-    return b->len > 0 && read_field(b, out_field) == WIRE_WELL;
+    struct reader r = reader_of(*b);
+    struct wire_field f = {0};
+    if (r.at == r.end || !read_field(&r, &f))
+        return false;
+    *b = (struct wire_bytes){r.at, (size_t)(r.end - r.at)};
+    *out_field = f;
+    return true;
 }
 
 bool wire_take_varint(struct wire_bytes *b, uint64_t *out_value)
 {
-    return read_varint(b, out_value) == WIRE_WELL;
+    struct reader r = reader_of(*b);
+    if (!read_varint(&r, out_value))
+        return false;
+    *b = (struct wire_bytes){r.at, (size_t)(r.end - r.at)};
+    return true;
 }
 
 enum wire_fault wire_fault(struct wire_bytes b)
 {
-    struct wire_field f;
-    return b.len > 0 ? read_field(&b, &f) : WIRE_WELL;
+    struct reader r = reader_of(b);
+    struct wire_field f = {0};
+    return r.at == r.end || read_field(&r, &f) ? WIRE_WELL : r.fault;
 }
 
 enum wire_fault wire_fault_varint(struct wire_bytes b)
 {
+    struct reader r = reader_of(b);
     uint64_t value;
-    return read_varint(&b, &value);
+    return read_varint(&r, &value) ? WIRE_WELL : r.fault;
 }
 
 struct wire_field wire_find(struct wire_bytes message, uint64_t number)

@@ -150,6 +150,26 @@ START_TEST(raw_missing_payload_is_refused)
 }
 END_TEST
 
+/* `text` stands in the request, and again behind it as what protobuf-c takes for an unknown field. */
+START_TEST(raw_request_that_is_not_in_form_does_not_reach_the_handler)
+{
+    struct relay relay;
+    relay_start(&relay);
+    uint8_t again[] = {1, 'y'};
+    ProtobufCMessageUnknownField field = {.tag = 1, .wire_type = 2, .len = sizeof again, .data = again};
+    echo_request request = ECHO_REQUEST("x");
+    request.base.n_unknown_fields = 1;
+    request.base.unknown_fields = &field;
+    struct err e = {0};
+    ck_assert_int_eq(echo_say(relay.channel, &request, NULL, NULL, &e), ERR_INPUT);
+    ck_assert_str_eq(e.note, "text stands twice; give it once");
+    field.tag = 77;
+    ck_assert_ok(echo_say(relay.channel, &request, NULL, NULL, &e), e);
+    ck_assert_int_eq(atomic_load(&relay.ran), 1);
+    relay_stop(&relay);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("raw");
@@ -159,6 +179,7 @@ static Suite *suite(void)
     tcase_add_test(tc, raw_call_whose_client_left_is_still_finished);
     tcase_add_test(tc, raw_service_refuses_streams);
     tcase_add_test(tc, raw_missing_payload_is_refused);
+    tcase_add_test(tc, raw_request_that_is_not_in_form_does_not_reach_the_handler);
     suite_add_tcase(s, tc);
     return s;
 }
