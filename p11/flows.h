@@ -171,8 +171,9 @@ enum tok_pin_format { TOK_PIN_0 = 1, TOK_PIN_1, TOK_PIN_3, TOK_PIN_4 };
 /* Translate a PIN block to another key and format; formats 0, 1, 3 are 8 bytes under TDES, format 4 is 16
  * under AES. source: blob PIK or zone PIN; destination: zone PIN or blob PIK. `pan` 12..19 digits with the
  * check digit; `new_pan` NULL: the same; a change of PAN is ERR_DENIED, as is 0, 3 or 4 to 1 and whatever
- * else ISO 9564-1:2017 9.3/9.4 (and PCI PIN) forbids. A block that does not decode is ERR_CHECK where the way
- * sees it. The note never says which digit or length was wrong: that would be an oracle. */
+ * else ISO 9564-1:2017 9.3/9.4 (and PCI PIN) forbids. In and out of one format: the block is passed on
+ * undecoded on every token, so a wrong one is not seen here. Where the formats differ, a block that does not
+ * decode is ERR_CHECK, and the note never says which digit or length was wrong: that would be an oracle. */
 struct tok_pin_request {
     struct tok_key_ref source, destination;
     enum tok_pin_format source_format, destination_format;

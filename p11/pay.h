@@ -72,7 +72,8 @@ enum err_code tok_pin_object_tdes(struct tok_session *s, const struct tok_pin_jo
                                   struct err *e) MUST_CHECK;
 enum err_code tok_pin_object_aes(struct tok_session *s, const struct tok_pin_job *job, uint8_t out_block[16],
                                  struct err *e) MUST_CHECK;
-/* Block way, any formats: decipher, check, lay out anew, encipher. ERR_CHECK: the block does not decode. */
+/* Block way, any formats: decipher, check, lay out anew, encipher; where the formats are the same, decipher
+ * and encipher only. ERR_CHECK: the block does not decode. */
 enum err_code tok_pin_block(struct tok_session *s, const struct tok_pin_job *job, uint8_t out_block[16],
                             struct err *e) MUST_CHECK;
 

@@ -213,8 +213,18 @@ class Fields(unittest.TestCase):
                          [(1, 1), (0, 0), (0, 0), (1, 1), (0, 0)])
 
     def test_a_block_that_does_not_decode_says_no_more(self):
-        block = ref.des_ecb(self.clear_pik, bytes(8))
-        self.refused("TranslatePin", self.changed("TranslatePin", {"block": block}), DATA_LOSS, "")
+        change = {"block": ref.des_ecb(self.clear_pik, bytes(8)), "destination_format": hsm.PIN_FORMAT_ISO_3}
+        self.refused("TranslatePin", self.changed("TranslatePin", change), DATA_LOSS, "")
+
+    def test_a_block_of_the_same_format_passes_unread(self):
+        """Random blocks, the PANs that do not fit included: the zone's key gives what the terminal's key gives."""
+        for iso in (hsm.PIN_FORMAT_ISO_0, hsm.PIN_FORMAT_ISO_1, hsm.PIN_FORMAT_ISO_3):
+            for _ in range(20):
+                clear = os.urandom(8)
+                change = {"block": ref.des_ecb(self.clear_pik, clear), "source_format": iso, "destination_format": iso,
+                          "pan": str(random.randrange(10**15, 10**16))}
+                answer = self.estate.data.TranslatePin(self.changed("TranslatePin", change), timeout=20)
+                self.assertEqual(ref.des_ecb(self.estate.keys["zone-pin-tdes"], answer.block, decrypt=True), clear)
 
     def test_large_messages(self):
         with self.assertRaises(grpc.RpcError) as caught:
