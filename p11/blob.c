@@ -111,17 +111,18 @@ enum err_code tok_blob_seal(struct tok_session *s, struct tok_blob_keys keys,
 /* ---- Open ---- */
 
 /* What an opened key may do. A TMK is opened by nobody: cards get theirs by derivation. */
-static const CK_ATTRIBUTE_TYPE pik_uses[] = {CKA_ENCRYPT, CKA_DECRYPT, CKA_WRAP, CKA_UNWRAP,
-                                             CK_UNAVAILABLE_INFORMATION};
-static const CK_ATTRIBUTE_TYPE pik_in_token_uses[] = {CKA_WRAP, CKA_UNWRAP, CK_UNAVAILABLE_INFORMATION};
+static const CK_ATTRIBUTE_TYPE pik_uses[] = {CKA_DECRYPT, CKA_UNWRAP, CK_UNAVAILABLE_INFORMATION};
+static const CK_ATTRIBUTE_TYPE pik_in_token_uses[] = {CKA_UNWRAP, CK_UNAVAILABLE_INFORMATION};
 static const CK_ATTRIBUTE_TYPE mak_tdes_uses[] = {CKA_ENCRYPT, CK_UNAVAILABLE_INFORMATION};
 static const CK_ATTRIBUTE_TYPE mak_aes_uses[] = {CKA_SIGN, CKA_VERIFY, CK_UNAVAILABLE_INFORMATION};
 static const CK_ATTRIBUTE_TYPE tdk_uses[] = {CKA_ENCRYPT, CKA_DECRYPT, CK_UNAVAILABLE_INFORMATION};
 static const CK_ATTRIBUTE_TYPE no_uses[] = {CK_UNAVAILABLE_INFORMATION};
 static const CK_ATTRIBUTE_TYPE tmk_uses[] = {CKA_WRAP, CKA_UNWRAP, CK_UNAVAILABLE_INFORMATION};
 
-/* Where policy keeps clear PINs in the token, a TDES PIN key cannot decipher at all. Format 4 deciphers an
- * intermediate block that is no secret. */
+/* No PIN goes to a terminal, so a PIK neither enciphers nor wraps, whatever asks. Where policy keeps clear
+ * PINs in the token, a TDES PIN key cannot decipher either. Format 4 deciphers an intermediate block that is
+ * no secret.
+ */
 static const CK_ATTRIBUTE_TYPE *uses_of(const struct tok *tok, const struct tok_blob_info *info)
 {
     const bool tdes = info->suite == TOK_TDES;

@@ -169,7 +169,8 @@ enum err_code tok_mac_check(struct tok_session *s, const struct tok_mac_request 
 enum tok_pin_format { TOK_PIN_0 = 1, TOK_PIN_1, TOK_PIN_3, TOK_PIN_4 };
 
 /* Translate a PIN block to another key and format; formats 0, 1, 3 are 8 bytes under TDES, format 4 is 16
- * under AES. source: blob PIK or zone PIN; destination: zone PIN or blob PIK. `pan` 12..19 digits with the
+ * under AES. source: blob PIK or zone PIN. destination: zone PIN; a blob is ERR_DENIED always: a PIN that
+ * moved to a terminal's key would be read by whoever has that terminal's card. `pan` 12..19 digits with the
  * check digit; `new_pan` NULL: the same; a change of PAN is ERR_DENIED, as is 0, 3 or 4 to 1 and whatever
  * else ISO 9564-1:2017 9.3/9.4 (and PCI PIN) forbids. In and out of one format: the block is passed on
  * undecoded on every token, so a wrong one is not seen here. Where the formats differ, a block that does not

@@ -157,6 +157,9 @@ enum err_code tok_pin_block(struct tok_session *s, const struct tok_pin_job *job
 
 static enum err_code check_request(const struct tok_pin_request *request, struct err *e)
 {
+    if (request->destination.blob != NULL)
+        return err_set(e, ERR_DENIED,
+                       "a PIN moves to a zone's key only; the destination is a terminal's key blob");
     if (!known_format(request->source_format) || !known_format(request->destination_format))
         return err_set(e, ERR_INPUT, "PIN block formats are 0, 1, 3 and 4");
     TRY(pin_pan_check(request->pan, e));
@@ -198,7 +201,7 @@ enum err_code tok_pin_translate(struct tok_session *s, const struct tok_pin_requ
     AUTO(tok_opened) source = {0};
     AUTO(tok_opened) destination = {0};
     const struct tok_need opens = {TOK_PIK, TOK_ZONE_PIN, TOK_OPEN},
-                          seals = {TOK_PIK, TOK_ZONE_PIN, TOK_PROTECT};
+                          seals = {.zone_role = TOK_ZONE_PIN, .purpose = TOK_PROTECT};
     TRY(tok_open_ref(s, &request->source, &opens, &source, e));
     TRY(check_suite(request->source_format, &source, "source", e));
     TRY(tok_open_ref(s, &request->destination, &seals, &destination, e));

@@ -163,6 +163,8 @@ class Fields(unittest.TestCase):
             ("TranslatePin", {"destination": None}, INPUT, "destination is missing"),
             ("TranslatePin", {"source": self.mak}, DENIED, ""),
             ("TranslatePin", {"destination": self.tdk}, DENIED, ""),
+            ("TranslatePin", {"destination": self.pik}, DENIED, "a PIN moves to a zone's key only"),
+            ("TranslatePin", {"source": self.zone, "destination": self.pik}, DENIED, "a PIN moves to a zone's key only"),
             ("TranslatePin", {"source_format": None}, INPUT, "source_format is missing"),
             ("TranslatePin", {"destination_format": 5}, INPUT, "destination_format has the unknown value 5"),
             ("TranslatePin", {"destination_format": hsm.PIN_FORMAT_ISO_1}, DENIED, ""),

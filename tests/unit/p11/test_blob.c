@@ -200,8 +200,8 @@ START_TEST(opened_key_may_do_only_what_its_usage_needs)
         enum tok_suite suite;
         enum tok_usage usage;
         const char *may;
-    } rows[] = {{TOK_TDES, TOK_PIK, "1100110010"},    {TOK_TDES, TOK_MAK, "1000000010"},
-                {TOK_TDES, TOK_TDK, "1100000010"},    {TOK_AES_128, TOK_PIK, "1100110010"},
+    } rows[] = {{TOK_TDES, TOK_PIK, "0100010010"},    {TOK_TDES, TOK_MAK, "1000000010"},
+                {TOK_TDES, TOK_TDK, "1100000010"},    {TOK_AES_128, TOK_PIK, "0100010010"},
                 {TOK_AES_128, TOK_MAK, "0011000010"}, {TOK_AES_128, TOK_TDK, "1100000010"}};
     struct tok *tok = open_with_keys(_i);
     struct tok_session *s = take(tok);

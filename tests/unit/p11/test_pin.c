@@ -1,3 +1,4 @@
+#include "p11/blob.h"
 #include "p11/pin_block.h"
 #include "tests/unit/p11/pay_fixture.h"
 
@@ -46,13 +47,13 @@ static void crypt(CK_OBJECT_HANDLE key, enum tok_pin_format format, bool encrypt
     }
 }
 
-/* A PIN block under bank-a's key. */
-static void make_block(enum tok_pin_format format, const char *pin, uint8_t out_block[16])
+/* A PIN block under a key that enciphers. */
+static void make_block_under(CK_OBJECT_HANDLE key, enum tok_pin_format format, const char *pin,
+                             uint8_t out_block[16])
 {
     uint8_t fill[PIN_FILL_BYTES];
     AUTO(secret) digits = {0};
     AUTO(secret) clear = {0};
-    AUTO(tok_object) key = {0};
     ck_assert_ok(secret_init(&digits, &pay_err), pay_err);
     digits.len = strlen(pin);
     for (size_t i = 0; i < digits.len; i++)
@@ -60,8 +61,15 @@ static void make_block(enum tok_pin_format format, const char *pin, uint8_t out_
     random_bytes(fill, sizeof fill);
     ck_assert_ok(pin_block_encode(iso_of(format), pan, &digits, fill, &clear, &pay_err), pay_err);
     memcpy(out_block, clear.bytes, clear.len);
+    crypt(key, format, true, out_block);
+}
+
+/* The same under bank-a's. */
+static void make_block(enum tok_pin_format format, const char *pin, uint8_t out_block[16])
+{
+    AUTO(tok_object) key = {0};
     zone_key(true, format, &key);
-    crypt(key.handle, format, true, out_block);
+    make_block_under(key.handle, format, pin, out_block);
 }
 
 /* What bank-b finds in a block. */
@@ -292,34 +300,68 @@ START_TEST(pin_block_of_another_key_does_not_decode)
 }
 END_TEST
 
-/* From a terminal's key to the zone's and back, by blobs of each suite and length. */
-START_TEST(pin_moves_by_working_keys)
+static const struct {
+    enum tok_suite suite;
+    unsigned key_bytes;
+    enum tok_pin_format format;
+} terminal_keys[] = {{TOK_TDES, 8, TOK_PIN_0},
+                     {TOK_TDES, 16, TOK_PIN_0},
+                     {TOK_AES_128, 16, TOK_PIN_4},
+                     {TOK_AES_256, 16, TOK_PIN_4}};
+#define TERMINAL_KEYS ((int)(sizeof terminal_keys / sizeof terminal_keys[0]))
+
+/* From a terminal's key to the zone's, by blobs of each suite and length. The card's side is the key of the
+ * blob, opened to encipher: the product opens it to decipher and unwrap only. */
+START_TEST(pin_moves_from_a_working_key)
 {
-    static const struct {
-        enum tok_suite suite;
-        unsigned key_bytes;
-        enum tok_pin_format format;
-    } rows[] = {{TOK_TDES, 8, TOK_PIN_0},
-                {TOK_TDES, 16, TOK_PIN_0},
-                {TOK_AES_128, 16, TOK_PIN_4},
-                {TOK_AES_256, 16, TOK_PIN_4}};
-    uint8_t block[16], inner[16], moved[16];
+    const enum tok_pin_format format = terminal_keys[_i].format;
+    uint8_t block[16], moved[16];
     size_t len;
     enum tok_grade grade = 0;
     struct tok_working_key pik;
-    pay_working(rows[_i].suite, TOK_PIK, rows[_i].key_bytes, &pik);
+    pay_working(terminal_keys[_i].suite, TOK_PIK, terminal_keys[_i].key_bytes, &pik);
     const size_t before = pay_object_count();
-    make_block(rows[_i].format, "1234", block);
-    struct tok_pin_request request = request_of(rows[_i].format, rows[_i].format, block);
-    request.destination = pay_blob(&pik);
-    ck_assert_ok(tok_pin_translate(pay_session, &request, inner, &len, &grade, &pay_err), pay_err);
-    request = request_of(rows[_i].format, rows[_i].format, inner);
+    {
+        struct tok_blob_view view;
+        AUTO(tok_object) card = {0};
+        ck_assert_ok(tok_blob_check(pay_session, pik.blob, pik.blob_len, &view, &pay_err), pay_err);
+        ck_assert_ok(tok_blob_unwrap(pay_session, &view, 0, TOK_USES(CKA_ENCRYPT), &card, &pay_err), pay_err);
+        make_block_under(card.handle, format, "1234", block);
+    }
+    struct tok_pin_request request = request_of(format, format, block);
     request.source = pay_blob(&pik);
     ck_assert_ok(tok_pin_translate(pay_session, &request, moved, &len, &grade, &pay_err), pay_err);
-    ck_assert_int_eq(grade, expected_grade(rows[_i].format, rows[_i].format));
-    expect_pin(rows[_i].format, moved, "1234");
+    ck_assert_int_eq(grade, expected_grade(format, format));
+    expect_pin(format, moved, "1234");
     /* the opened blob may stay in the cache, and nothing else */
     ck_assert_uint_le(pay_object_count(), before + 1);
+}
+END_TEST
+
+/* Whoever has a terminal's card reads what goes to its key: neither from a zone nor from a terminal, the own
+ * one included, nor with a zone named beside it. */
+START_TEST(pin_never_moves_to_a_working_key)
+{
+    const enum tok_pin_format format = terminal_keys[_i].format;
+    uint8_t block[16], moved[16];
+    size_t len;
+    enum tok_grade grade = 0;
+    struct tok_working_key pik;
+    pay_working(terminal_keys[_i].suite, TOK_PIK, terminal_keys[_i].key_bytes, &pik);
+    const size_t before = pay_object_count();
+    make_block(format, "1234", block);
+    for (int from = 0; from < 3; from++) {
+        struct tok_pin_request request = request_of(format, format, block);
+        const char *const zone = request.destination.zone;
+        if (from == 1)
+            request.source = pay_blob(&pik);
+        request.destination = pay_blob(&pik);
+        if (from == 2)
+            request.destination.zone = zone;
+        ck_assert_int_eq(tok_pin_translate(pay_session, &request, moved, &len, &grade, &pay_err), ERR_DENIED);
+        ck_assert_ptr_nonnull(strstr(pay_err.note, "zone's key only"));
+    }
+    ck_assert_uint_eq(pay_object_count(), before);
 }
 END_TEST
 
@@ -332,7 +374,8 @@ static void add_all(TCase *tcase)
     tcase_add_test(tcase, pin_block_of_another_key_does_not_decode);
     tcase_add_loop_test(tcase, pin_block_of_the_same_format_passes_unread, 0, FORMATS);
     tcase_add_loop_test(tcase, block_way_passes_the_same_format_unread, 0, FORMATS);
-    tcase_add_loop_test(tcase, pin_moves_by_working_keys, 0, 4);
+    tcase_add_loop_test(tcase, pin_moves_from_a_working_key, 0, TERMINAL_KEYS);
+    tcase_add_loop_test(tcase, pin_never_moves_to_a_working_key, 0, TERMINAL_KEYS);
 }
 
 int main(void)

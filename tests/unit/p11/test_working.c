@@ -113,7 +113,7 @@ static void token_holds(struct tok_session *s, size_t i, const struct tok_workin
     ck_assert_uint_eq(opened.key_bytes, requests[i].key_bytes);
     ck_assert_int_eq(opened.suite, tdes ? TOK_TDES : TOK_AES_128);
     if (requests[i].usage == TOK_PIK && tdes)
-        return; /* policy is in_token here: such a key only wraps and unwraps */
+        return; /* policy is in_token here: such a key only unwraps */
     if (requests[i].usage == TOK_MAK && !tdes) {
         ck_assert_ok(tok_object_kcv(s, opened.handle, TOK_AES_128, got, 16, &e), e);
         soft_aes_kcv(key, 16, want);
@@ -121,8 +121,11 @@ static void token_holds(struct tok_session *s, size_t i, const struct tok_workin
         return;
     }
     CK_MECHANISM ecb = {.mechanism = tdes ? CKM_DES3_ECB : CKM_AES_ECB};
-    ck_assert_ok(tok_encrypt(s, &ecb, opened.handle, text, 16, got, &e), e);
-    soft_cipher(tdes ? SOFT_TDES_ECB : SOFT_AES_128_ECB, true, key, text, 16, want);
+    const bool enciphers = requests[i].usage != TOK_PIK;
+    ck_assert_ok(enciphers ? tok_encrypt(s, &ecb, opened.handle, text, 16, got, &e)
+                           : tok_decrypt(s, &ecb, opened.handle, text, 16, got, &e),
+                 e);
+    soft_cipher(tdes ? SOFT_TDES_ECB : SOFT_AES_128_ECB, enciphers, key, text, 16, want);
     ck_assert_mem_eq(got, want, 16);
 
     ck_assert_int_eq(opened.left != 0, tdes && requests[i].usage == TOK_MAK && requests[i].key_bytes == 16);
