@@ -97,6 +97,16 @@ enum err_code convert_mac_algorithm(Posward__Hsm__V1__MacAlgorithm algorithm, en
     return ERR_OK;
 }
 
+const char *convert_mac_name(enum tok_mac algorithm)
+{
+    static const char prefix[] = "MAC_ALGORITHM_";
+    const ProtobufCEnumDescriptor *const names = &posward__hsm__v1__mac_algorithm__descriptor;
+    for (size_t i = 1; i < COUNT(macs); i++)
+        if (macs[i].algorithm == algorithm)
+            return protobuf_c_enum_descriptor_get_value(names, (int)i)->name + strlen(prefix);
+    return "no algorithm";
+}
+
 enum err_code convert_pin_format(Posward__Hsm__V1__PinFormat format, const char *field,
                                  enum tok_pin_format *out_format, struct err *e)
 {

@@ -24,6 +24,8 @@ enum err_code convert_usage(Posward__Types__V1__KeyUsage usage, enum tok_usage *
                             struct err *e) MUST_CHECK;
 enum err_code convert_mac_algorithm(Posward__Hsm__V1__MacAlgorithm algorithm, enum tok_mac *out_algorithm,
                                     size_t *out_mac_bytes, struct err *e) MUST_CHECK;
+/* As the .proto names it, without the prefix: "X9_19". */
+const char *convert_mac_name(enum tok_mac algorithm);
 enum err_code convert_pin_format(Posward__Hsm__V1__PinFormat format, const char *field,
                                  enum tok_pin_format *out_format, struct err *e) MUST_CHECK;
 /* Unspecified is ECB. */

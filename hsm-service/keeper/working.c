@@ -12,6 +12,26 @@ static enum err_code check_bytes(enum tok_suite suite, unsigned key_bytes, struc
                    suite == TOK_TDES ? "8 or 16 with suite TDES" : "16 with an AES suite");
 }
 
+/* The one algorithm of a MAK; p11 has the suite's where none is named. */
+static enum err_code convert_bound_mac(const HsmWorkingSpec *spec, enum tok_suite suite,
+                                       struct tok_working_request *request, struct err *e)
+{
+    size_t mac_bytes;
+    if (spec->mac_algorithm == POSWARD__HSM__V1__MAC_ALGORITHM__MAC_ALGORITHM_UNSPECIFIED)
+        return ERR_OK;
+    if (request->usage != TOK_MAK)
+        return err_set(e, ERR_INPUT, "mac_algorithm is given, but usage is not MAK: only a MAK has one");
+    if (convert_mac_algorithm(spec->mac_algorithm, &request->mac_algorithm, &mac_bytes, e) != ERR_OK)
+        return err_context(e, "mac_algorithm");
+    if (tok_mac_fits(suite, request->key_bytes, request->mac_algorithm))
+        return ERR_OK;
+    return err_set(e, ERR_INPUT, "mac_algorithm is %s; a MAK of %u bytes and suite %s serves %s",
+                   convert_mac_name(request->mac_algorithm), request->key_bytes, tok_suite_name(suite),
+                   suite != TOK_TDES         ? "AES_CMAC"
+                   : request->key_bytes == 8 ? "UNIONPAY_ECB, X9_9, X9_19 and ISO9797_1"
+                                             : "UNIONPAY_ECB, X9_19 and ISO9797_1");
+}
+
 static enum err_code convert_spec(const HsmWorkingSpec *spec, enum tok_suite suite,
                                   struct tok_working_request *request, struct err *e)
 {
@@ -19,7 +39,8 @@ static enum err_code convert_spec(const HsmWorkingSpec *spec, enum tok_suite sui
     if (request->usage == TOK_TMK)
         return err_set(e, ERR_INPUT, "usage is TMK, which is no working key; it must be PIK, MAK or TDK");
     request->key_bytes = spec->key_bytes == 0 ? KEY_BYTES_GIVEN : spec->key_bytes;
-    return check_bytes(suite, request->key_bytes, e);
+    TRY(check_bytes(suite, request->key_bytes, e));
+    return convert_bound_mac(spec, suite, request, e);
 }
 
 /* All specs are read before the first key is made. */
@@ -67,7 +88,9 @@ enum err_code case_working_keys(struct keeper_call *call, const ProtobufCMessage
     const HsmWorkingRequest *const in = (const HsmWorkingRequest *)request;
     HsmWorkingResponse *const out = (HsmWorkingResponse *)response;
     struct tok_working_request requests[KEYS_MOST] = {0};
+    uint8_t sign_in[TOK_SIGN_IN_BYTES];
     TRY(convert_request(in, requests, e));
+    TRY(tok_sign_in_new(call->session, sign_in, e));
 
     HsmWorkingKey **const keys = arena_take(call->arena, in->n_keys * sizeof(HsmWorkingKey *));
     if (keys == NULL)
@@ -76,6 +99,7 @@ enum err_code case_working_keys(struct keeper_call *call, const ProtobufCMessage
         ProtobufCMessage *key = NULL;
         TRY(case_message(call, &posward__hsm__v1__working_key__descriptor, &key, e));
         keys[i] = (HsmWorkingKey *)key;
+        requests[i].sign_in = sign_in; /* what a transaction will know them by as keys of one sign-in */
         TRY(make_key(call, &requests[i], keys[i], &out->grade, e));
     }
     out->n_keys = in->n_keys;

@@ -29,8 +29,9 @@ class Fields(unittest.TestCase):
         cls.estate.wait_keepers(2)
         made = cls.estate.data.GenerateWorkingKeys(hsm.GenerateWorkingKeysRequest(
             psam_number=PSAM, suite=types.SUITE_TDES, master_version=1,
-            keys=[hsm.WorkingKeySpec(usage=usage) for usage in
-                  (types.KEY_USAGE_PIK, types.KEY_USAGE_MAK, types.KEY_USAGE_TDK)]))
+            keys=[hsm.WorkingKeySpec(usage=types.KEY_USAGE_PIK),
+                  hsm.WorkingKeySpec(usage=types.KEY_USAGE_MAK, mac_algorithm=hsm.MAC_ALGORITHM_X9_19),
+                  hsm.WorkingKeySpec(usage=types.KEY_USAGE_TDK)]))
         made_aes = cls.estate.data.GenerateWorkingKeys(hsm.GenerateWorkingKeysRequest(
             psam_number=PSAM, suite=types.SUITE_AES_128, master_version=1,
             keys=[hsm.WorkingKeySpec(usage=types.KEY_USAGE_TDK)]))
@@ -134,6 +135,9 @@ class Fields(unittest.TestCase):
             ("GenerateWorkingKeys", {"keys": [spec()]}, INPUT, "keys[0]: usage is missing"),
             ("GenerateWorkingKeys", {"keys": [spec(usage=1, key_bytes=24)]}, INPUT, "keys[0]: key_bytes is 24"),
             ("GenerateWorkingKeys", {"suite": types.SUITE_AES_128}, INPUT, "keys[0]: key_bytes is 8"),
+            ("GenerateWorkingKeys", {"keys": [spec(usage=1, mac_algorithm=1)]}, INPUT, "keys[0]: mac_algorithm is given"),
+            ("GenerateWorkingKeys", {"keys": [spec(usage=2, mac_algorithm=hsm.MAC_ALGORITHM_X9_9)]}, INPUT,
+             "keys[0]: mac_algorithm is X9_9; a MAK of 16 bytes"),
             ("GenerateMac", {"key": None}, INPUT, "key is missing"),
             ("GenerateMac", {"key": hsm.KeyRef()}, INPUT, "key names neither a blob nor a zone"),
             ("GenerateMac", {"key": blob(b"")}, INPUT, "key: blob is missing"),
@@ -152,13 +156,17 @@ class Fields(unittest.TestCase):
             ("GenerateMac", {"key": zone(zone="bank", suite=1, version=8)}, NOT_FOUND, "zone-mac/bank/tdes/8"),
             ("GenerateMac", {"algorithm": None}, INPUT, "algorithm is missing"),
             ("GenerateMac", {"algorithm": 8}, INPUT, "algorithm has the unknown value 8"),
-            ("GenerateMac", {"algorithm": hsm.MAC_ALGORITHM_AES_CMAC}, INPUT, ""),
+            ("GenerateMac", {"algorithm": hsm.MAC_ALGORITHM_AES_CMAC}, DENIED,
+             "the MAK was made for X9_19 and does not serve AES_CMAC"),
+            ("GenerateMac", {"key": zone(zone="bank", suite=1), "algorithm": hsm.MAC_ALGORITHM_AES_CMAC}, INPUT, ""),
             ("GenerateMac", {"data": None}, INPUT, "data is missing"),
             ("GenerateMac", {"data": bytes(4097)}, INPUT, "data has 4097 bytes"),
             ("VerifyMac", {"mac": None}, INPUT, "mac is missing"),
             ("VerifyMac", {"mac": bytes(3)}, INPUT, "mac has 3 bytes"),
             ("VerifyMac", {"mac": bytes(9)}, INPUT, "mac has 9 bytes"),
             ("VerifyMac", {"key": self.pik}, DENIED, ""),
+            ("VerifyMac", {"algorithm": hsm.MAC_ALGORITHM_UNIONPAY_ECB, "mac": bytes(8)}, DENIED,
+             "the MAK was made for X9_19 and does not serve UNIONPAY_ECB"),
             ("TranslatePin", {"source": None}, INPUT, "source is missing"),
             ("TranslatePin", {"destination": None}, INPUT, "destination is missing"),
             ("TranslatePin", {"source": self.mak}, DENIED, ""),

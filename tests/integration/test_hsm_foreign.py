@@ -38,16 +38,17 @@ class Methods:
             assert secret not in log.lower()
 
     def working_keys(self, suite, *specs):
-        """(usage, bytes) -> what was answered, and the clear keys by our own arithmetic."""
+        """(usage, bytes, a MAK's algorithm) -> what was answered, and the clear keys by our own arithmetic."""
         answer = self.data.GenerateWorkingKeys(hsm.GenerateWorkingKeysRequest(
             psam_number=PSAM, suite=SUITES[suite], master_version=1,
-            keys=[hsm.WorkingKeySpec(usage=usage, key_bytes=size) for usage, size in specs]))
+            keys=[hsm.WorkingKeySpec(usage=usage, key_bytes=size, mac_algorithm=algorithm[0] if algorithm else 0)
+                  for usage, size, *algorithm in specs]))
         tmk = ref.tmk_of(self.estate, suite, PSAM)
         clear = [ref.open_working_key(suite, tmk, key.cryptogram) for key in answer.keys]
         return answer, clear
 
-    def blob_of(self, suite, usage, size=16):
-        answer, clear = self.working_keys(suite, (usage, size))
+    def blob_of(self, suite, usage, size=16, algorithm=hsm.MAC_ALGORITHM_UNSPECIFIED):
+        answer, clear = self.working_keys(suite, (usage, size, algorithm))
         return hsm.KeyRef(blob=answer.keys[0].blob), clear[0]
 
     def test_working_keys_open_under_the_tmk(self):
@@ -75,7 +76,7 @@ class Methods:
         }
         for algorithm, (suite, size, expected) in algorithms_of.items():
             with self.subTest(hsm.MacAlgorithm.Name(algorithm)):
-                key, clear = self.blob_of(suite, MAK, size)
+                key, clear = self.blob_of(suite, MAK, size, algorithm)
                 made = self.data.GenerateMac(hsm.GenerateMacRequest(key=key, algorithm=algorithm, data=data))
                 self.assertEqual(made.mac, expected(clear))
                 self.assertEqual(made.grade, types.GRADE_IN_TOKEN)

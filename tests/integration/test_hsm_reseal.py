@@ -35,8 +35,9 @@ class Reseal(unittest.TestCase):
         wait_until(lambda: not before & set(self.estate.keeper_pids()), 60, self.estate.log)
 
     def working_keys(self):
-        specs = [hsm.WorkingKeySpec(usage=u, key_bytes=16) for u in (types.KEY_USAGE_PIK, types.KEY_USAGE_MAK,
-                                                                     types.KEY_USAGE_TDK)]
+        specs = [hsm.WorkingKeySpec(usage=types.KEY_USAGE_PIK),
+                 hsm.WorkingKeySpec(usage=types.KEY_USAGE_MAK, mac_algorithm=MAC),
+                 hsm.WorkingKeySpec(usage=types.KEY_USAGE_TDK)]
         return self.data.GenerateWorkingKeys(hsm.GenerateWorkingKeysRequest(
             psam_number=PSAM, suite=types.SUITE_TDES, master_version=1, keys=specs), timeout=20).keys
 

@@ -20,11 +20,12 @@ LAYOUTS = ("001", "003", "004", "005")
 class Keys:
     """Working keys as the data plane makes them: references, and the clear values."""
 
-    def __init__(self, system, suite, mak_bytes=16):
+    def __init__(self, system, suite, mak_bytes=16, mac=hsm.MAC_ALGORITHM_UNSPECIFIED):
         self.suite, self.family = suite, "tdes" if suite == "tdes" else "aes"
         self.request = hsm.GenerateWorkingKeysRequest(
             psam_number=RPC_PSAM, suite=SUITES[suite], master_version=1,
-            keys=[hsm.WorkingKeySpec(usage=u, key_bytes=n) for u, n in ((PIK, 16), (MAK, mak_bytes), (TDK, 16))])
+            keys=[hsm.WorkingKeySpec(usage=PIK), hsm.WorkingKeySpec(usage=MAK, key_bytes=mak_bytes, mac_algorithm=mac),
+                  hsm.WorkingKeySpec(usage=TDK)])
         self.take(system, system.data.GenerateWorkingKeys(self.request))
 
     def take(self, system, answer):
@@ -68,10 +69,10 @@ def cards_and_keys(system):
 def macs_and_data(system):
     for suite, mak_bytes, algorithms in (("tdes", 16, TDES_MACS), ("tdes", 8, SHORT_MACS), ("aes-128", 16, AES_MACS),
                                          ("aes-256", 16, AES_MACS)):
-        keys = Keys(system, suite, mak_bytes)
         zoned = [zone("tdes" if suite == "tdes" else "aes-128")] if mak_bytes == 16 else []
-        for key in [keys.mak_ref] + zoned:
-            for algorithm in algorithms:
+        for algorithm in algorithms:  # a MAK serves one, a zone's key all
+            keys = Keys(system, suite, mak_bytes, algorithm)
+            for key in [keys.mak_ref] + zoned:
                 made = hsm.GenerateMacRequest(key=key, algorithm=algorithm, data=os.urandom(45))
                 mac = system.data.GenerateMac(made).mac
                 check = hsm.VerifyMacRequest(key=key, algorithm=algorithm, data=made.data, mac=mac)
