@@ -4,14 +4,14 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "base/terms.h"
 #include "posp/keyuse.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define KCV_BYTES         4
-#define KCV_BYTES_LEAST   3
-#define PSAM_DIGITS_LEAST 16
+#define KCV_BYTES       4
+#define KCV_BYTES_LEAST 3
 
 typedef Posward__Posp__V1__RequestCardKeyRequest key_request;
 typedef Posward__Hsm__V1__DiversifyCardKeyResponse diversified;
@@ -24,8 +24,8 @@ static struct posp *posp_of(Posward__Posp__V1__CardKeys_Service *service)
 static enum err_code check_psam_number(const char *number, struct err *e)
 {
     const size_t len = strlen(number);
-    if (len < PSAM_DIGITS_LEAST || len >= STORE_PSAM_BYTES || !digits_only(number, len))
-        return err_set(e, ERR_INPUT, "psam_number must be 16 to 20 digits");
+    if (len < PSAM_DIGITS_MIN || len > PSAM_DIGITS_MAX || !digits_only(number, len))
+        return err_set(e, ERR_INPUT, "psam_number must be %d to %d digits", PSAM_DIGITS_MIN, PSAM_DIGITS_MAX);
     return ERR_OK;
 }
 

@@ -9,6 +9,7 @@
 #define POSWARD_POSP_STORE_H
 
 #include "base/err.h"
+#include "base/terms.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,7 +24,7 @@ void store_free(struct store *store);
 
 #define STORE_TERMINAL_BYTES 9  /* field 41 and a NUL */
 #define STORE_MERCHANT_BYTES 16 /* field 42 and a NUL */
-#define STORE_PSAM_BYTES     21
+#define STORE_PSAM_BYTES     (PSAM_DIGITS_MAX + 1)
 
 /* ---- devices: a copy of POSV's table ---- */
 
