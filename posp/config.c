@@ -1,6 +1,7 @@
 #include "posp/config.h"
 
 #include "base/hex.h"
+#include "base/terms.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -125,9 +126,9 @@ const struct conf_row posp_config_rows[] = {
      AT(terminals_max_message_bytes),
      .fallback = "2048",
      .least = 256,
-     .most = 8192,
+     .most = 4096,
      .help = "Longest message from a terminal, with length, TPDU and header; a longer one closes the "
-             "connection."},
+             "connection. The HSM service takes no longer ones."},
     {.key = "terminals.workers",
      .type = CONF_INT,
      AT(terminals_workers),
@@ -257,8 +258,8 @@ static bool unit_exists(const struct posp_config *config, const char *name)
 static enum err_code check_route(const struct posp_config *config, size_t at, struct err *e)
 {
     const struct route_config *routes = config->routes.items, *r = &routes[at];
-    if (!digits_only(r->prefix, strlen(r->prefix)) || strlen(r->prefix) > 19)
-        return err_set(e, ERR_INPUT, "routes[%zu].prefix must be up to 19 digits", at);
+    if (!digits_only(r->prefix, strlen(r->prefix)) || strlen(r->prefix) > PAN_DIGITS_MAX)
+        return err_set(e, ERR_INPUT, "routes[%zu].prefix must be up to %d digits", at, PAN_DIGITS_MAX);
     if (!one_of(r->type, (const char *const[]){"purchase", NULL}))
         return err_set(e, ERR_INPUT, "routes[%zu].type must be purchase", at);
     if (!unit_exists(config, r->unit))

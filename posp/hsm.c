@@ -55,14 +55,9 @@ static ProtobufCBinaryData view(const void *bytes, size_t len)
     return (ProtobufCBinaryData){.len = len, .data = (uint8_t *)(uintptr_t)bytes};
 }
 
-/* A blob with the card that it must be of: one that was moved here from another terminal's row is refused. */
-static void ref_blob(Posward__Hsm__V1__KeyRef *ref, const struct store_key_set *keys,
-                     const struct store_blob *blob)
+static ProtobufCBinaryData view_blob(const struct store_blob *blob)
 {
-    posward__hsm__v1__key_ref__init(ref);
-    ref->psam_number = (char *)(uintptr_t)keys->psam_number;
-    ref->key_case = POSWARD__HSM__V1__KEY_REF__KEY_BLOB;
-    ref->blob = view(blob->bytes, blob->len);
+    return view(blob->bytes, blob->len);
 }
 
 static enum err_code copy_out(const ProtobufCBinaryData *from, void *out, size_t capacity, size_t *out_len,
@@ -133,50 +128,45 @@ enum err_code hsm_working_keys(struct hsm *hsm, const struct store_device *devic
 
 /* The messages of one transaction; they point into each other and into struct hsm_transaction. */
 struct parts {
-    Posward__Hsm__V1__KeyRef mak, pik, zone_ref, tdk;
     Posward__Hsm__V1__ZoneKey zone;
-    Posward__Hsm__V1__VerifyMacRequest mac;
-    Posward__Hsm__V1__TranslatePinRequest pin;
-    Posward__Hsm__V1__DecryptDataRequest track;
+    Posward__Hsm__V1__TransactionMac mac;
+    Posward__Hsm__V1__TransactionPin pin;
+    Posward__Hsm__V1__TransactionTrack track;
 };
-
-static void fill_mac(struct parts *p, const struct hsm_transaction *t)
-{
-    ref_blob(&p->mak, t->keys, &t->keys->mak);
-    p->mac = (Posward__Hsm__V1__VerifyMacRequest)POSWARD__HSM__V1__VERIFY_MAC_REQUEST__INIT;
-    p->mac.key = &p->mak;
-    p->mac.algorithm = t->rules->mac;
-    p->mac.data = view(t->data, t->data_len);
-    p->mac.mac = view(t->mac, HSM_MAC_BYTES);
-}
 
 static void fill_pin(struct parts *p, const struct hsm_transaction *t)
 {
     const struct pin_target target = units_pin_target(t->route, t->rules->pin_format);
-    ref_blob(&p->pik, t->keys, &t->keys->pik);
     p->zone = (Posward__Hsm__V1__ZoneKey)POSWARD__HSM__V1__ZONE_KEY__INIT;
     p->zone.zone = (char *)(uintptr_t)t->route->zone;
     p->zone.version = t->route->zone_version;
     p->zone.suite = target.suite;
-    posward__hsm__v1__key_ref__init(&p->zone_ref);
-    p->zone_ref.key_case = POSWARD__HSM__V1__KEY_REF__KEY_ZONE;
-    p->zone_ref.zone = &p->zone;
-    p->pin = (Posward__Hsm__V1__TranslatePinRequest)POSWARD__HSM__V1__TRANSLATE_PIN_REQUEST__INIT;
-    p->pin.source = &p->pik;
-    p->pin.destination = &p->zone_ref;
-    p->pin.source_format = t->rules->pin_format;
+    p->pin = (Posward__Hsm__V1__TransactionPin)POSWARD__HSM__V1__TRANSACTION_PIN__INIT;
+    p->pin.blob = view_blob(&t->keys->pik);
+    p->pin.destination = &p->zone;
     p->pin.destination_format = target.format;
-    p->pin.pan = (char *)(uintptr_t)t->pan;
-    p->pin.block = view(t->pin_block, t->pin_len);
 }
 
-static void fill_track(struct parts *p, const struct hsm_transaction *t)
+static void fill_request(struct parts *p, const struct hsm_transaction *t,
+                         Posward__Hsm__V1__ProcessTransactionRequest *request)
 {
-    ref_blob(&p->tdk, t->keys, &t->keys->tdk);
-    p->track = (Posward__Hsm__V1__DecryptDataRequest)POSWARD__HSM__V1__DECRYPT_DATA_REQUEST__INIT;
-    p->track.key = &p->tdk;
-    p->track.mode = POSWARD__HSM__V1__CIPHER_MODE__CIPHER_MODE_ECB;
-    p->track.data = view(t->track, t->track_len);
+    *request =
+        (Posward__Hsm__V1__ProcessTransactionRequest)POSWARD__HSM__V1__PROCESS_TRANSACTION_REQUEST__INIT;
+    request->message = view(t->message, t->len);
+    request->dialect = (char *)(uintptr_t)t->dialect->name;
+    request->psam_number = (char *)(uintptr_t)t->keys->psam_number;
+    p->mac = (Posward__Hsm__V1__TransactionMac)POSWARD__HSM__V1__TRANSACTION_MAC__INIT;
+    p->mac.blob = view_blob(&t->keys->mak);
+    request->proof = &p->mac;
+    if (t->route != NULL) {
+        fill_pin(p, t);
+        request->pin_part = &p->pin;
+    }
+    if (t->track) {
+        p->track = (Posward__Hsm__V1__TransactionTrack)POSWARD__HSM__V1__TRANSACTION_TRACK__INIT;
+        p->track.blob = view_blob(&t->keys->tdk);
+        request->track_part = &p->track;
+    }
 }
 
 static enum err_code take_pin(const Posward__Hsm__V1__TranslatePinResponse *response, struct hsm_outcome *out,
@@ -194,11 +184,11 @@ static enum err_code read_outcome(const Posward__Hsm__V1__ProcessTransactionResp
                                 .reseal_advised = response->reseal_advised};
     if (!out->mac_matches)
         return ERR_OK;
-    if ((t->pin_len > 0 && response->pin == NULL) || (t->track_len > 0 && response->track == NULL))
+    if ((t->route != NULL && response->pin == NULL) || (t->track && response->track == NULL))
         return err_set(e, ERR_INTERNAL, "hsm: a part of the answer is missing");
-    if (t->pin_len > 0)
+    if (t->route != NULL)
         TRY(take_pin(response->pin, out, e));
-    if (t->track_len > 0)
+    if (t->track)
         TRY(copy_out(&response->track->data, out->track, sizeof out->track, &out->track_len, e));
     return ERR_OK;
 }
@@ -207,17 +197,8 @@ enum err_code hsm_process(struct hsm *hsm, const struct hsm_transaction *t, stru
                           struct err *e)
 {
     struct parts p;
-    Posward__Hsm__V1__ProcessTransactionRequest request = POSWARD__HSM__V1__PROCESS_TRANSACTION_REQUEST__INIT;
-    fill_mac(&p, t);
-    request.mac = &p.mac;
-    if (t->pin_len > 0) {
-        fill_pin(&p, t);
-        request.pin = &p.pin;
-    }
-    if (t->track_len > 0) {
-        fill_track(&p, t);
-        request.track = &p.track;
-    }
+    Posward__Hsm__V1__ProcessTransactionRequest request;
+    fill_request(&p, t, &request);
     Posward__Hsm__V1__BatchItem item = POSWARD__HSM__V1__BATCH_ITEM__INIT;
     item.operation_case = POSWARD__HSM__V1__BATCH_ITEM__OPERATION_PROCESS_TRANSACTION;
     item.process_transaction = &request;
@@ -234,26 +215,14 @@ enum err_code hsm_process(struct hsm *hsm, const struct hsm_transaction *t, stru
     return code;
 }
 
-enum err_code hsm_translate_pin(struct hsm *hsm, const struct hsm_transaction *t,
-                                struct hsm_outcome *out_outcome, struct err *e)
-{
-    struct parts p;
-    fill_pin(&p, t);
-    Posward__Hsm__V1__BatchItem item = POSWARD__HSM__V1__BATCH_ITEM__INIT;
-    item.operation_case = POSWARD__HSM__V1__BATCH_ITEM__OPERATION_TRANSLATE_PIN;
-    item.translate_pin = &p.pin;
-    Posward__Hsm__V1__BatchResult *result = NULL;
-    TRY(call(hsm, &item, POSWARD__HSM__V1__BATCH_RESULT__RESULT_TRANSLATE_PIN, &result, e));
-    const enum err_code code = take_pin(result->translate_pin, out_outcome, e);
-    posward__hsm__v1__batch_result__free_unpacked(result, NULL);
-    return code;
-}
-
 enum err_code hsm_mac(struct hsm *hsm, const struct suite_rules *rules, const struct store_key_set *keys,
                       const uint8_t *data, size_t len, uint8_t out_mac[HSM_MAC_BYTES], struct err *e)
 {
-    Posward__Hsm__V1__KeyRef mak;
-    ref_blob(&mak, keys, &keys->mak);
+    Posward__Hsm__V1__KeyRef mak = POSWARD__HSM__V1__KEY_REF__INIT;
+    mak.psam_number =
+        (char *)(uintptr_t)keys->psam_number; /* a blob from another terminal's row is refused */
+    mak.key_case = POSWARD__HSM__V1__KEY_REF__KEY_BLOB;
+    mak.blob = view_blob(&keys->mak);
     Posward__Hsm__V1__GenerateMacRequest request = POSWARD__HSM__V1__GENERATE_MAC_REQUEST__INIT;
     request.key = &mak;
     request.algorithm = rules->mac;

@@ -36,19 +36,16 @@ enum err_code hsm_working_keys(struct hsm *hsm, const struct store_device *devic
                                const struct hsm_key_spec *specs, size_t count,
                                struct hsm_working_key *out_keys, struct err *e) MUST_CHECK;
 
-/* Patent S408-S409: what a request asks for. Absent parts have length 0. */
+/* Patent S408-S409: what the service is to do with a message. It reads card number, PIN block, track and MAC
+ * out of it by itself. */
 struct hsm_transaction {
+    const uint8_t *message; /* as it came, up to field 64 */
+    size_t len;
+    const struct iso_dialect *dialect;
     const struct suite_rules *rules;
-    const struct store_key_set *keys;
-    const uint8_t *data; /* that the MAC covers */
-    size_t data_len;
-    const uint8_t *mac; /* HSM_MAC_BYTES */
-    const uint8_t *pin_block;
-    size_t pin_len;
-    const char *pan;           /* with a PIN block */
-    const struct route *route; /* with a PIN block: whose zone it goes to */
-    const uint8_t *track;
-    size_t track_len;
+    const struct store_key_set *keys; /* of one sign-in; the service takes no others together */
+    const struct route *route;        /* whose zone the PIN block goes to; NULL: it is left alone */
+    bool track; /* decipher field 35; a PIN block needs it when field 35 is enciphered */
 };
 struct hsm_outcome {
     bool mac_matches;    /* false: nothing else was done */
@@ -56,14 +53,11 @@ struct hsm_outcome {
     uint8_t pin_block[HSM_DATA_BYTES];
     uint32_t pin_zone_version; /* of the zone key that the PIN block is under */
     size_t pin_len;
-    uint8_t track[HSM_DATA_BYTES];
+    uint8_t track[HSM_DATA_BYTES]; /* the enciphered digits of field 35, deciphered */
     size_t track_len;
 };
 enum err_code hsm_process(struct hsm *hsm, const struct hsm_transaction *t, struct hsm_outcome *out_outcome,
                           struct err *e) MUST_CHECK;
-/* Only the PIN part: when the PAN was in the enciphered track. */
-enum err_code hsm_translate_pin(struct hsm *hsm, const struct hsm_transaction *t,
-                                struct hsm_outcome *out_outcome, struct err *e) MUST_CHECK;
 
 enum err_code hsm_mac(struct hsm *hsm, const struct suite_rules *rules, const struct store_key_set *keys,
                       const uint8_t *data, size_t len, uint8_t out_mac[HSM_MAC_BYTES],

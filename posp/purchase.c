@@ -13,9 +13,12 @@ typedef const char *(*step_fn)(struct purchase *p, struct err *e);
 
 static const char *read_card(struct purchase *p, struct err *e)
 {
-    if (iso_card_read(p->request->message, p->request->rules->line, &p->card, e) != ERR_OK)
+    const struct iso_suite *line = p->request->rules->line;
+    if (iso_card_read(p->request->message, line, &p->card, e) != ERR_OK)
         return F39_FORMAT;
     p->pan_was_clear = p->card.pan[0] != '\0';
+    if (!p->card.track_enciphered && iso_card_complete(&p->card, line, NULL, 0, e) != ERR_OK)
+        return F39_FORMAT;
     return NULL;
 }
 
@@ -67,13 +70,17 @@ static const char *find_route(struct purchase *p, struct err *e)
     return F39_NO_ROUTE;
 }
 
+/* A terminal signs in again at 99: the way out wherever new working keys help. A block of the terminal's own
+ * format goes to the unit as it is, and one that is wrong is the unit's to refuse (55). */
 static const struct {
     enum err_code error;
     const char *code;
 } hsm_codes[] = {
-    {ERR_CHECK, F39_PIN_FORMAT}, /* a PIN block or key blob that does not decode: sign in again */
-    {ERR_INPUT, F39_PIN_FORMAT}, {ERR_NOT_FOUND, F39_SECURITY},
-    {ERR_DENIED, F39_SECURITY},  {ERR_UNSUPPORTED, F39_SECURITY},
+    {ERR_CHECK, F39_PIN_FORMAT},   /* a blob's tag, or a PIN block whose format has to be changed */
+    {ERR_INPUT, F39_PIN_FORMAT},   /* fields 2 and 35 disagree once field 35 is deciphered: another TDK */
+    {ERR_DENIED, F39_PIN_FORMAT},  /* a blob of before that is not served any more, an 8-byte PIK */
+    {ERR_NOT_FOUND, F39_SECURITY}, /* a zone key's version */
+    {ERR_UNSUPPORTED, F39_SECURITY},
 };
 
 static const char *code_of_hsm(enum err_code error, const struct err *e)
@@ -87,20 +94,17 @@ static const char *code_of_hsm(enum err_code error, const struct err *e)
     return F39_FAULT;
 }
 
+/* All keys are of one set. The PIN block stays where it is while there is no route. */
 static struct hsm_transaction hsm_request(const struct purchase *p, const struct store_key_set *set)
 {
     return (struct hsm_transaction){
+        .message = p->request->bytes,
+        .len = p->request->len,
+        .dialect = p->posp->dialect,
         .rules = p->request->rules,
         .keys = set,
-        .data = p->request->bytes,
-        .data_len = iso_mac_input_len(p->request->message, p->request->len),
-        .mac = p->mac,
-        .pin_block = p->card.pin_block,
-        .pin_len = p->pan_was_clear ? p->card.pin_len : 0,
-        .pan = p->card.pan,
-        .route = p->route,
-        .track = p->card.cipher,
-        .track_len = p->card.cipher_len,
+        .route = p->card.pin_len > 0 ? p->route : NULL,
+        .track = p->card.cipher_len > 0,
     };
 }
 
@@ -129,22 +133,30 @@ static const char *prove(struct purchase *p, struct err *e)
 
 static const char *complete_card(struct purchase *p, struct err *e)
 {
+    if (!p->card.track_enciphered)
+        return NULL;
     const enum err_code code =
         iso_card_complete(&p->card, p->request->rules->line, p->outcome.track, p->outcome.track_len, e);
     secret_wipe(p->outcome.track, sizeof p->outcome.track);
     return code == ERR_OK ? NULL : F39_FORMAT;
 }
 
-/* When the card number came out of the track, the PIN block that is bound to it could not be translated
- * before. */
+/* When the card number came out of the track, there was no route to translate the PIN block for. The whole
+ * message goes once more: the service takes a PIN out of a message that it has proven in the same call only.
+ */
 static const char *translate_late(struct purchase *p, struct err *e)
 {
     if (p->pan_was_clear || p->card.pin_len == 0)
         return NULL;
-    struct hsm_transaction t = hsm_request(p, p->proven);
-    t.pin_len = p->card.pin_len;
-    const enum err_code code = hsm_translate_pin(p->posp->hsm, &t, &p->outcome, e);
-    return code == ERR_OK ? NULL : code_of_hsm(code, e);
+    const struct hsm_transaction t = hsm_request(p, p->proven);
+    const enum err_code code = hsm_process(p->posp->hsm, &t, &p->outcome, e);
+    secret_wipe(p->outcome.track, sizeof p->outcome.track);
+    if (code != ERR_OK)
+        return code_of_hsm(code, e);
+    if (p->outcome.mac_matches)
+        return NULL;
+    (void)err_set(e, ERR_CHECK, "field 64: the MAC does not match any more");
+    return F39_MAC;
 }
 
 static const step_fn steps[] = {read_card, check_amount,  find_keys,  find_route,
