@@ -105,6 +105,7 @@ enum err_code hsm_working_keys(struct hsm *hsm, const struct store_device *devic
         messages[i] = (Posward__Hsm__V1__WorkingKeySpec)POSWARD__HSM__V1__WORKING_KEY_SPEC__INIT;
         messages[i].usage = specs[i].usage;
         messages[i].key_bytes = specs[i].key_bytes;
+        messages[i].mac_algorithm = specs[i].mac;
         pointers[i] = &messages[i];
     }
     char psam_number[STORE_PSAM_BYTES];

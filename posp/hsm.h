@@ -23,6 +23,7 @@ void hsm_free(struct hsm *hsm);
 struct hsm_key_spec {
     Posward__Types__V1__KeyUsage usage;
     uint32_t key_bytes;
+    Posward__Hsm__V1__MacAlgorithm mac; /* the one that a MAK will serve; else unspecified */
 };
 struct hsm_working_key {
     uint8_t cryptogram[ISO_F62_CIPHER_MAX];

@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include "base/terms.h"
 #include "posp/answer.h"
 #include "posp/handlers.h"
 #include "posp/keyuse.h"
@@ -6,8 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define AES_KEY_BYTES     16
-#define PSAM_DIGITS_LEAST 16
+#define KEY_BYTES 16 /* of every key but the MAK of layout 003 */
 
 static const Posward__Types__V1__KeyUsage usage_of_slot[ISO_F62_SLOT_COUNT] = {
     [ISO_F62_PIK] = POSWARD__TYPES__V1__KEY_USAGE__KEY_USAGE_PIK,
@@ -21,7 +21,7 @@ static bool same_card(const char *sent, size_t sent_len, const char *registered)
 {
     const size_t known_len = strlen(registered);
     const size_t len = sent_len < known_len ? sent_len : known_len;
-    return len >= PSAM_DIGITS_LEAST && strncmp(sent + sent_len - len, registered + known_len - len, len) == 0;
+    return len >= PSAM_DIGITS_MIN && strncmp(sent + sent_len - len, registered + known_len - len, len) == 0;
 }
 
 /* F62 of the request may be the terminal's serial number ("Sequence No..."), which says nothing here, or 16
@@ -35,8 +35,7 @@ static const char *check_card(const struct request *request, struct err *e)
     if (bytes == NULL || iso_f62_serial(bytes, len, &serial, &serial_len, NULL) == ERR_OK)
         return NULL;
     const char *text = iso_text(request->message, 62);
-    if (text == NULL || strspn(text, "0123456789") != len || len < PSAM_DIGITS_LEAST ||
-        len >= STORE_PSAM_BYTES) {
+    if (text == NULL || strspn(text, "0123456789") != len || len < PSAM_DIGITS_MIN || len > PSAM_DIGITS_MAX) {
         (void)err_set(e, ERR_INPUT, "field 62 is neither 'Sequence No' nor a PSAM number of 16 to 20 digits");
         return F39_FORMAT;
     }
@@ -46,19 +45,36 @@ static const char *check_card(const struct request *request, struct err *e)
     return F39_SECURITY;
 }
 
+/* Single DES keeps no PIN and no track secret: layout 001 is refused. Whether a MAK may have 8 bytes (layout
+ * 003) is the HSM service's policy. */
+static enum err_code refuse_single_des(const struct request *request, size_t f62_len, struct err *e)
+{
+    const size_t pik_bytes = iso_f62_slot_len(f62_len, ISO_F62_PIK);
+    if (pik_bytes >= KEY_BYTES)
+        return ERR_OK;
+    return err_set(
+        e, ERR_DENIED,
+        "the terminal asks for a PIK of %zu bytes (F60.3 %.3s), single DES, which is not given; set "
+        "it to ask for double-length keys: F60.3 003, or 004 for a track key too",
+        pik_bytes, request->f60.management);
+}
+
 /* Which keys the layout has. */
-static size_t key_specs(size_t f62_len, struct hsm_key_spec out_specs[ISO_F62_SLOT_COUNT])
+static size_t key_specs(const struct suite_rules *rules, size_t f62_len,
+                        struct hsm_key_spec out_specs[ISO_F62_SLOT_COUNT])
 {
     size_t count = 0;
     for (int slot = 0; slot < ISO_F62_SLOT_COUNT; slot++) {
         size_t bytes = iso_f62_slot_len(f62_len, (enum iso_f62_slot)slot);
         if (bytes == 0)
             continue;
-        if (bytes > AES_KEY_BYTES) /* a 24-byte slot holds a 16-byte key: padded, or wrapped */
-            bytes = AES_KEY_BYTES;
-        out_specs[count++] = (struct hsm_key_spec){usage_of_slot[slot], (uint32_t)bytes};
+        if (bytes > KEY_BYTES) /* a 24-byte slot holds a 16-byte key: padded, or wrapped */
+            bytes = KEY_BYTES;
+        out_specs[count] = (struct hsm_key_spec){.usage = usage_of_slot[slot], .key_bytes = (uint32_t)bytes};
+        if (slot == ISO_F62_MAK)
+            out_specs[count].mac = rules->mac;
+        count++;
     }
-
     return count;
 }
 
@@ -103,7 +119,8 @@ static enum err_code make_f62(struct posp *posp, const struct request *request,
     size_t len = ISO_F62_BYTES_MAX; /* AES suites: 84 whatever the code */
     if (!request->rules->line->aes)
         TRY(iso_f62_len(request->f60.management, &len, e));
-    const size_t count = key_specs(len, specs);
+    TRY(refuse_single_des(request, len, e));
+    const size_t count = key_specs(request->rules, len, specs);
     TRY(hsm_working_keys(posp->hsm, &request->device, specs, count, keys, e));
     place_keys(keys, count, &f62, &set);
     TRY(iso_f62_build(&f62, len, out_f62, e));
@@ -114,10 +131,13 @@ static enum err_code make_f62(struct posp *posp, const struct request *request,
     return ERR_OK;
 }
 
-/* A key version that the token does not hold, or a policy: trying again does not help. */
+/* A key version that the token does not hold, or a policy, such as the least length of a MAK: trying again
+ * does not help. */
 static const char *code_of(enum err_code code)
 {
-    return code == ERR_NOT_FOUND || code == ERR_DENIED || code == ERR_UNSUPPORTED ? F39_SECURITY : F39_FAULT;
+    const bool for_good =
+        code == ERR_NOT_FOUND || code == ERR_DENIED || code == ERR_INPUT || code == ERR_UNSUPPORTED;
+    return for_good ? F39_SECURITY : F39_FAULT;
 }
 
 static enum err_code answer_signin(struct posp *posp, const struct request *request,
