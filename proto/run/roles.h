@@ -101,7 +101,7 @@ struct roles_view {
 void roles_view_init(struct roles_view *out_view, struct roles *roles, const char *identity);
 /* Before roles_free. Accepts a zeroed one. */
 void roles_view_drop(struct roles_view *view);
-/* Absent zones: all zones; []: none. */
+/* Absent zones: all zones, but for identities none of whose roles has rights; []: none. */
 bool roles_view_has_zone(const struct roles_view *view, const char *zone, size_t zone_len);
 /* Absent: none; insecure_role all: all. Says nothing of the zones themselves. */
 bool roles_view_has_pin_pair(const struct roles_view *view, const char *from, size_t from_len, const char *to,
