@@ -60,6 +60,10 @@ TABLE = {service: {**{prefix + name: roles for prefix, methods in groups.items()
                    **dict.fromkeys(REFLECTION, LOOKERS)} for service, groups in POLICY.items()}
 STREAMS = {"/posward.posv.v1.Registry/WatchDevices", "/posward.posp.v1.Operations/ResealStore"}
 
+# What the HSM service's identities of role posp may be granted (hsm-service/front/rights.c).
+RIGHTS = ("card-key", "working-keys", "transaction", "answer-mac", "any-mac", "verify-mac", "translate-pin", "encrypt-data",
+          "decrypt-data", "zone-mac", "zone-data", "reseal", "report-use")
+
 # certificate -> the roles that its identity has here
 HOLDERS = {**{role: {role} for role in ROLES}, "both": {"issuer", "monitor"}, "named": {"operator"}, "hsm": set(),
            "stranger": set()}
@@ -101,7 +105,9 @@ class Estate:
         rows = [(f"spiffe://posward/{name}" if name != "named" else name, roles) for name, roles in HOLDERS.items() if roles]
         grants = "roles:\n" + "".join(f"  - identity: {who}\n    roles: {', '.join(sorted(what))}\n" for who, what in rows)
         for service in TABLE:
-            self.edit(service, r"^roles:\n(?:  .*\n)*", grants)
+            # Walked here is the table of methods: at the HSM service role posp has every right.
+            may = f"    may: [{', '.join(RIGHTS)}]\n" if service == "hsm" else ""
+            self.edit(service, r"^roles:\n(?:  .*\n)*", grants.replace("roles: posp\n", "roles: posp\n" + may))
 
     def odd_leaves(self):
         openssl_leaf(self.pki, "named", "/CN=named")

@@ -105,6 +105,35 @@ START_TEST(conf_reads_every_type)
 }
 END_TEST
 
+/* An absent list and an empty one may mean different things to a daemon. */
+START_TEST(conf_tells_an_empty_list_from_none)
+{
+    static const struct {
+        const char *item;
+        bool given;
+        size_t count;
+    } cases[] = {
+        {"{name: a}", false, 0},
+        {"{name: a, bins: []}", true, 0},
+        {"{name: a, bins: [1]}", true, 1},
+        {"\n    name: a\n    bins:\n      - 1\n      - 2\n", true, 2},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[100];
+        snprintf(text, sizeof text, "server.listen: x\nroutes:\n  - %s\n", cases[i].item);
+        struct config c;
+        struct err e = {0};
+        ck_assert_ok(parse(text, &c, &e), e);
+        const struct route *const route = c.routes.items;
+        ck_assert(c.routes.given);
+        ck_assert(route->bins.given == cases[i].given);
+        ck_assert_uint_eq(route->bins.count, cases[i].count);
+        conf_drop(rows, &c);
+        ck_assert(!c.routes.given);
+    }
+}
+END_TEST
+
 START_TEST(conf_uses_fallbacks)
 {
     struct config c;
@@ -155,6 +184,9 @@ static const struct {
     {"routes:\n  - x\n", "t.yaml:2: an item of 'routes' holds keys of its own"},
     {"routes:\n  - name: a\n  - weight: 2\n", "t.yaml:3: 'name' is missing: it has no fallback"},
     {"routes: [{name: a, bins: [[1]]}]\n", "t.yaml:1: an item of 'bins' is a plain value"},
+    {"routes: [{name: a, bins: {b: 1}}]\n", "t.yaml:1: 'bins' is one value, not a mapping or a list"},
+    {"routes: [{name: a, bins: }]\n", "t.yaml:1: 'bins' is a list: each item on a line that begins with '-'"},
+    {"routes: [{name: a, bins: [1], bins: [2]}]\n", "t.yaml:1: 'bins' stands here a second time"},
     {"routes: [{name: a, bins: [1, 2, 3, 4]}]\n", "t.yaml:1: 'bins' has more than 3 items"},
     {"routes: [{nam: a}]\n", "t.yaml:1: unknown key 'nam'; did you mean 'name'?"},
     {"[a]: b\n", "t.yaml:1: a key is a word, not a mapping or a list"},
@@ -240,6 +272,7 @@ static Suite *suite(void)
     Suite *s = suite_create("conf");
     TCase *tc = tcase_create("conf");
     tcase_add_test(tc, conf_reads_every_type);
+    tcase_add_test(tc, conf_tells_an_empty_list_from_none);
     tcase_add_test(tc, conf_uses_fallbacks);
     tcase_add_loop_test(tc, conf_refuses_and_says_where, 0, (int)(sizeof refused / sizeof refused[0]));
     tcase_add_test(tc, conf_refuses_depth_and_size);

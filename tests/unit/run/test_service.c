@@ -432,6 +432,10 @@ static const struct {
     const char *says;
 } runs[] = {
     {"tls.insecure: true\n", "--check-config", 0, "posward-unit: the configuration is valid\n"},
+    {"tls.insecure: true\ninsecure_role: posp\n", "--check-config", 0,
+     "is valid\nevery caller (tls.insecure)  posp\n"},
+    {"tls.insecure: true\nroles: [{identity: a, roles: posp, zones: []}]\n", "--check-config", 1,
+     "posward-unit: roles[0]: may, zones and pin_pairs say"},
     {"tls.insecure: true\n", "--version", 0, "posward-unit " POSWARD_VERSION "\n"},
     {"tls.insecure: true\n", "--help", 0, "--help-config"},
     {"tls.insecure: true\n", "--help-config", 0, "limits.worker_count  (number within 1 and 256, default 4)"},
@@ -473,6 +477,24 @@ START_TEST(service_does_not_start_with_a_method_that_has_no_row)
 }
 END_TEST
 
+START_TEST(service_with_rights_takes_grants)
+{
+    static const struct roles_right rights[] = {
+        {.name = "paint", .bit = 1, .roles = ROLE_POSP, .defaults = ROLE_POSP}, {0}};
+    struct child c;
+    spec.rights = rights;
+    ck_assert_int_eq(run_with("tls.insecure: true\ninsecure_role: posp\n"
+                              "roles: [{identity: a, roles: posp, zones: [], may: [paint]}]\n",
+                              (char *)(uintptr_t) "--check-config", &c),
+                     0);
+    ck_assert_msg(strstr(c.said, "may        paint (default)\n") != NULL, "%s", c.said);
+    ck_assert_int_eq(run_with("tls.insecure: true\nroles: [{identity: a, roles: posp, may: [pant]}]\n",
+                              (char *)(uintptr_t) "--check-config", &c),
+                     1);
+    ck_assert_msg(strstr(c.said, "did you mean 'paint'?") != NULL, "%s", c.said);
+}
+END_TEST
+
 START_TEST(service_gives_the_other_mode_its_arguments)
 {
     char name[] = "posward-unit", option[] = "--other", third[] = "x";
@@ -494,6 +516,7 @@ static Suite *suite(void)
     tcase_add_test(tc, service_shares_its_metrics_port_with_nobody);
     tcase_add_loop_test(tc, service_refuses_or_answers, 0, (int)(sizeof runs / sizeof runs[0]));
     tcase_add_test(tc, service_does_not_start_with_a_method_that_has_no_row);
+    tcase_add_test(tc, service_with_rights_takes_grants);
     tcase_add_test(tc, service_gives_the_other_mode_its_arguments);
     suite_add_tcase(s, tc);
     return s;
