@@ -158,15 +158,15 @@ static void fill_request(struct parts *p, const struct hsm_transaction *t,
     request->psam_number = (char *)(uintptr_t)t->keys->psam_number;
     p->mac = (Posward__Hsm__V1__TransactionMac)POSWARD__HSM__V1__TRANSACTION_MAC__INIT;
     p->mac.blob = view_blob(&t->keys->mak);
-    request->proof = &p->mac;
+    request->mac = &p->mac;
     if (t->route != NULL) {
         fill_pin(p, t);
-        request->pin_part = &p->pin;
+        request->pin = &p->pin;
     }
     if (t->track) {
         p->track = (Posward__Hsm__V1__TransactionTrack)POSWARD__HSM__V1__TRANSACTION_TRACK__INIT;
         p->track.blob = view_blob(&t->keys->tdk);
-        request->track_part = &p->track;
+        request->track = &p->track;
     }
 }
 

@@ -75,15 +75,15 @@ static enum err_code read_blob(struct proven *t, const ProtobufCBinaryData *blob
 static enum err_code read_blobs(struct proven *t, struct err *e)
 {
     struct tok_blob_info others[2];
-    if (t->in->proof == NULL)
+    if (t->in->mac == NULL)
         return err_set(e, ERR_INPUT,
                        "mac is missing: nothing of a message is used before its MAC was verified");
-    TRY(read_blob(t, &t->in->proof->blob, "mac", &t->mak, e));
+    TRY(read_blob(t, &t->in->mac->blob, "mac", &t->mak, e));
     t->suite = t->mak.suite == TOK_TDES ? &iso_suite_tdes : &iso_suite_aes;
-    if (t->in->pin_part != NULL)
-        TRY(read_blob(t, &t->in->pin_part->blob, "pin", &others[0], e));
-    if (t->in->track_part != NULL)
-        TRY(read_blob(t, &t->in->track_part->blob, "track", &others[1], e));
+    if (t->in->pin != NULL)
+        TRY(read_blob(t, &t->in->pin->blob, "pin", &others[0], e));
+    if (t->in->track != NULL)
+        TRY(read_blob(t, &t->in->track->blob, "track", &others[1], e));
     return ERR_OK;
 }
 
@@ -93,7 +93,7 @@ static enum err_code prove(struct proven *t, bool *out_matches, struct err *e)
 {
     ProtobufCMessage *part = NULL;
     struct tok_mac_request check = {.algorithm = t->mak.mac_algorithm,
-                                    .key = blob_ref(t, &t->in->proof->blob),
+                                    .key = blob_ref(t, &t->in->mac->blob),
                                     .data = t->in->message.data,
                                     .len = iso_mac_input_len(&t->message, t->in->message.len)};
     enum tok_grade grade;
@@ -114,7 +114,7 @@ static enum err_code decipher_track(struct proven *t, uint8_t out_clear[ISO_TRAC
 {
     ProtobufCMessage *part = NULL;
     const struct tok_data_request request = {.mode = TOK_ECB,
-                                             .key = blob_ref(t, &t->in->track_part->blob),
+                                             .key = blob_ref(t, &t->in->track->blob),
                                              .data = t->card.cipher,
                                              .len = t->card.cipher_len};
     enum tok_grade grade;
@@ -136,7 +136,7 @@ static enum err_code read_card(struct proven *t, struct err *e)
     size_t len = 0;
     if (iso_card_read(&t->message, t->suite, &t->card, e) != ERR_OK)
         return err_context(e, "message");
-    if (t->in->track_part != NULL) {
+    if (t->in->track != NULL) {
         if (decipher_track(t, clear, e) != ERR_OK)
             return err_context(e, "track");
         len = t->card.cipher_len;
@@ -157,7 +157,7 @@ static enum tok_pin_format block_format(const struct iso_suite *suite)
 
 static enum err_code convert_pin(struct proven *t, struct tok_pin_request *pin, struct err *e)
 {
-    HsmTransactionPin *const in = t->in->pin_part;
+    HsmTransactionPin *const in = t->in->pin;
     HsmKeyRef destination = POSWARD__HSM__V1__KEY_REF__INIT;
     if (t->card.pin_block == NULL)
         return err_set(e, ERR_INPUT, "field 53 says that there is no PIN");
@@ -187,7 +187,7 @@ static enum err_code translate_pin(struct proven *t, struct err *e)
 static enum err_code use_card(struct proven *t, struct err *e)
 {
     TRY(read_card(t, e));
-    if (t->in->pin_part != NULL && translate_pin(t, e) != ERR_OK)
+    if (t->in->pin != NULL && translate_pin(t, e) != ERR_OK)
         return err_context(e, "pin");
     return ERR_OK;
 }
@@ -217,7 +217,7 @@ static enum err_code process(struct proven *t, struct err *e)
     TRY(read_blobs(t, e));
     if (prove(t, &matches, e) != ERR_OK)
         return err_context(e, "mac");
-    if (matches && (t->in->pin_part != NULL || t->in->track_part != NULL))
+    if (matches && (t->in->pin != NULL || t->in->track != NULL))
         TRY(use_card(t, e));
     sum_up(t->out);
     return ERR_OK;

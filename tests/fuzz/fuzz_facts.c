@@ -88,19 +88,19 @@ static void same_pin(struct keys *k, const Posward__Hsm__V1__TranslatePinRequest
 static void same_transaction(struct keys *k, const Posward__Hsm__V1__ProcessTransactionRequest *in)
 {
     unsigned classes = 0;
-    if (in->proof != NULL) {
+    if (in->mac != NULL) {
         classes |= FACTS_MAC;
-        same_blob(k, FACTS_PART_MAC, &in->proof->blob);
+        same_blob(k, FACTS_PART_MAC, &in->mac->blob);
     }
-    if (in->pin_part != NULL) {
+    if (in->pin != NULL) {
         classes |= FACTS_PIN;
-        same_blob(k, FACTS_PART_PIN_SOURCE, &in->pin_part->blob);
-        if (in->pin_part->destination != NULL)
-            same_zone(k, FACTS_PART_PIN_DESTINATION, in->pin_part->destination);
+        same_blob(k, FACTS_PART_PIN_SOURCE, &in->pin->blob);
+        if (in->pin->destination != NULL)
+            same_zone(k, FACTS_PART_PIN_DESTINATION, in->pin->destination);
     }
-    if (in->track_part != NULL) {
+    if (in->track != NULL) {
         classes |= FACTS_DATA;
-        same_blob(k, FACTS_PART_DATA, &in->track_part->blob);
+        same_blob(k, FACTS_PART_DATA, &in->track->blob);
     }
     must(k->o->classes == classes);
     same_text(k->o->psam_number, in->psam_number);

@@ -44,7 +44,7 @@ static size_t pack_batch(uint8_t *out_request, uint8_t *out_response, size_t *ou
     ref.key_case = POSWARD__HSM__V1__KEY_REF__KEY_BLOB;
     ref.blob = (ProtobufCBinaryData){sizeof blob, blob};
     mac.key = &ref;
-    transaction.pin_part = &pin;
+    transaction.pin = &pin;
     items[0].operation_case = POSWARD__HSM__V1__BATCH_ITEM__OPERATION_GENERATE_MAC;
     items[0].generate_mac = &mac;
     items[2].operation_case = POSWARD__HSM__V1__BATCH_ITEM__OPERATION_PROCESS_TRANSACTION;
@@ -122,9 +122,9 @@ START_TEST(transaction_says_its_keys_and_the_version_of_its_answer)
     zone.zone = bank;
     mac.blob = pin.blob = track.blob = (ProtobufCBinaryData){sizeof blob, blob};
     pin.destination = &zone;
-    request.proof = &mac;
-    request.pin_part = &pin;
-    request.track_part = &track;
+    request.mac = &mac;
+    request.pin = &pin;
+    request.track = &track;
     moved.destination_zone_version = 4;
 #define BLOB "TDK/1230000000000000000/storage/9"
     struct audit_record r = record_of("ProcessTransaction", &request.base, &response.base);

@@ -47,15 +47,15 @@ static void keep(const transaction *t)
     snprintf(asked->dialect, sizeof asked->dialect, "%s", t->dialect);
     snprintf(asked->psam_number, sizeof asked->psam_number, "%s", t->psam_number);
     asked->old_form = t->mac != NULL || t->pin != NULL || t->track != NULL;
-    if (t->proof != NULL)
-        asked->mak = t->proof->blob.data[0];
-    if (t->pin_part != NULL) {
-        asked->pik = t->pin_part->blob.data[0];
-        asked->destination_format = t->pin_part->destination_format;
-        snprintf(asked->zone, sizeof asked->zone, "%s", t->pin_part->destination->zone);
+    if (t->mac != NULL)
+        asked->mak = t->mac->blob.data[0];
+    if (t->pin != NULL) {
+        asked->pik = t->pin->blob.data[0];
+        asked->destination_format = t->pin->destination_format;
+        snprintf(asked->zone, sizeof asked->zone, "%s", t->pin->destination->zone);
     }
-    if (t->track_part != NULL)
-        asked->tdk = t->track_part->blob.data[0];
+    if (t->track != NULL)
+        asked->tdk = t->track->blob.data[0];
 }
 
 static enum err_code read_card(const transaction *t, const struct iso_suite *suite, struct answers *a)
@@ -63,7 +63,7 @@ static enum err_code read_card(const transaction *t, const struct iso_suite *sui
     TRY(iso_unpack(&a->message, &iso_unionpay, t->message.data, t->message.len, &e));
     TRY(iso_card_read(&a->message, suite, &a->card, &e));
     struct iso_card copy = a->card;
-    return t->pin_part != NULL ? iso_card_complete(&copy, suite, a->card.cipher, a->card.cipher_len, &e)
+    return t->pin != NULL ? iso_card_complete(&copy, suite, a->card.cipher, a->card.cipher_len, &e)
                                : ERR_OK;
 }
 
@@ -78,17 +78,17 @@ static int process(const transaction *t, struct answers *a)
     posward__hsm__v1__process_transaction_response__init(&a->transaction);
     posward__hsm__v1__verify_mac_response__init(&a->mac);
     a->transaction.mac = &a->mac;
-    a->mac.matches = t->proof->blob.data[0] == peers.good_mak;
+    a->mac.matches = t->mac->blob.data[0] == peers.good_mak;
     if (!a->mac.matches)
         return 0;
     if (read_card(t, aes ? &iso_suite_aes : &iso_suite_tdes, a) != ERR_OK)
         return 3; /* INVALID_ARGUMENT */
-    if (t->pin_part != NULL) {
+    if (t->pin != NULL) {
         posward__hsm__v1__translate_pin_response__init(&a->pin);
         a->pin.block = some(a->card.pin_len);
         a->transaction.pin = &a->pin;
     }
-    if (t->track_part != NULL) {
+    if (t->track != NULL) {
         posward__hsm__v1__decrypt_data_response__init(&a->track);
         a->track.data = (ProtobufCBinaryData){.data = a->card.cipher, .len = a->card.cipher_len};
         a->transaction.track = &a->track;
