@@ -179,6 +179,14 @@ const struct conf_row hsm_config_rows[] = {
      .help =
          "A flow that the token has no way for: refuse does not start and names it; allow starts with what "
          "works, and calls that need it answer UNIMPLEMENTED."},
+    {.key = "policy.tdes_mak_bytes_min",
+     NUMBER(tdes_mak_bytes_min),
+     .fallback = "8",
+     .least = HSM_MAK_SINGLE,
+     .most = HSM_MAK_DOUBLE,
+     .help = "Bytes that a TDES terminal's MAC key has at least, made or used: 8 (single DES, which sign-in "
+             "layout 003 "
+             "asks for) or 16. PIN and data keys always have 16."},
     COUNT_ROW(pin_terminal_per_minute, "PIN operations of one terminal in a minute; 0: no limit.", "30"),
     COUNT_ROW(pin_terminal_per_hour, "PIN operations of one terminal in an hour; 0: no limit.", "600"),
     COUNT_ROW(pin_account_per_minute, "PIN operations of one account in a minute; 0: no limit.", "5"),
@@ -269,16 +277,6 @@ const struct conf_row hsm_config_rows[] = {
      .help = "With audit.use sampled: one use in so many."},
     CONF_END};
 
-bool hsm_config_in_token(const struct hsm_config *config)
-{
-    return strcmp(config->exposure, "in_token") == 0;
-}
-
-bool hsm_config_missing_allowed(const struct hsm_config *config)
-{
-    return strcmp(config->flows_missing, "allow") == 0;
-}
-
 const char *hsm_config_use(const struct hsm_config *config, const char *of_class)
 {
     return of_class[0] != '\0' ? of_class : config->audit_use;
@@ -294,11 +292,7 @@ static enum err_code check_use(const char *key, const char *value, struct err *e
 enum err_code hsm_config_check(const void *config, struct err *e)
 {
     const struct hsm_config *const c = config;
-    if (strcmp(c->exposure, "any") != 0 && !hsm_config_in_token(c))
-        return err_set(e, ERR_INPUT, "policy.exposure is '%.20s'; it must be any or in_token", c->exposure);
-    if (strcmp(c->flows_missing, "refuse") != 0 && !hsm_config_missing_allowed(c))
-        return err_set(e, ERR_INPUT, "policy.flows_missing is '%.20s'; it must be refuse or allow",
-                       c->flows_missing);
+    TRY(hsm_config_check_policy(c, e));
     TRY(hsm_config_check_tokens(c, e));
     TRY(check_use("audit.use", c->audit_use, e));
     TRY(check_use("audit.use_pin", hsm_config_use(c, c->audit_use_pin), e));

@@ -9,6 +9,8 @@
 #define HSM_SESSIONS_MOST 64
 #define HSM_TOKENS_MOST   8
 #define HSM_NAME_BYTES    64 /* of a token's name here, with its end */
+#define HSM_MAK_SINGLE    8 /* bytes of a TDES terminal's MAC key: single DES, as sign-in layout 003 has it */
+#define HSM_MAK_DOUBLE    16
 
 /* One item of the list limits.quotas. */
 struct hsm_quota {
@@ -36,10 +38,11 @@ struct hsm_config {
     int64_t pin_terminal_accounts_per_hour, pin_zone_per_minute, pin_zone_per_hour;
     int64_t pin_failures_key_per_hour, pin_failures_account_per_hour, pin_failures_caller_per_hour;
     int64_t caller_per_second, caller_burst;
-    struct conf_items quotas; /* struct hsm_quota */
-    char *exposure;           /* "any", "in_token" */
-    char *flows_missing;      /* "refuse", "allow" */
-    char *control_path;       /* "": no key management by gRPC */
+    struct conf_items quotas;   /* struct hsm_quota */
+    char *exposure;             /* "any", "in_token" */
+    char *flows_missing;        /* "refuse", "allow" */
+    int64_t tdes_mak_bytes_min; /* HSM_MAK_SINGLE or HSM_MAK_DOUBLE */
+    char *control_path;         /* "": no key management by gRPC */
     int64_t control_approvals, control_expire_seconds;
     char *audit_path;                                     /* "": no audit log */
     char *audit_use;                                      /* "none", "sampled", "all" */
@@ -65,6 +68,8 @@ size_t hsm_config_tokens(const struct hsm_config *config); /* 1..HSM_TOKENS_MOST
 void hsm_config_token(const struct hsm_config *config, size_t index, struct hsm_token *out_token);
 /* config_token.c: no token twice, no lock or backup of two tokens. ERR_INPUT. */
 enum err_code hsm_config_check_tokens(const struct hsm_config *config, struct err *e) MUST_CHECK;
+/* config_policy.c: values of `policy` that are words or only some numbers. ERR_INPUT. */
+enum err_code hsm_config_check_policy(const struct hsm_config *config, struct err *e) MUST_CHECK;
 /* What counts for one class of uses: its own setting, or audit.use. */
 const char *hsm_config_use(const struct hsm_config *config, const char *of_class);
 /* policy.exposure = in_token. */

@@ -1,6 +1,7 @@
 #include "hsm-service/front/front.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "hsm-service/front/state.h"
 #include "hsm-service/harden.h"
 #include "posward/hsm/v1/hsm.pb-c.h"
@@ -139,6 +140,15 @@ static struct front *make_front(const struct hsm_config *config, struct rpc_serv
     return f;
 }
 
+/* What is allowed for the sake of an estate as it is, and should not stay. */
+static void warn_of_policy(const struct hsm_config *config)
+{
+    if (config->tdes_mak_bytes_min == HSM_MAK_SINGLE)
+        log_event(LOG_WARN,
+                  "MAC keys of terminals may be single DES: policy.tdes_mak_bytes_min is 8; set 16 once no "
+                  "terminal signs in with layout 003");
+}
+
 enum err_code front_start(const void *config, struct rpc_server *server, void **out_front, struct err *e)
 {
     (void)signal(SIGXFSZ,
@@ -166,6 +176,7 @@ enum err_code front_start(const void *config, struct rpc_server *server, void **
         front_stop(f);
         return code;
     }
+    warn_of_policy(config);
     *out_front = f;
     return ERR_OK;
 }
@@ -267,6 +278,9 @@ void front_metrics(void *front, struct prometheus *page)
          operations},
         {"posward_hsm_calls_waiting", PROMETHEUS_GAUGE, "Calls that wait for a keeper.", waiting},
         {"posward_hsm_calls_with_keepers", PROMETHEUS_GAUGE, "Calls that a keeper has.", with_keepers},
+        {"posward_hsm_tdes_mak_bytes_min", PROMETHEUS_GAUGE,
+         "Bytes that a TDES terminal's MAC key has at least: policy.tdes_mak_bytes_min.",
+         (uint64_t)f->config->tdes_mak_bytes_min},
     };
     prometheus_rows(page, rows, sizeof rows / sizeof rows[0]);
     front_operations_metrics(f->kinds, page);

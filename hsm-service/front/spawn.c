@@ -74,8 +74,9 @@ static enum err_code make_arguments(const struct front *f, const struct hsm_toke
                                     struct err *e)
 {
     const struct hsm_config *const c = f->config;
-    char sessions[24];
+    char sessions[24], mak_bytes[24];
     snprintf(sessions, sizeof sessions, "%lld", (long long)c->keeper_sessions);
+    snprintf(mak_bytes, sizeof mak_bytes, "%lld", (long long)c->tdes_mak_bytes_min);
     const struct {
         const char *name, *value;
     } options[] = {
@@ -90,6 +91,7 @@ static enum err_code make_arguments(const struct front *f, const struct hsm_toke
         {"--sessions", sessions},
         {"--exposure", manage_in_token(f->manage) ? "in_token" : "any"},
         {"--flows-missing", c->flows_missing},
+        {"--tdes-mak-bytes-min", mak_bytes},
         {"--log-level", c->service.log_level},
         {"--log-format", c->service.log_format},
     };

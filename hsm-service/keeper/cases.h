@@ -3,6 +3,7 @@
 #define POSWARD_HSM_SERVICE_KEEPER_CASES_H
 
 #include "hsm-service/keeper/arena.h"
+#include "hsm-service/keeper/policy.h"
 #include "p11/flows.h"
 #include "posward/hsm/v1/hsm.pb-c.h"
 
@@ -38,8 +39,8 @@ struct keeper_call {
     struct tok *tok;
     struct tok_session *session; /* NULL: none is borrowed yet */
     struct arena *arena;
-    int64_t deadline_ms;    /* of clock_monotonic_ms; a batch ends there */
-    bool in_token_only;     /* policy.exposure */
+    int64_t deadline_ms;                /* of clock_monotonic_ms; a batch ends there */
+    const struct keeper_policy *policy; /* never NULL */
     const uint8_t *refused; /* items of a batch that may not run, as in struct ipc_frame; NULL: none */
     uint16_t item;          /* of the batch that is at work; 0 for a call of its own */
     uint8_t *pin_uses;      /* packed, room for IPC_PIN_USES_MAX: what the front counts (ipc.h) */

@@ -97,13 +97,23 @@ enum err_code convert_mac_algorithm(Posward__Hsm__V1__MacAlgorithm algorithm, en
     return ERR_OK;
 }
 
+/* What stands behind the prefix of a value's name. */
+static const char *name_of(const ProtobufCEnumDescriptor *names, size_t value, const char *prefix)
+{
+    return protobuf_c_enum_descriptor_get_value(names, (int)value)->name + strlen(prefix);
+}
+
+const char *convert_usage_name(enum tok_usage usage)
+{
+    return name_of(&posward__types__v1__key_usage__descriptor, (size_t)convert_usage_back(usage),
+                   "KEY_USAGE_");
+}
+
 const char *convert_mac_name(enum tok_mac algorithm)
 {
-    static const char prefix[] = "MAC_ALGORITHM_";
-    const ProtobufCEnumDescriptor *const names = &posward__hsm__v1__mac_algorithm__descriptor;
     for (size_t i = 1; i < COUNT(macs); i++)
         if (macs[i].algorithm == algorithm)
-            return protobuf_c_enum_descriptor_get_value(names, (int)i)->name + strlen(prefix);
+            return name_of(&posward__hsm__v1__mac_algorithm__descriptor, i, "MAC_ALGORITHM_");
     return "no algorithm";
 }
 

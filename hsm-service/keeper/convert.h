@@ -22,6 +22,7 @@ enum err_code convert_version(uint32_t version, const char *field, bool newest_a
                               struct err *e) MUST_CHECK;
 enum err_code convert_usage(Posward__Types__V1__KeyUsage usage, enum tok_usage *out_usage,
                             struct err *e) MUST_CHECK;
+const char *convert_usage_name(enum tok_usage usage); /* "PIK" */
 enum err_code convert_mac_algorithm(Posward__Hsm__V1__MacAlgorithm algorithm, enum tok_mac *out_algorithm,
                                     size_t *out_mac_bytes, struct err *e) MUST_CHECK;
 /* As the .proto names it, without the prefix: "X9_19". */

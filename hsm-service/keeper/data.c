@@ -1,4 +1,4 @@
-#include "hsm-service/keeper/cases.h"
+#include "hsm-service/keeper/blob_rule.h"
 #include "hsm-service/keeper/convert.h"
 
 #define BLOCK_LEAST 8  /* DES */
@@ -38,6 +38,7 @@ static enum err_code process(struct keeper_call *call, data_flow flow, const Hsm
     TRY(convert_cipher(in->mode, &request.mode, e));
     TRY(check_iv(request.mode, &in->iv, e));
     TRY(check_data(request.mode, &in->iv, &in->data, e));
+    TRY(blob_rule_ref(call, &request.key, NULL, e));
     ProtobufCBinaryData result = {.len = in->data.len, .data = arena_take(call->arena, in->data.len)};
     if (result.data == NULL)
         return err_set(e, ERR_LIMIT, "the answer needs more memory than a request may use");

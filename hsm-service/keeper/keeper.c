@@ -176,8 +176,7 @@ static int run(const struct keeper_options *options)
     enum err_code code = say_ready(tok, keys, &e);
     free(keys);
     if (code == ERR_OK)
-        code = serve_until_closed(tok, IPC_KEEPER_FD, options->token.session_count,
-                                  options->exposure == TOK_EXPOSURE_IN_TOKEN, &e);
+        code = serve_until_closed(tok, IPC_KEEPER_FD, options->token.session_count, &options->policy, &e);
     if (code != ERR_OK)
         log_failure(LOG_ERROR, "keeper ends", &e);
     tok_close(tok);

@@ -1,4 +1,4 @@
-#include "hsm-service/keeper/cases.h"
+#include "hsm-service/keeper/blob_rule.h"
 #include "hsm-service/keeper/convert.h"
 
 /* A shorter MAC is guessed too soon; 4 characters of UnionPay's are 2 bytes. p11 holds this too. */
@@ -17,16 +17,14 @@ static enum err_code convert_request(const HsmMacRequest *in, struct tok_mac_req
     return ERR_OK;
 }
 
-/* A blob's MAK serves one algorithm: under another, a MAC may be the cipher of a chosen block. What the head
- * says is proven by the use that follows, which checks the tag. */
-static enum err_code check_bound(const struct tok_mac_request *request, struct err *e)
+/* A blob's MAK serves one algorithm: under another, a MAC may be the cipher of a chosen block. */
+static enum err_code check_key(const struct keeper_call *call, const struct tok_mac_request *request,
+                               struct err *e)
 {
     struct tok_blob_info info;
-    if (request->key.blob == NULL)
-        return ERR_OK;
-    TRY(tok_blob_peek(request->key.blob, request->key.blob_len, &info, e));
+    TRY(blob_rule_ref(call, &request->key, &info, e));
     if (info.usage != TOK_MAK || info.mac_algorithm == request->algorithm)
-        return ERR_OK; /* p11 refuses another usage */
+        return ERR_OK; /* a zone's key serves all; p11 refuses another usage */
     return err_set(
         e, ERR_DENIED,
         "the MAK was made for %s and does not serve %s; mac_algorithm of GenerateWorkingKeys chooses",
@@ -41,7 +39,7 @@ enum err_code case_generate_mac(struct keeper_call *call, const ProtobufCMessage
     struct tok_mac_value mac;
     size_t mac_bytes;
     TRY(convert_request((const HsmMacRequest *)request, &make, &mac_bytes, e));
-    TRY(check_bound(&make, e));
+    TRY(check_key(call, &make, e));
     make.key.out_zone_version = &out->zone_version;
     call->operations++;
     TRY(tok_mac_make(call->session, &make, &mac, e));
@@ -67,7 +65,7 @@ enum err_code case_verify_mac(struct keeper_call *call, const ProtobufCMessage *
     check.mac = in->mac.data;
     check.mac_len = in->mac.len;
     check.key.out_zone_version = &out->zone_version;
-    TRY(check_bound(&check, e));
+    TRY(check_key(call, &check, e));
 
     bool matches = false;
     enum tok_grade grade;

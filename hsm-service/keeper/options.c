@@ -31,6 +31,15 @@ static enum err_code set_missing(struct keeper_options *o, const char *value, st
     return ERR_OK;
 }
 
+static enum err_code set_mak_bytes(struct keeper_options *o, const char *value, struct err *e)
+{
+    const bool single = strcmp(value, "8") == 0;
+    if (!single && strcmp(value, "16") != 0)
+        return err_set(e, ERR_INPUT, "--tdes-mak-bytes-min=%.20s must be 8 or 16", value);
+    o->policy.tdes_mak_bytes_min = single ? 8 : 16;
+    return ERR_OK;
+}
+
 static enum err_code set_log_level(struct keeper_options *o, const char *value, struct err *e)
 {
     return log_level_parse(value, &o->log_level, e);
@@ -59,6 +68,7 @@ static const struct option_row {
     {"--sessions", .set = set_sessions},
     {"--exposure", .set = set_exposure},
     {"--flows-missing", .set = set_missing},
+    {"--tdes-mak-bytes-min", .set = set_mak_bytes},
     {"--log-level", .set = set_log_level},
     {"--log-format", .set = set_log_format},
 };
@@ -88,12 +98,14 @@ enum err_code keeper_options_read(int argc, char **argv, struct keeper_options *
 {
     struct keeper_options o = {.log_level = LOG_INFO, .exposure = TOK_EXPOSURE_IN_TOKEN};
     o.token.session_count = 1;
+    o.policy.tdes_mak_bytes_min = 16;
     for (int i = 2; i < argc; i++)
         TRY(read_one(argv[i], &o, e));
     if (o.token.module_path == NULL || o.token.token_label == NULL || o.token.pin_path == NULL)
         return err_set(e, ERR_INPUT,
                        "a keeper needs --module, --label and --pin-file; posward-hsm starts keepers "
                        "by itself");
+    o.policy.in_token_only = o.exposure == TOK_EXPOSURE_IN_TOKEN;
     o.tokendir.label = o.token.token_label;
     o.tokendir.lock_path = o.token.lock_path;
     *out_options = o;

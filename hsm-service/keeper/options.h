@@ -2,6 +2,7 @@
 #ifndef POSWARD_HSM_SERVICE_KEEPER_OPTIONS_H
 #define POSWARD_HSM_SERVICE_KEEPER_OPTIONS_H
 
+#include "hsm-service/keeper/policy.h"
 #include "hsm-service/tokendir/tokendir.h"
 #include "p11/ways.h"
 
@@ -11,7 +12,8 @@ struct keeper_options {
     struct tok_options token;
     struct tokendir tokendir; /* its label and lock are the token's */
     enum tok_exposure exposure;
-    bool missing_allowed; /* policy.flows_missing */
+    struct keeper_policy policy; /* strict where nothing is said */
+    bool missing_allowed;        /* policy.flows_missing */
     enum log_level log_level;
     bool log_json;
 };

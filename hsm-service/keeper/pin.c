@@ -1,5 +1,6 @@
 #include "base/secret.h"
 #include "hsm-service/ipc.h"
+#include "hsm-service/keeper/blob_rule.h"
 #include "hsm-service/keeper/cases.h"
 #include "hsm-service/keeper/convert.h"
 #include "iso8583/card.h"
@@ -55,5 +56,6 @@ enum err_code case_translate_pin(struct keeper_call *call, const ProtobufCMessag
     TRY(convert_pan(in->pan, e));
     const size_t needed = block_bytes(pin.source_format);
     TRY(convert_length(in->block.len, "block", needed, needed, e));
+    TRY(blob_rule_ref(call, &pin.source, NULL, e)); /* no blob is a destination */
     return pin_translate(call, &pin, (HsmPinResponse *)response, e);
 }

@@ -70,7 +70,8 @@ enum err_code case_token_report(struct keeper_call *call, const ProtobufCMessage
     out->token = (HsmToken *)token;
     out->n_ways = shown;
     out->ways = (HsmWay **)ways;
-    out->in_token_only = call->in_token_only;
+    out->in_token_only = call->policy->in_token_only;
+    out->tdes_mak_bytes_min = call->policy->tdes_mak_bytes_min;
     return ERR_OK;
 }
 

@@ -22,7 +22,7 @@
 struct server {
     struct tok *tok;
     int fd;
-    bool in_token_only;
+    const struct keeper_policy *policy;
     atomic_uint away; /* calls in a row that found the token away */
     atomic_bool lost;
 };
@@ -84,8 +84,7 @@ static bool serve_packet(struct worker *w, size_t len)
 {
     struct err e = {0};
     struct ipc_frame in = {0};
-    struct keeper_call call = {
-        .tok = w->server->tok, .arena = &w->arena, .in_token_only = w->server->in_token_only};
+    struct keeper_call call = {.tok = w->server->tok, .arena = &w->arena, .policy = w->server->policy};
     ProtobufCBinaryData answer = {0};
     enum err_code code = ipc_decode(w->packet, len, &in, &e);
     if (code != ERR_OK)
@@ -143,11 +142,12 @@ static enum err_code start_workers(struct worker *workers, size_t count, struct 
     return ERR_OK;
 }
 
-enum err_code serve_until_closed(struct tok *tok, int fd, size_t threads, bool in_token_only, struct err *e)
+enum err_code serve_until_closed(struct tok *tok, int fd, size_t threads, const struct keeper_policy *policy,
+                                 struct err *e)
 {
     if (threads > THREADS_MOST)
         return err_set(e, ERR_INPUT, "a keeper has at most %d threads", THREADS_MOST);
-    struct server server = {.tok = tok, .fd = fd, .in_token_only = in_token_only};
+    struct server server = {.tok = tok, .fd = fd, .policy = policy};
     struct worker *const workers = calloc(threads, sizeof *workers);
     if (workers == NULL)
         return err_set(e, ERR_LIMIT, "no memory for the keeper's threads");

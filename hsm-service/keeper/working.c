@@ -4,18 +4,26 @@
 #define KEYS_MOST       3  /* PIK, MAK, TDK */
 #define KEY_BYTES_GIVEN 16 /* key_bytes 0 */
 
-static enum err_code check_bytes(enum tok_suite suite, unsigned key_bytes, struct err *e)
+/* Single DES is for a MAK at most, and there policy says. */
+static enum err_code check_bytes(const struct keeper_policy *policy,
+                                 const struct tok_working_request *request, struct err *e)
 {
-    if (key_bytes == 16 || (key_bytes == 8 && suite == TOK_TDES))
+    if (request->key_bytes == 16)
         return ERR_OK;
-    return err_set(e, ERR_INPUT, "key_bytes is %u; it must be %s", key_bytes,
-                   suite == TOK_TDES ? "8 or 16 with suite TDES" : "16 with an AES suite");
+    if (request->key_bytes != 8 || request->suite != TOK_TDES || request->usage != TOK_MAK)
+        return err_set(e, ERR_INPUT, "key_bytes is %u; a %s of suite %s must have 16", request->key_bytes,
+                       convert_usage_name(request->usage), tok_suite_name(request->suite));
+    if (policy->tdes_mak_bytes_min <= 8)
+        return ERR_OK;
+    return err_set(e, ERR_DENIED,
+                   "key_bytes is 8, and policy.tdes_mak_bytes_min is 16; ask for a MAK of 16 bytes");
 }
 
 /* The one algorithm of a MAK; p11 has the suite's where none is named. */
-static enum err_code convert_bound_mac(const HsmWorkingSpec *spec, enum tok_suite suite,
-                                       struct tok_working_request *request, struct err *e)
+static enum err_code convert_bound_mac(const HsmWorkingSpec *spec, struct tok_working_request *request,
+                                       struct err *e)
 {
+    const enum tok_suite suite = request->suite;
     size_t mac_bytes;
     if (spec->mac_algorithm == POSWARD__HSM__V1__MAC_ALGORITHM__MAC_ALGORITHM_UNSPECIFIED)
         return ERR_OK;
@@ -32,19 +40,19 @@ static enum err_code convert_bound_mac(const HsmWorkingSpec *spec, enum tok_suit
                                              : "UNIONPAY_ECB, X9_19 and ISO9797_1");
 }
 
-static enum err_code convert_spec(const HsmWorkingSpec *spec, enum tok_suite suite,
+static enum err_code convert_spec(const struct keeper_policy *policy, const HsmWorkingSpec *spec,
                                   struct tok_working_request *request, struct err *e)
 {
     TRY(convert_usage(spec->usage, &request->usage, e));
     if (request->usage == TOK_TMK)
         return err_set(e, ERR_INPUT, "usage is TMK, which is no working key; it must be PIK, MAK or TDK");
     request->key_bytes = spec->key_bytes == 0 ? KEY_BYTES_GIVEN : spec->key_bytes;
-    TRY(check_bytes(suite, request->key_bytes, e));
-    return convert_bound_mac(spec, suite, request, e);
+    TRY(check_bytes(policy, request, e));
+    return convert_bound_mac(spec, request, e);
 }
 
 /* All specs are read before the first key is made. */
-static enum err_code convert_request(const HsmWorkingRequest *in,
+static enum err_code convert_request(const struct keeper_policy *policy, const HsmWorkingRequest *in,
                                      struct tok_working_request requests[KEYS_MOST], struct err *e)
 {
     struct tok_working_request common = {.psam_number = in->psam_number,
@@ -56,7 +64,7 @@ static enum err_code convert_request(const HsmWorkingRequest *in,
         return err_set(e, ERR_INPUT, "keys has %zu items; it must have 1 to %d", in->n_keys, KEYS_MOST);
     for (size_t i = 0; i < in->n_keys; i++) {
         requests[i] = common;
-        if (convert_spec(in->keys[i], common.suite, &requests[i], e) != ERR_OK)
+        if (convert_spec(policy, in->keys[i], &requests[i], e) != ERR_OK)
             return err_context(e, "keys[%zu]", i);
         for (size_t before = 0; before < i; before++)
             if (requests[before].usage == requests[i].usage)
@@ -89,7 +97,7 @@ enum err_code case_working_keys(struct keeper_call *call, const ProtobufCMessage
     HsmWorkingResponse *const out = (HsmWorkingResponse *)response;
     struct tok_working_request requests[KEYS_MOST] = {0};
     uint8_t sign_in[TOK_SIGN_IN_BYTES];
-    TRY(convert_request(in, requests, e));
+    TRY(convert_request(call->policy, in, requests, e));
     TRY(tok_sign_in_new(call->session, sign_in, e));
 
     HsmWorkingKey **const keys = arena_take(call->arena, in->n_keys * sizeof(HsmWorkingKey *));

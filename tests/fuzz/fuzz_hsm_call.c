@@ -33,7 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         open_token();
     if (size < 2 || size > IPC_REQUEST_BYTES)
         return 0;
-    struct keeper_call call = {.tok = tok, .arena = &arena, .deadline_ms = INT64_MAX};
+    static const struct keeper_policy policy = {.tdes_mak_bytes_min = 8};
+    struct keeper_call call = {.tok = tok, .arena = &arena, .policy = &policy, .deadline_ms = INT64_MAX};
     struct err e = {0};
     ProtobufCBinaryData answer = {0};
     const enum err_code code =

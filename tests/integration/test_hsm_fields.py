@@ -61,7 +61,7 @@ class Fields(unittest.TestCase):
                                                             challenge=bytes(8)),
             "GenerateWorkingKeys": hsm.GenerateWorkingKeysRequest(
                 psam_number=PSAM, suite=types.SUITE_TDES, master_version=1,
-                keys=[hsm.WorkingKeySpec(usage=types.KEY_USAGE_PIK, key_bytes=8)]),
+                keys=[hsm.WorkingKeySpec(usage=types.KEY_USAGE_MAK, key_bytes=8)]),
             "GenerateMac": hsm.GenerateMacRequest(key=cls.mak, algorithm=hsm.MAC_ALGORITHM_X9_19, data=b"data"),
             "VerifyMac": verify,
             "TranslatePin": pin,
@@ -135,6 +135,8 @@ class Fields(unittest.TestCase):
             ("GenerateWorkingKeys", {"keys": [spec()]}, INPUT, "keys[0]: usage is missing"),
             ("GenerateWorkingKeys", {"keys": [spec(usage=1, key_bytes=24)]}, INPUT, "keys[0]: key_bytes is 24"),
             ("GenerateWorkingKeys", {"suite": types.SUITE_AES_128}, INPUT, "keys[0]: key_bytes is 8"),
+            ("GenerateWorkingKeys", {"keys": [spec(usage=1, key_bytes=8)]}, INPUT, "keys[0]: key_bytes is 8; a PIK of"),
+            ("GenerateWorkingKeys", {"keys": [spec(usage=3, key_bytes=8)]}, INPUT, "keys[0]: key_bytes is 8; a TDK of"),
             ("GenerateWorkingKeys", {"keys": [spec(usage=1, mac_algorithm=1)]}, INPUT, "keys[0]: mac_algorithm is given"),
             ("GenerateWorkingKeys", {"keys": [spec(usage=2, mac_algorithm=hsm.MAC_ALGORITHM_X9_9)]}, INPUT,
              "keys[0]: mac_algorithm is X9_9; a MAK of 16 bytes"),

@@ -14,7 +14,7 @@ TDES_MACS = [hsm.MAC_ALGORITHM_UNIONPAY_ECB, hsm.MAC_ALGORITHM_X9_19, hsm.MAC_AL
 SHORT_MACS = [hsm.MAC_ALGORITHM_X9_9, hsm.MAC_ALGORITHM_UNIONPAY_ECB]
 AES_MACS = [hsm.MAC_ALGORITHM_AES_CMAC]
 ISO = {0: hsm.PIN_FORMAT_ISO_0, 1: hsm.PIN_FORMAT_ISO_1, 3: hsm.PIN_FORMAT_ISO_3, 4: hsm.PIN_FORMAT_ISO_4}
-LAYOUTS = ("001", "003", "004", "005")
+LAYOUTS = ("003", "004", "005")
 
 
 class Keys:
@@ -54,7 +54,7 @@ def batch(system, items):
 def cards_and_keys(system):
     for number, suite in ((1, "tdes"), (2, "aes-128"), (3, "aes-256")):
         card = system.issue(number, suite)
-        for layout in ("single", "double", "track", "slots") if suite == "tdes" else ("slots",):
+        for layout in ("double", "track", "slots") if suite == "tdes" else ("slots",):
             system.at_terminal(card, "signin", "--keys", layout)
         system.at_terminal(card, "purchase", "--amount", "700")
         system.data.DiversifyCardKey(hsm.DiversifyCardKeyRequest(

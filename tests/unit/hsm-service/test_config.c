@@ -32,6 +32,7 @@ START_TEST(defaults_are_those_documented)
     ck_assert_str_eq(c.audit_use, "sampled");
     ck_assert_ptr_null(c.token_serial);
     ck_assert(!hsm_config_in_token(&c));
+    ck_assert_int_eq(c.tdes_mak_bytes_min, 8);
     conf_drop(hsm_config_rows, &c);
 }
 END_TEST
@@ -56,6 +57,9 @@ static const struct {
     {"token:\n  module: /m.so\n  label: a\n", "token.pin_file"},
     {TOKEN "policy:\n  exposure: some\n", "policy.exposure"},
     {TOKEN "policy:\n  flows_missing: some\n", "policy.flows_missing"},
+    {TOKEN "policy:\n  tdes_mak_bytes_min: 7\n", "policy.tdes_mak_bytes_min"},
+    {TOKEN "policy:\n  tdes_mak_bytes_min: 12\n", "policy.tdes_mak_bytes_min is 12; it must be 8 or 16"},
+    {TOKEN "policy:\n  tdes_mak_bytes_min: 24\n", "policy.tdes_mak_bytes_min"},
     {TOKEN "keepers:\n  count: 0\n", "keepers.count"},
     {TOKEN "keepers:\n  count: 33\n", "keepers.count"},
     {TOKEN "keepers:\n  sessions: 65\n", "keepers.sessions"},

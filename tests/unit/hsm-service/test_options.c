@@ -13,8 +13,8 @@ START_TEST(options_are_read)
 {
     char init[] = "--init-string=configdir='sql:/d' x=y", sessions[] = "--sessions=30",
          exposure[] = "--exposure=any", missing[] = "--flows-missing=allow", level[] = "--log-level=debug",
-         format[] = "--log-format=json";
-    char *argv[] = {program, mode, module, label, pin, init, sessions, exposure, missing, level, format};
+         format[] = "--log-format=json", mak[] = "--tdes-mak-bytes-min=8";
+    char *argv[] = {program, mode, module, label, pin, init, sessions, exposure, missing, level, format, mak};
     struct keeper_options o;
     struct err e = {0};
     ck_assert_ok(keeper_options_read(COUNT(argv), argv, &o, &e), e);
@@ -24,19 +24,23 @@ START_TEST(options_are_read)
     ck_assert_ptr_null(o.token.token_serial);
     ck_assert_uint_eq(o.token.session_count, 30);
     ck_assert_int_eq(o.exposure, TOK_EXPOSURE_ANY);
+    ck_assert(!o.policy.in_token_only);
+    ck_assert_uint_eq(o.policy.tdes_mak_bytes_min, 8);
     ck_assert(o.missing_allowed);
     ck_assert_int_eq(o.log_level, LOG_DEBUG);
     ck_assert(o.log_json);
 }
 END_TEST
 
-START_TEST(exposure_is_strict_when_not_given)
+START_TEST(policy_is_strict_when_not_given)
 {
     char *argv[] = {program, mode, module, label, pin};
     struct keeper_options o;
     struct err e = {0};
     ck_assert_ok(keeper_options_read(COUNT(argv), argv, &o, &e), e);
     ck_assert_int_eq(o.exposure, TOK_EXPOSURE_IN_TOKEN);
+    ck_assert(o.policy.in_token_only);
+    ck_assert_uint_eq(o.policy.tdes_mak_bytes_min, 16);
     ck_assert(!o.missing_allowed);
 }
 END_TEST
@@ -47,6 +51,8 @@ static const char *const wrong[] = {"--sessions=0",
                                     "--sessions=",
                                     "--exposure=all",
                                     "--flows-missing=some",
+                                    "--tdes-mak-bytes-min=12",
+                                    "--tdes-mak-bytes-min=",
                                     "--log-level=loud",
                                     "--modules=/m",
                                     "module=/m",
@@ -70,7 +76,7 @@ static Suite *suite(void)
     Suite *s = suite_create("hsm keeper options");
     TCase *t = tcase_create("options");
     tcase_add_test(t, options_are_read);
-    tcase_add_test(t, exposure_is_strict_when_not_given);
+    tcase_add_test(t, policy_is_strict_when_not_given);
     tcase_add_loop_test(t, wrong_options_are_refused, 0, COUNT(wrong));
     suite_add_tcase(s, t);
     return s;

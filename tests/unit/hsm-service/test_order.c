@@ -78,7 +78,8 @@ static struct order *order_of(Posward__Hsm__V1__KeyOrder__ActionCase action, con
 
 static enum err_code give_bytes(const uint8_t *body, size_t len, HsmKeyOutcome **out_outcome)
 {
-    struct keeper_call call = {.tok = tok, .arena = &arena, .deadline_ms = INT64_MAX};
+    static const struct keeper_policy policy = {.tdes_mak_bytes_min = 8};
+    struct keeper_call call = {.tok = tok, .arena = &arena, .policy = &policy, .deadline_ms = INT64_MAX};
     ProtobufCBinaryData answer;
     arena_reset(&arena);
     TRY(methods_serve(&call, IPC_METHOD(IPC_INTERNAL, IPC_KEY_ORDER), body, len, &answer, &e));

@@ -31,6 +31,7 @@ typedef Posward__Hsm__V1__MacAlgorithm MacAlgorithm;
 static struct token_fixture masters[TOKEN_KIND_COUNT], fixture;
 static struct tok *tok;
 static struct arena arena;
+static struct keeper_policy policy;
 static struct err e;
 static char psam_number[] = "62010000001234567890";
 
@@ -54,6 +55,7 @@ static void open_token(int kind)
                                                {TOK_BLOB_TAG, TOK_AES_256, 1, ""},
                                                {TOK_ZONE_PIN, TOK_TDES, 1, "bank"}};
     struct tok_key_info info;
+    policy = (struct keeper_policy){.tdes_mak_bytes_min = 8};
     token_copy(&fixture, &masters[kind]);
     ck_assert_ok(tok_open(token_options(&fixture), &tok, &e), e);
     for (size_t i = 0; i < COUNT(keys); i++)
@@ -78,7 +80,8 @@ static enum err_code call(const char *method, const ProtobufCMessage *request, P
     const ProtobufCMethodDescriptor *const row =
         protobuf_c_service_descriptor_get_method_by_name(service, method);
     const unsigned index = (unsigned)(row - service->methods);
-    struct keeper_call keeper_call = {.tok = tok, .arena = &arena, .deadline_ms = INT64_MAX};
+    struct keeper_call keeper_call = {
+        .tok = tok, .arena = &arena, .policy = &policy, .deadline_ms = INT64_MAX};
     static uint8_t body[16384];
     ProtobufCBinaryData answer;
     e = (struct err){0};
@@ -169,6 +172,55 @@ static enum err_code verify_mac(const struct blob *mak, MacAlgorithm algorithm)
     request.data = (ProtobufCBinaryData){sizeof text, text};
     request.mac = (ProtobufCBinaryData){sizeof mac, mac};
     return call("VerifyMac", &request.base, &answer);
+}
+
+/* Of format 0, to the zone. */
+static enum err_code translate_pin(const struct blob *pik)
+{
+    HsmPinRequest request = POSWARD__HSM__V1__TRANSLATE_PIN_REQUEST__INIT;
+    HsmKeyRef from = ref_of(pik), to = POSWARD__HSM__V1__KEY_REF__INIT;
+    Posward__Hsm__V1__ZoneKey zone = POSWARD__HSM__V1__ZONE_KEY__INIT;
+    ProtobufCMessage *answer;
+    char name[] = "bank", pan[] = "6225880000000009";
+    zone.zone = name;
+    to.key_case = POSWARD__HSM__V1__KEY_REF__KEY_ZONE;
+    to.zone = &zone;
+    request.source = &from;
+    request.destination = &to;
+    request.source_format = request.destination_format = POSWARD__HSM__V1__PIN_FORMAT__PIN_FORMAT_ISO_0;
+    request.pan = pan;
+    request.block = (ProtobufCBinaryData){8, text};
+    return call("TranslatePin", &request.base, &answer);
+}
+
+/* ECB. EncryptData and DecryptData have the same fields. */
+static enum err_code crypt(const char *method, const struct blob *tdk)
+{
+    HsmEncryptRequest encrypt = POSWARD__HSM__V1__ENCRYPT_DATA_REQUEST__INIT;
+    HsmDecryptRequest decrypt = POSWARD__HSM__V1__DECRYPT_DATA_REQUEST__INIT;
+    HsmKeyRef ref = ref_of(tdk);
+    ProtobufCMessage *answer;
+    encrypt.key = decrypt.key = &ref;
+    encrypt.data = decrypt.data = (ProtobufCBinaryData){16, text};
+    return call(method, strcmp(method, "EncryptData") == 0 ? &encrypt.base : &decrypt.base, &answer);
+}
+
+/* Every standalone use that a blob's usage allows must end so. */
+static void expect_uses(const struct blob *blob, enum err_code want, const char *words)
+{
+    const struct tok_blob_info info = info_of(blob);
+    const MacAlgorithm algorithm = info.suite == TOK_TDES ? UNIONPAY : CMAC;
+    for (int use = 0; use < (info.usage == TOK_PIK ? 1 : 2); use++) {
+        enum err_code code;
+        if (info.usage == TOK_PIK)
+            code = translate_pin(blob);
+        else if (info.usage == TOK_MAK)
+            code = use == 0 ? generate_mac(blob, algorithm) : verify_mac(blob, algorithm);
+        else
+            code = crypt(use == 0 ? "EncryptData" : "DecryptData", blob);
+        ck_assert_msg(code == want, "usage %d, use %d: %s, %s", (int)info.usage, use, err_name(code), e.note);
+        ck_assert_msg(code == ERR_OK || strstr(e.note, words) != NULL, "%s", e.note);
+    }
 }
 
 /* ---- What a blob is bound to ---- */
@@ -267,6 +319,65 @@ START_TEST(algorithm_that_the_key_cannot_serve_is_refused)
 }
 END_TEST
 
+/* ---- Single DES ---- */
+
+START_TEST(single_des_is_made_for_a_mak_at_most)
+{
+    static const struct key_spec pik = {PIK, 8, NO_MAC}, tdk = {TDK, 8, NO_MAC}, mak = {MAK, 8, NO_MAC},
+                                 good[] = {{PIK, 16, NO_MAC}, {MAK, 16, NO_MAC}, {TDK, 16, NO_MAC}};
+    struct blob made[3];
+    open_token(_i);
+    for (unsigned least = 8; least <= 16; least += 8) {
+        policy.tdes_mak_bytes_min = least;
+        ck_assert_int_eq(make_keys(TDES, &pik, 1, made), ERR_INPUT);
+        ck_assert_ptr_nonnull(strstr(e.note, "keys[0]: key_bytes is 8; a PIK of suite tdes must have 16"));
+        ck_assert_int_eq(make_keys(TDES, &tdk, 1, made), ERR_INPUT);
+        ck_assert_ptr_nonnull(strstr(e.note, "keys[0]: key_bytes is 8; a TDK of suite tdes must have 16"));
+        ck_assert_int_eq(make_keys(AES_128, &mak, 1, made), ERR_INPUT);
+        ck_assert_int_eq(make_keys(TDES, &mak, 1, made), least == 8 ? ERR_OK : ERR_DENIED);
+        ck_assert(least == 8 || strstr(e.note, "policy.tdes_mak_bytes_min is 16") != NULL);
+        ck_assert_ok(make_keys(TDES, good, 3, made), e);
+    }
+    close_token();
+}
+END_TEST
+
+/* A blob of p11's own making: that is how those of before look. */
+static void make_in_p11(enum tok_usage usage, unsigned key_bytes, struct blob *out_blob)
+{
+    const struct tok_working_request request = {.psam_number = psam_number,
+                                                .suite = TOK_TDES,
+                                                .master_version = 1,
+                                                .usage = usage,
+                                                .key_bytes = key_bytes};
+    struct tok_session *s = NULL;
+    struct tok_working_key key;
+    ck_assert_ok(tok_session_take(tok, &s, &e), e);
+    ck_assert_ok(tok_working_key(s, &request, &key, &e), e);
+    tok_session_give(s);
+    memcpy(out_blob->bytes, key.blob, key.blob_len);
+    out_blob->len = key.blob_len;
+}
+
+START_TEST(single_des_blobs_are_refused_at_use)
+{
+    static const enum tok_usage usages[] = {TOK_PIK, TOK_MAK, TOK_TDK};
+    struct blob single, pair;
+    open_token(_i);
+    for (size_t i = 0; i < COUNT(usages); i++) {
+        make_in_p11(usages[i], 8, &single);
+        make_in_p11(usages[i], 16, &pair);
+        for (unsigned least = 8; least <= 16; least += 8) {
+            policy.tdes_mak_bytes_min = least;
+            const bool allowed = usages[i] == TOK_MAK && least == 8;
+            expect_uses(&single, allowed ? ERR_OK : ERR_DENIED, "sign in again");
+            expect_uses(&pair, ERR_OK, "");
+        }
+    }
+    close_token();
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("hsm-service/terminal_keys");
@@ -276,6 +387,8 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, keys_of_one_call_are_of_one_sign_in, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, mak_serves_the_one_algorithm_of_its_blob, 0, TOKEN_KIND_COUNT);
     tcase_add_test(tc, algorithm_that_the_key_cannot_serve_is_refused);
+    tcase_add_loop_test(tc, single_des_is_made_for_a_mak_at_most, 0, TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, single_des_blobs_are_refused_at_use, 0, TOKEN_KIND_COUNT);
     suite_add_tcase(s, tc);
     return s;
 }
