@@ -187,6 +187,12 @@ const struct conf_row hsm_config_rows[] = {
      .help = "Bytes that a TDES terminal's MAC key has at least, made or used: 8 (single DES, which sign-in "
              "layout 003 "
              "asks for) or 16. PIN and data keys always have 16."},
+    {.key = "policy.blob_form1_until",
+     TEXT(blob_form1_until),
+     .fallback = "",
+     .help = "Last day, YYYY-MM-DD in UTC, on which key blobs of form 1 serve, which say no sign-in; empty: "
+             "they do "
+             "not. For an upgrade, until every terminal has signed in again."},
     COUNT_ROW(pin_terminal_per_minute, "PIN operations of one terminal in a minute; 0: no limit.", "30"),
     COUNT_ROW(pin_terminal_per_hour, "PIN operations of one terminal in an hour; 0: no limit.", "600"),
     COUNT_ROW(pin_account_per_minute, "PIN operations of one account in a minute; 0: no limit.", "5"),

@@ -42,6 +42,7 @@ struct hsm_config {
     char *exposure;             /* "any", "in_token" */
     char *flows_missing;        /* "refuse", "allow" */
     int64_t tdes_mak_bytes_min; /* HSM_MAK_SINGLE or HSM_MAK_DOUBLE */
+    char *blob_form1_until;     /* "YYYY-MM-DD", or "" */
     char *control_path;         /* "": no key management by gRPC */
     int64_t control_approvals, control_expire_seconds;
     char *audit_path;                                     /* "": no audit log */
@@ -70,6 +71,10 @@ void hsm_config_token(const struct hsm_config *config, size_t index, struct hsm_
 enum err_code hsm_config_check_tokens(const struct hsm_config *config, struct err *e) MUST_CHECK;
 /* config_policy.c: values of `policy` that are words or only some numbers. ERR_INPUT. */
 enum err_code hsm_config_check_policy(const struct hsm_config *config, struct err *e) MUST_CHECK;
+/* policy.blob_form1_until: when that day ends, in milliseconds since 1970 UTC; 0: no date. ERR_INPUT: no date
+ * of the calendar. */
+enum err_code hsm_config_form1_until(const struct hsm_config *config, int64_t *out_ms,
+                                     struct err *e) MUST_CHECK;
 /* What counts for one class of uses: its own setting, or audit.use. */
 const char *hsm_config_use(const struct hsm_config *config, const char *of_class);
 /* policy.exposure = in_token. */

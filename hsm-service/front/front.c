@@ -143,6 +143,9 @@ static struct front *make_front(const struct hsm_config *config, struct rpc_serv
 /* What is allowed for the sake of an estate as it is, and should not stay. */
 static void warn_of_policy(const struct hsm_config *config)
 {
+    if (config->blob_form1_until[0] != '\0')
+        log_event(LOG_WARN, "key blobs of form 1 serve until the end of policy.blob_form1_until, UTC",
+                  LOG_STR("date", config->blob_form1_until));
     if (config->tdes_mak_bytes_min == HSM_MAK_SINGLE)
         log_event(LOG_WARN,
                   "MAC keys of terminals may be single DES: policy.tdes_mak_bytes_min is 8; set 16 once no "

@@ -74,7 +74,10 @@ static enum err_code make_arguments(const struct front *f, const struct hsm_toke
                                     struct err *e)
 {
     const struct hsm_config *const c = f->config;
-    char sessions[24], mak_bytes[24];
+    char sessions[24], mak_bytes[24], form1_until[24];
+    int64_t form1_until_ms = 0;
+    TRY(hsm_config_form1_until(c, &form1_until_ms, e));
+    snprintf(form1_until, sizeof form1_until, "%lld", (long long)form1_until_ms);
     snprintf(sessions, sizeof sessions, "%lld", (long long)c->keeper_sessions);
     snprintf(mak_bytes, sizeof mak_bytes, "%lld", (long long)c->tdes_mak_bytes_min);
     const struct {
@@ -92,6 +95,7 @@ static enum err_code make_arguments(const struct front *f, const struct hsm_toke
         {"--exposure", manage_in_token(f->manage) ? "in_token" : "any"},
         {"--flows-missing", c->flows_missing},
         {"--tdes-mak-bytes-min", mak_bytes},
+        {"--blob-form1-until-ms", form1_until},
         {"--log-level", c->service.log_level},
         {"--log-format", c->service.log_format},
     };

@@ -1,5 +1,6 @@
 #include "hsm-service/keeper/options.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,17 @@ static enum err_code set_mak_bytes(struct keeper_options *o, const char *value, 
     return ERR_OK;
 }
 
+static enum err_code set_form1_until(struct keeper_options *o, const char *value, struct err *e)
+{
+    char *end = NULL;
+    errno = 0;
+    const long long until_ms = strtoll(value, &end, 10);
+    if (end == value || *end != '\0' || errno != 0 || until_ms < 0)
+        return err_set(e, ERR_INPUT, "--blob-form1-until-ms=%.20s is no time in milliseconds", value);
+    o->policy.blob_form1_until_ms = until_ms;
+    return ERR_OK;
+}
+
 static enum err_code set_log_level(struct keeper_options *o, const char *value, struct err *e)
 {
     return log_level_parse(value, &o->log_level, e);
@@ -69,6 +81,7 @@ static const struct option_row {
     {"--exposure", .set = set_exposure},
     {"--flows-missing", .set = set_missing},
     {"--tdes-mak-bytes-min", .set = set_mak_bytes},
+    {"--blob-form1-until-ms", .set = set_form1_until},
     {"--log-level", .set = set_log_level},
     {"--log-format", .set = set_log_format},
 };

@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 """Rows of `policy` about working keys, from the configuration to the refusal, with key blobs as they were before."""
+import datetime
 import unittest
 import urllib.request
 
 import grpc
 
+import reference as ref
 from hsm_estate import Estate, hsm, types
 
 DENIED = grpc.StatusCode.PERMISSION_DENIED
@@ -55,6 +57,36 @@ class Policy(unittest.TestCase):
         self.assertEqual(len(self.mac(self.make(usage=types.KEY_USAGE_MAK, key_bytes=16))), 8)
         self.said(16)
         self.assertEqual(self.estate.stop(), 0)
+
+
+    def form_1(self, blob):
+        """The same key as it was sealed before form 2: by the tag key, which this estate knows."""
+        head_and_key = b"PWB1" + blob[4:34] + blob[43:-16]
+        return head_and_key + ref.aes_cmac(self.tag_key, head_and_key)
+
+    def test_blobs_of_form_1_serve_until_a_date(self):
+        self.estate.drop()
+        self.estate = Estate("softhsm", load=False)
+        self.addCleanup(self.estate.drop)
+        self.tag_key = self.estate.load("blob-tag", "aes-256", None, 32)
+        self.estate.cli("key", "init", "--hsm-config", self.estate.config)
+        self.start()
+        new = self.make(usage=types.KEY_USAGE_MAK)
+        old = self.form_1(new)
+        self.assertEqual(len(old), len(new) - 9)
+        self.refused(lambda: self.mac(old), "sealed in form 1; sign in again, or set policy.blob_form1_until")
+        self.assertEqual(self.estate.stop(), 0)
+        today = datetime.datetime.now(datetime.timezone.utc).date()
+        for days, serves in ((-1, False), (2, True)):
+            self.start(blob_form1_until=today + datetime.timedelta(days=days))
+            if serves:
+                self.assertEqual(self.mac(old), self.mac(new))
+            else:
+                self.refused(lambda: self.mac(old), "sealed in form 1")
+            results = self.estate.data.ResealBlobs(hsm.ResealBlobsRequest(blobs=[old, new]), timeout=20).results
+            self.assertEqual([(r.status, r.changed, r.blob) for r in results], [(0, False, old), (0, False, new)])
+            self.assertIn("key blobs of form 1 serve until", self.estate.log())
+            self.assertEqual(self.estate.stop(), 0)
 
 
 if __name__ == "__main__":

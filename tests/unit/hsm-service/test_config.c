@@ -33,6 +33,7 @@ START_TEST(defaults_are_those_documented)
     ck_assert_ptr_null(c.token_serial);
     ck_assert(!hsm_config_in_token(&c));
     ck_assert_int_eq(c.tdes_mak_bytes_min, 8);
+    ck_assert_str_eq(c.blob_form1_until, "");
     conf_drop(hsm_config_rows, &c);
 }
 END_TEST
@@ -57,6 +58,18 @@ static const struct {
     {"token:\n  module: /m.so\n  label: a\n", "token.pin_file"},
     {TOKEN "policy:\n  exposure: some\n", "policy.exposure"},
     {TOKEN "policy:\n  flows_missing: some\n", "policy.flows_missing"},
+    {TOKEN "policy:\n  blob_form1_until: 2027-02-29\n", "policy.blob_form1_until"},
+    {TOKEN "policy:\n  blob_form1_until: 2027-13-01\n", "policy.blob_form1_until"},
+    {TOKEN "policy:\n  blob_form1_until: 2027-00-10\n", "policy.blob_form1_until"},
+    {TOKEN "policy:\n  blob_form1_until: 2027-04-31\n", "policy.blob_form1_until"},
+    {TOKEN "policy:\n  blob_form1_until: 2027-04-00\n", "policy.blob_form1_until"},
+    {TOKEN "policy:\n  blob_form1_until: 27-04-01\n", "policy.blob_form1_until"},
+    {TOKEN "policy:\n  blob_form1_until: 2027/04/01\n", "policy.blob_form1_until"},
+    {TOKEN "policy:\n  blob_form1_until: 2027-4-1\n", "policy.blob_form1_until"},
+    {TOKEN "policy:\n  blob_form1_until: 2027-04-01T00:00\n", "policy.blob_form1_until"},
+    {TOKEN "policy:\n  blob_form1_until: soon\n", "policy.blob_form1_until"},
+    {TOKEN "policy:\n  blob_form1_until: 0000-01-01\n", "policy.blob_form1_until"},
+    {TOKEN "policy:\n  blob_form1_until: 1969-12-31\n", "policy.blob_form1_until"},
     {TOKEN "policy:\n  tdes_mak_bytes_min: 7\n", "policy.tdes_mak_bytes_min"},
     {TOKEN "policy:\n  tdes_mak_bytes_min: 12\n", "policy.tdes_mak_bytes_min is 12; it must be 8 or 16"},
     {TOKEN "policy:\n  tdes_mak_bytes_min: 24\n", "policy.tdes_mak_bytes_min"},
@@ -96,6 +109,30 @@ START_TEST(wrong_values_are_named)
     struct err e = {0};
     ck_assert_int_eq(load(wrong[_i].text, &c, &e), ERR_INPUT);
     ck_assert_msg(strstr(e.note, wrong[_i].names) != NULL, "'%s' does not name %s", e.note, wrong[_i].names);
+}
+END_TEST
+
+/* Up to the end of the day, in UTC wherever this runs; leap days too. */
+START_TEST(last_day_of_form_1_ends_at_midnight)
+{
+    static const struct {
+        const char *date;
+        int64_t ends_ms;
+    } rows[] = {{"\"\"", 0},
+                {"2027-03-31", 1806537600000},
+                {"2028-02-29", 1835481600000},
+                {"2099-12-31", 4102444800000}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct hsm_config c;
+        struct err e = {0};
+        int64_t ends_ms = -1;
+        char yaml[256];
+        snprintf(yaml, sizeof yaml, TOKEN "policy:\n  blob_form1_until: %s\n", rows[i].date);
+        ck_assert_ok(load(yaml, &c, &e), e);
+        ck_assert_ok(hsm_config_form1_until(&c, &ends_ms, &e), e);
+        ck_assert_int_eq(ends_ms, rows[i].ends_ms);
+        conf_drop(hsm_config_rows, &c);
+    }
 }
 END_TEST
 
@@ -156,6 +193,7 @@ static Suite *suite(void)
     tcase_add_test(t, defaults_are_those_documented);
     tcase_add_test(t, the_sample_is_accepted);
     tcase_add_loop_test(t, wrong_values_are_named, 0, sizeof wrong / sizeof wrong[0]);
+    tcase_add_test(t, last_day_of_form_1_ends_at_midnight);
     tcase_add_test(t, in_token_is_understood);
     tcase_add_test(t, replicas_inherit_what_may_be_shared);
     suite_add_tcase(s, t);

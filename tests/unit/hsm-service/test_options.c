@@ -13,8 +13,10 @@ START_TEST(options_are_read)
 {
     char init[] = "--init-string=configdir='sql:/d' x=y", sessions[] = "--sessions=30",
          exposure[] = "--exposure=any", missing[] = "--flows-missing=allow", level[] = "--log-level=debug",
-         format[] = "--log-format=json", mak[] = "--tdes-mak-bytes-min=8";
-    char *argv[] = {program, mode, module, label, pin, init, sessions, exposure, missing, level, format, mak};
+         format[] = "--log-format=json", mak[] = "--tdes-mak-bytes-min=8",
+         form1[] = "--blob-form1-until-ms=1806537600000";
+    char *argv[] = {program,  mode,    module, label,  pin, init, sessions,
+                    exposure, missing, level,  format, mak, form1};
     struct keeper_options o;
     struct err e = {0};
     ck_assert_ok(keeper_options_read(COUNT(argv), argv, &o, &e), e);
@@ -26,6 +28,7 @@ START_TEST(options_are_read)
     ck_assert_int_eq(o.exposure, TOK_EXPOSURE_ANY);
     ck_assert(!o.policy.in_token_only);
     ck_assert_uint_eq(o.policy.tdes_mak_bytes_min, 8);
+    ck_assert_int_eq(o.policy.blob_form1_until_ms, 1806537600000);
     ck_assert(o.missing_allowed);
     ck_assert_int_eq(o.log_level, LOG_DEBUG);
     ck_assert(o.log_json);
@@ -41,6 +44,7 @@ START_TEST(policy_is_strict_when_not_given)
     ck_assert_int_eq(o.exposure, TOK_EXPOSURE_IN_TOKEN);
     ck_assert(o.policy.in_token_only);
     ck_assert_uint_eq(o.policy.tdes_mak_bytes_min, 16);
+    ck_assert_int_eq(o.policy.blob_form1_until_ms, 0);
     ck_assert(!o.missing_allowed);
 }
 END_TEST
@@ -53,6 +57,10 @@ static const char *const wrong[] = {"--sessions=0",
                                     "--flows-missing=some",
                                     "--tdes-mak-bytes-min=12",
                                     "--tdes-mak-bytes-min=",
+                                    "--blob-form1-until-ms=",
+                                    "--blob-form1-until-ms=-1",
+                                    "--blob-form1-until-ms=2027-03-31",
+                                    "--blob-form1-until-ms=99999999999999999999",
                                     "--log-level=loud",
                                     "--modules=/m",
                                     "module=/m",
