@@ -9,7 +9,7 @@
 #include <protobuf-c/protobuf-c.h>
 #include <stdint.h>
 
-/* Messages in messages; ours have six. */
+/* Messages in messages; ours have a handful. */
 #define FORM_DEPTH_MAX 64
 
 /* At every depth of the message, by descriptor: ERR_INPUT, with a note that names the field and its fault,

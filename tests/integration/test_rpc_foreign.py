@@ -140,6 +140,16 @@ class Foreign(unittest.TestCase):
         self.fails(lambda: say(request(text="x"), timeout=5, compression=grpc.Compression.Gzip),
                    grpc.StatusCode.UNIMPLEMENTED)
 
+    def test_requests_of_every_kind_of_call_are_checked_for_form(self):
+        """text twice, behind a message that is in form where the call takes several."""
+        good, twice = text_field(1, "a"), text_field(1, "a") + text_field(1, "b")
+        method = "/posward.test.v1.Echo/"
+        for call in (lambda: self.channel.unary_unary(method + "Say")(twice, timeout=5),
+                     lambda: next(self.channel.unary_stream(method + "Count")(twice, timeout=5)),
+                     lambda: self.channel.stream_unary(method + "Gather")(iter([good, twice]), timeout=5),
+                     lambda: list(self.channel.stream_stream(method + "Talk")(iter([good, twice]), timeout=5))):
+            self.fails(call, grpc.StatusCode.INVALID_ARGUMENT, "text stands twice")
+
     def test_every_cut_of_a_request_is_answered(self):
         request, _ = self.service()
         whole = request(text="some text", delay_ms=0, fill_bytes=3, filling=b"12345").SerializeToString()
