@@ -123,6 +123,25 @@ const file_t *rpc_index_file_of(const struct rpc_index *index, const char *symbo
     return NULL;
 }
 
+/* `name` is one of the types, or of those inside them. */
+static bool names_message(type_t *const *types, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *const rest = after_scope(name, types[i]->name);
+        if (strcmp(types[i]->name, name) == 0 ||
+            (rest != NULL && names_message(types[i]->nested_type, types[i]->n_nested_type, rest)))
+            return true;
+    }
+    return false;
+}
+
+bool rpc_index_is_message(const struct rpc_index *index, const char *full_name)
+{
+    const file_t *const file = rpc_index_file_of(index, full_name);
+    return file != NULL &&
+           names_message(file->message_type, file->n_message_type, after_scope(full_name, file->package));
+}
+
 static const service_t *find_service(const struct rpc_index *index, const char *full_name)
 {
     const file_t *file = rpc_index_file_of(index, full_name);

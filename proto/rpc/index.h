@@ -34,5 +34,7 @@ const Google__Protobuf__FileDescriptorProto *rpc_index_file(const struct rpc_ind
  */
 const Google__Protobuf__FileDescriptorProto *rpc_index_file_of(const struct rpc_index *index,
                                                                const char *symbol);
+/* Whether it is the full name of a message. */
+bool rpc_index_is_message(const struct rpc_index *index, const char *full_name);
 
 #endif

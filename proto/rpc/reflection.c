@@ -78,6 +78,24 @@ static void send_file(response_t *response, const file_t *file, struct rpc_call 
         free(packed[i].data);
 }
 
+/* No file here extends a message, so that the list of a known one is empty. */
+static void send_extension_numbers(response_t *response, const char *type, struct rpc_call *call,
+                                   send_fn send)
+{
+    if (!rpc_index_is_message(&call->server->index, type)) {
+        send_error(response, ERR_NOT_FOUND, "no such message type here", call, send);
+        return;
+    }
+    Grpc__Reflection__V1__ExtensionNumberResponse body =
+        GRPC__REFLECTION__V1__EXTENSION_NUMBER_RESPONSE__INIT;
+    body.base_type_name = (char *)type;
+    response->message_response_case =
+        GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ALL_EXTENSION_NUMBERS_RESPONSE;
+    response->all_extension_numbers_response = &body;
+    send(response, call);
+    response->all_extension_numbers_response = NULL;
+}
+
 /* Methods are sorted by path, so those of one service stand together. */
 static size_t list_names(const struct rpc_server *server, Grpc__Reflection__V1__ServiceResponse *out_items)
 {
@@ -136,8 +154,10 @@ static void answer(const request_t *request, struct rpc_call *call, send_fn send
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES:
         send_list(&response, call, send);
         return;
-    case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_EXTENSION:
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_ALL_EXTENSION_NUMBERS_OF_TYPE:
+        send_extension_numbers(&response, request->all_extension_numbers_of_type, call, send);
+        return;
+    case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_EXTENSION:
         send_error(&response, ERR_NOT_FOUND, "there are no extensions here", call, send);
         return;
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST__NOT_SET:

@@ -13,6 +13,10 @@ typedef Grpc__Reflection__V1__ServerReflectionResponse response_t;
 #define ASK_LIST   GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES
 #define ASK_EXTENSION                                                                                        \
     GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_EXTENSION
+#define ASK_NUMBERS                                                                                          \
+    GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_ALL_EXTENSION_NUMBERS_OF_TYPE
+#define GOT_NUMBERS                                                                                          \
+    GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ALL_EXTENSION_NUMBERS_RESPONSE
 #define GOT_FILES GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_FILE_DESCRIPTOR_RESPONSE
 #define GOT_LIST  GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE
 #define GOT_ERROR GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE
@@ -131,6 +135,37 @@ START_TEST(what_is_not_there_is_an_error_response)
 }
 END_TEST
 
+/* Type, and whether it is a message that is known here. */
+static const struct {
+    const char *type;
+    bool known;
+} type_rows[] = {
+    {"posward.test.v1.EchoRequest", true},
+    {"google.protobuf.FieldOptions", true},
+    {"google.protobuf.DescriptorProto.ExtensionRange", true},
+    {"grpc.health.v1.HealthCheckResponse.ServingStatus", false}, /* an enum */
+    {"posward.test.v1.EchoRequest.text", false},
+    {"posward.test.v1.Echo", false},
+    {"posward.test.v1.EchoReques", false},
+    {"EchoRequest", false},
+    {"", false},
+};
+
+START_TEST(known_type_has_no_extensions)
+{
+    response_t *response = ask_text(ASK_NUMBERS, type_rows[_i].type);
+    if (type_rows[_i].known) {
+        ck_assert_int_eq(response->message_response_case, GOT_NUMBERS);
+        ck_assert_str_eq(response->all_extension_numbers_response->base_type_name, type_rows[_i].type);
+        ck_assert_uint_eq(response->all_extension_numbers_response->n_extension_number, 0);
+    } else {
+        ck_assert_int_eq(response->message_response_case, GOT_ERROR);
+        ck_assert_int_eq(response->error_response->error_code, 5);
+    }
+    drop(response);
+}
+END_TEST
+
 START_TEST(v1alpha_answers_the_same)
 {
     struct rpc_stream *alpha = NULL;
@@ -166,6 +201,7 @@ static Suite *suite(void)
     tcase_add_test(tc, services_are_listed);
     tcase_add_loop_test(tc, files_are_found, 0, sizeof file_rows / sizeof file_rows[0]);
     tcase_add_test(tc, what_is_not_there_is_an_error_response);
+    tcase_add_loop_test(tc, known_type_has_no_extensions, 0, sizeof type_rows / sizeof type_rows[0]);
     tcase_add_test(tc, v1alpha_answers_the_same);
     suite_add_tcase(s, tc);
     return s;
