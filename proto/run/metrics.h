@@ -1,4 +1,5 @@
 /* The Prometheus endpoint: GET /metrics over plain HTTP, one page, written anew for each request.
+ * Clients that are slow, however many, do not keep a scraper out.
  *
  * It serves counters only; put it on loopback or on a network that scrapers share. */
 #ifndef POSWARD_RUN_METRICS_H
