@@ -7,7 +7,6 @@
 #include "posward/hsm/v1/hsm.pb-c.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -154,9 +153,7 @@ static void warn_of_policy(const struct hsm_config *config)
 
 enum err_code front_start(const void *config, struct rpc_server *server, void **out_front, struct err *e)
 {
-    (void)signal(SIGXFSZ,
-                 SIG_IGN); /* a file that may not grow is a write that fails: the audit log says so */
-    TRY(harden_dumps(e));  /* deciphered tracks pass through */
+    TRY(harden_dumps(e)); /* deciphered tracks pass through */
     struct front *const f = make_front(config, server);
     if (f == NULL)
         return err_set(e, ERR_LIMIT, "no memory for the front");

@@ -288,6 +288,7 @@ static int run_service(const struct service_spec *spec, const struct service_con
     sigaddset(&r.signals, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, &r.signals, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a write that fails, and is told as one */
     struct err e = {0};
     enum err_code code = begin(&r, &e);
     const bool started = code == ERR_OK;

@@ -366,7 +366,8 @@ START_TEST(service_serves_and_stops_in_order)
     child_expect(&c, "hook reload state=1");
     http(number_after(&c, "metrics_port="), "GET /metrics HTTP/1.0\r\n\r\n", page, sizeof page);
     ck_assert_ptr_nonnull(strstr(page, "posward_config_reloads_total{outcome=\"taken\"} 1\n"));
-    kill(c.pid, SIGPIPE); /* ignored */
+    kill(c.pid, SIGPIPE); /* ignored, as the next */
+    kill(c.pid, SIGXFSZ);
     kill(c.pid, SIGTERM);
     expect_notice(notices, "STOPPING=1");
     ck_assert_int_eq(child_end(&c), 0);
