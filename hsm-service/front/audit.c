@@ -18,6 +18,7 @@
 #define TRACE_FROM 3 /* of "00-TRACEID-SPANID-FLAGS" */
 #define TRACE_LEN  32
 #define FINISH_MS  3000
+#define JOINED_MS  60000 /* equal refusals stand in one record for so long */
 
 /* ---- Records ---- */
 
@@ -84,6 +85,14 @@ bool front_audit_is_refusal(enum err_code code)
     return code == ERR_DENIED || code == ERR_UNAUTHENTICATED || code == ERR_LIMIT;
 }
 
+static struct audit_caller caller_of(const struct rpc_call *call)
+{
+    const struct rpc_peer *const peer = rpc_call_peer(call);
+    const char *const identity = peer != NULL && peer->identity != NULL ? peer->identity : "";
+    const char *const trace = rpc_call_traceparent(call);
+    return (struct audit_caller){identity, strlen(identity), trace, strlen(trace)};
+}
+
 static void post_refusal(struct front_audit *a, const struct audit_caller *caller, const char *path,
                          const struct err *e)
 {
@@ -100,21 +109,56 @@ static void post_refusal(struct front_audit *a, const struct audit_caller *calle
 void front_audit_refused(struct front_audit *a, const struct rpc_call *call, const char *path,
                          const struct err *e)
 {
-    const struct rpc_peer *const peer = rpc_call_peer(call);
-    const char *const identity = peer != NULL && peer->identity != NULL ? peer->identity : "";
-    const char *const trace = rpc_call_traceparent(call);
-    post_refusal(a, &(struct audit_caller){identity, strlen(identity), trace, strlen(trace)}, path, e);
+    const struct audit_caller caller = caller_of(call);
+    post_refusal(a, &caller, path, e);
+}
+
+static void post_joined(struct front_audit *a, const struct audit_caller *caller, const char *path,
+                        const char *about, const struct err *e)
+{
+    char who[IPC_IDENTITY_BYTES + 1];
+    if (a == NULL || !front_audit_is_refusal(e->code))
+        return;
+    snprintf(who, sizeof who, "%.*s", (int)caller->identity_len, caller->identity);
+    const struct repeats_event event = {
+        .who = who, .what = path, .about = about, .note = e->note, .code = e->code};
+    if (repeats_first(a->refusals, &event, clock_monotonic_ms()))
+        post_refusal(a, caller, path, e);
+}
+
+void front_audit_refused_joined(struct front_audit *a, const struct rpc_call *call, const char *path,
+                                const char *about, const struct err *e)
+{
+    const struct audit_caller caller = caller_of(call);
+    post_joined(a, &caller, path, about, e);
 }
 
 void front_audit_refusal(struct front_audit *a, const struct ipc_frame *request, const struct err *e)
 {
-    char path[96];
+    char path[96], about[sizeof e->note];
     snprintf(path, sizeof path, "/%s/%s", posward__hsm__v1__data_plane__descriptor.name,
              facts_method(request->method));
-    post_refusal(a,
-                 &(struct audit_caller){request->identity, request->identity_len, request->traceparent,
-                                        request->traceparent_len},
-                 path, e);
+    /* What is refused, without the time after which it may pass: that differs each time. */
+    snprintf(about, sizeof about, "%.*s", (int)strcspn(e->note, ";"), e->note);
+    post_joined(a,
+                &(struct audit_caller){request->identity, request->identity_len, request->traceparent,
+                                       request->traceparent_len},
+                path, about, e);
+}
+
+/* repeats_tell_fn */
+static void record_repeats(void *context, const struct repeats_sum *sum)
+{
+    struct front_audit *const a = context;
+    struct audit_record r = {.kind = AUDIT_REFUSAL};
+    char more[REPEATS_TEXT_BYTES], note[AUDIT_TEXT_BYTES];
+    repeats_text(sum, more);
+    const int len = snprintf(note, sizeof note, "%s: %s", more, sum->note);
+    front_audit_fill(&r, &(struct audit_caller){sum->who, strlen(sum->who), "", 0});
+    snprintf(r.result, sizeof r.result, "%s", err_name(sum->code));
+    audit_text(sum->what, strlen(sum->what), r.what, sizeof r.what);
+    audit_text(note, (size_t)len, r.note, sizeof r.note);
+    audit_writer_post(a->writer, &r, NULL, NULL);
 }
 
 /* ---- What is asked of keepers ---- */
@@ -189,7 +233,10 @@ static void end_signing(struct front *f, void *context, const struct ipc_frame *
 void front_audit_tick(struct front *f, int64_t now_ms)
 {
     struct front_audit *const a = f->audit;
-    if (a == NULL || a->signing || f->ready == 0)
+    if (a == NULL)
+        return;
+    repeats_tell_due(a->refusals, now_ms);
+    if (a->signing || f->ready == 0)
         return;
     const struct audit_counts counts = audit_writer_counts(a->writer);
     const bool due = counts.unsigned_records >= (uint64_t)a->config->audit_checkpoint_records ||
@@ -231,7 +278,10 @@ enum err_code front_audit_open(const struct hsm_config *c, struct front_audit **
     enum err_code code = audit_store_open(&options, &store, e);
     if (code == ERR_OK)
         code = audit_writer_start(store, &a->writer, e);
+    if (code == ERR_OK)
+        code = repeats_new(JOINED_MS, record_repeats, a, &a->refusals, e);
     if (code != ERR_OK) {
+        audit_writer_stop(a->writer);
         free(a);
         return code;
     }
@@ -252,7 +302,9 @@ void front_audit_close(struct front_audit *a)
 {
     if (a == NULL)
         return;
+    repeats_tell_all(a->refusals, clock_monotonic_ms());
     audit_writer_stop(a->writer);
+    repeats_free(a->refusals);
     audit_keys_drop(&a->keys);
     free(a);
 }
@@ -262,6 +314,7 @@ void front_audit_finish(struct front *f)
     struct front_audit *const a = f->audit;
     if (a == NULL)
         return;
+    repeats_tell_all(a->refusals, clock_monotonic_ms());
     front_audit_event(a, AUDIT_SERVICE, "stop", NULL, "");
     audit_writer_flush(a->writer, FINISH_MS);
     const int64_t until_ms = clock_monotonic_ms() + FINISH_MS;

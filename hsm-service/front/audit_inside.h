@@ -2,6 +2,7 @@
 #ifndef POSWARD_HSM_SERVICE_FRONT_AUDIT_INSIDE_H
 #define POSWARD_HSM_SERVICE_FRONT_AUDIT_INSIDE_H
 
+#include "base/repeats.h"
 #include "hsm-service/audit/signature.h"
 #include "hsm-service/audit/writer.h"
 #include "hsm-service/front/audit.h"
@@ -25,6 +26,7 @@ struct use_policy {
 struct front_audit {
     const struct hsm_config *config;
     struct audit_writer *writer;
+    struct repeats *refusals;
     struct use_policy uses[USE_CLASSES];
     _Atomic bool force; /* a checkpoint is wanted now */
     /* The loop thread's: */

@@ -76,6 +76,7 @@ static bool is_sampled(struct front_audit *a, unsigned classes)
 struct told {
     const struct front_call *call;
     const struct err *failure; /* NULL: none */
+    bool on_record;            /* the failure is, already */
 };
 
 static struct audit_caller caller_of(const struct told *t)
@@ -112,7 +113,7 @@ static bool deserves_record(struct front_audit *a, const struct told *t, const s
                             const struct facts_outcome *outcome)
 {
     const enum err_code code = code_of(t, outcome);
-    if (o->in_batch && refusals_have(&t->call->refusals, o->item))
+    if (t->on_record || (o->in_batch && refusals_have(&t->call->refusals, o->item)))
         return false;
     return (o->classes & FACTS_KEYS) != 0 || front_audit_is_refusal(code) || code == ERR_CHECK ||
            is_sampled(a, o->classes);
@@ -149,13 +150,15 @@ static void post_all(struct front_audit *a, const struct told *t, struct wire_by
         audit_writer_post(a->writer, &next, held != NULL ? let_go : NULL, held);
     else if (held != NULL)
         let_go(held, false);
-    else if (t->failure != NULL && front_audit_is_refusal(t->failure->code))
+    else if (t->failure != NULL && !t->on_record && front_audit_is_refusal(t->failure->code))
         post_refusal(a, t);
 }
 
 bool front_audit_answer(struct front_audit *a, struct front_call *call, const struct release *release)
 {
-    const struct told t = {.call = call, .failure = release->failed ? &release->failure : NULL};
+    const struct told t = {.call = call,
+                           .failure = release->failed ? &release->failure : NULL,
+                           .on_record = release->told};
     struct err e = {0};
     if (a == NULL || call->packet == NULL)
         return false;

@@ -294,5 +294,5 @@ void front_metrics(void *front, struct prometheus *page)
 void front_refused(void *front, const struct rpc_call *call, const char *path, const struct err *e)
 {
     const struct front *const f = front;
-    front_audit_refused(f->audit, call, path, e);
+    front_audit_refused_joined(f->audit, call, path, NULL, e);
 }

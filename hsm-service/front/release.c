@@ -50,8 +50,10 @@ struct release release_answer(struct front *f, struct front_call *call, const st
         admit_answer(f->admit, &caller, &call->facts, frame, &call->refusals, &told, &e);
     if (told.count > 0)
         front_record_items(f, call, &told.first, told.count);
-    if (code != ERR_OK)
-        r = (struct release){.failed = true, .failure = e};
+    if (code != ERR_OK) {
+        front_audit_refusal(f->audit, &call->request, &e);
+        r = (struct release){.failed = true, .failure = e, .told = true};
+    }
     replace_items(call, &r);
     return r;
 }

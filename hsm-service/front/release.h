@@ -13,6 +13,7 @@ struct front_call;
 struct release {
     bool failed;
     struct err failure;     /* where it failed */
+    bool told;              /* of a failure: it is on record */
     struct wire_bytes body; /* the packed response; empty where it failed */
     uint8_t *own;           /* the body's memory where items were replaced, else NULL */
 };

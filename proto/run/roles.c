@@ -2,13 +2,14 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/repeats.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LOG_WINDOW_MS 1000
+#define LOG_PERIOD_MS 10000 /* equal refusals are joined so long */
 
 /* Reflection tells no secret but draws the map; where callers are known it is for those who look. */
 #define REFLECTION_ROLES (ROLE_OPERATOR | ROLE_AUDITOR | ROLE_MONITOR)
@@ -36,11 +37,7 @@ struct roles {
 
     pthread_rwlock_t granting;
     struct roles_holders *holders;
-
-    pthread_mutex_t lock; /* what follows */
-    int64_t window_ms;
-    unsigned lines;
-    uint64_t unlogged;
+    struct repeats *refusals;
 };
 
 static int by_path(const void *a, const void *b)
@@ -88,14 +85,31 @@ static enum err_code take_options(struct roles *r, const struct roles_options *o
     return take_grants(r, options->grants, options->grant_count, &r->holders, e);
 }
 
+static void log_repeats(void *context, const struct repeats_sum *sum)
+{
+    (void)context;
+    char more[REPEATS_TEXT_BYTES];
+    repeats_text(sum, more);
+    log_event(LOG_WARN, "call refused again",
+              LOG_STR("reason", reason_names[sum->code == ERR_DENIED ? REASON_ROLE : REASON_IDENTITY]),
+              LOG_STR("identity", sum->who), LOG_STR("method", sum->what), LOG_INT("count", sum->count),
+              LOG_STR("note", more));
+}
+
+void roles_tick(struct roles *roles)
+{
+    repeats_tell_due(roles->refusals, clock_monotonic_ms());
+}
+
 enum err_code roles_new(const struct roles_options *options, struct roles **out_roles, struct err *e)
 {
     struct roles *const r = calloc(1, sizeof *r);
     if (r == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
-    pthread_mutex_init(&r->lock, NULL);
     pthread_rwlock_init(&r->granting, NULL);
-    const enum err_code code = take_options(r, options, e);
+    enum err_code code = repeats_new(LOG_PERIOD_MS, log_repeats, NULL, &r->refusals, e);
+    if (code == ERR_OK)
+        code = take_options(r, options, e);
     if (code != ERR_OK) {
         roles_free(r);
         return code;
@@ -108,10 +122,12 @@ void roles_free(struct roles *roles)
 {
     if (roles == NULL)
         return;
+    if (roles->refusals != NULL)
+        repeats_tell_all(roles->refusals, clock_monotonic_ms());
+    repeats_free(roles->refusals);
     roles_holders_free(roles->holders);
     free(roles->methods);
     pthread_rwlock_destroy(&roles->granting);
-    pthread_mutex_destroy(&roles->lock);
     free(roles);
 }
 
@@ -190,38 +206,18 @@ static unsigned roles_of(struct roles *r, const char *identity)
     return view.roles;
 }
 
-/* True when this refusal has a line; *out_unlogged is then how many before it had none. */
-static bool may_log(struct roles *r, uint64_t *out_unlogged)
-{
-    const int64_t now_ms = clock_monotonic_ms();
-    pthread_mutex_lock(&r->lock);
-    if (now_ms - r->window_ms >= LOG_WINDOW_MS) {
-        r->window_ms = now_ms;
-        r->lines = 0;
-    }
-    const bool may = r->lines < ROLES_LOG_BURST;
-    if (may) {
-        r->lines++;
-        *out_unlogged = r->unlogged;
-        r->unlogged = 0;
-    } else {
-        r->unlogged++;
-    }
-    pthread_mutex_unlock(&r->lock);
-    return may;
-}
-
 static enum err_code refuse(struct roles *r, struct method *method, enum reason reason,
                             const struct rpc_peer *peer, struct err *e)
 {
+    static const enum err_code codes[REASON_COUNT] = {ERR_UNAUTHENTICATED, ERR_DENIED};
     char names[ROLE_NAMES_BYTES];
-    uint64_t unlogged = 0;
+    const struct repeats_event event = {.who = peer->identity, .what = method->path, .code = codes[reason]};
     roles_name(method->allowed, names);
     atomic_fetch_add(&method->refused[reason], 1);
-    if (may_log(r, &unlogged))
+    if (repeats_first(r->refusals, &event, clock_monotonic_ms()))
         log_event(LOG_WARN, "call refused", LOG_STR("reason", reason_names[reason]),
                   LOG_STR("identity", peer->identity), LOG_STR("peer", peer->address),
-                  LOG_STR("method", method->path), LOG_STR("allowed", names), LOG_INT("unlogged", unlogged));
+                  LOG_STR("method", method->path), LOG_STR("allowed", names));
     if (reason == REASON_IDENTITY)
         return err_set(e, ERR_UNAUTHENTICATED,
                        "%.80s needs a client certificate of an identity with a role of: %s", method->path,

@@ -85,10 +85,12 @@ enum err_code roles_check_served(const struct roles *roles, const struct rpc_ser
                                  struct err *e) MUST_CHECK;
 /* As rpc_authorise_fn, `roles` being a struct roles: ERR_UNAUTHENTICATED without an identity, ERR_DENIED
  * without the role; the note names identity, method and the roles that would do. Counts each refusal, and
- * logs it, at most ROLES_LOG_BURST lines in a second. Any thread. */
+ * logs it: the first of an identity, method and reason at once, equal ones after it joined, with their
+ * number. Any thread. */
 enum err_code roles_authorise(void *roles, const struct rpc_peer *peer, const char *path,
                               struct err *e) MUST_CHECK;
-#define ROLES_LOG_BURST 10
+/* Now and then: log the refusals that were joined and are due. roles_free logs the rest. */
+void roles_tick(struct roles *roles);
 /* What an identity may do at one moment: a call asks once, decides all of its items by it, and lets it go.
  * What it shows does not change with roles_replace. */
 struct roles_view {

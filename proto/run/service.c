@@ -13,6 +13,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#define TICK_S 1 /* how late joined refusals may be logged */
 
 /* One run, from the configuration to the stop. Freed in the reverse order of the members. */
 struct run {
@@ -241,11 +244,15 @@ static void reload(struct run *r)
 /* The main thread does nothing but this: signals are blocked in every thread and taken here one by one. */
 static enum err_code wait_for_stop(struct run *r, struct err *e)
 {
+    const struct timespec tick = {.tv_sec = TICK_S};
     for (;;) {
-        int number = 0;
-        const int failed = sigwait(&r->signals, &number);
-        if (failed != 0)
-            return err_native(e, ERR_INTERNAL, failed, "sigwait: %s", strerror(failed));
+        const int number = sigtimedwait(&r->signals, NULL, &tick);
+        if (number < 0 && errno != EAGAIN && errno != EINTR)
+            return err_errno(e, "sigtimedwait");
+        if (r->roles != NULL)
+            roles_tick(r->roles);
+        if (number < 0)
+            continue;
         if (number != SIGHUP) {
             log_event(LOG_INFO, "draining", LOG_STR("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"));
             return ERR_OK;
