@@ -26,6 +26,12 @@ LOADED = [("psam-master", "tdes", None, 16), ("psam-master", "aes-256", None, 32
           ("zone-data", "aes-128", "bank", 16)]
 
 
+def refusals_in(record):
+    """How many refusals a record of the audit log stands for: equal ones are joined."""
+    more = re.match(r"and ([\d,]+) more in \d+ s: ", record["note"])
+    return int(more.group(1).replace(",", "")) if more else 1
+
+
 class Estate:
     """A folder with a token; `keys` holds what was loaded, by role-suite."""
 
