@@ -292,10 +292,12 @@ enum err_code posp_config_check(const void *context, struct err *e)
     return ERR_OK;
 }
 
-enum err_code peer_connect(const struct peer_config *peer, struct rpc_channel **out_channel, struct err *e)
+enum err_code peer_connect(const struct peer_config *peer, bool foreign, struct rpc_channel **out_channel,
+                           struct err *e)
 {
     const struct rpc_channel_options options = {
         .target = peer->target,
+        .foreign = foreign,
         .tls = {.ca_path = peer->ca,
                 .cert_path = peer->cert,
                 .key_path = peer->key,

@@ -51,8 +51,8 @@ extern const struct conf_row posp_config_rows[];
 enum err_code posp_config_check(const void *config, struct err *e) MUST_CHECK;
 /* The dialect of `name`; NULL when there is none. */
 const struct iso_dialect *posp_config_dialect(const char *name);
-/* A channel to a peer. */
-enum err_code peer_connect(const struct peer_config *peer, struct rpc_channel **out_channel,
+/* A channel to a peer; `foreign` as in struct rpc_channel_options. */
+enum err_code peer_connect(const struct peer_config *peer, bool foreign, struct rpc_channel **out_channel,
                            struct err *e) MUST_CHECK;
 
 #endif

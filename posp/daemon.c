@@ -28,9 +28,9 @@ static enum err_code open_parts(struct posp *posp, struct err *e)
     const struct posp_config *config = posp->config;
     posp->dialect = posp_config_dialect(config->dialect_name);
     TRY(store_open(config->store_path, &posp->store, e));
-    if (peer_connect(&config->hsm, &posp->hsm_channel, e) != ERR_OK)
+    if (peer_connect(&config->hsm, false, &posp->hsm_channel, e) != ERR_OK)
         return err_context(e, "hsm");
-    if (peer_connect(&config->posv, &posp->posv_channel, e) != ERR_OK)
+    if (peer_connect(&config->posv, false, &posp->posv_channel, e) != ERR_OK)
         return err_context(e, "posv");
     TRY(hsm_open(posp->hsm_channel, config->hsm_timeout_ms, &posp->hsm, e));
     return units_open(config, &posp->units, e);

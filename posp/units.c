@@ -57,7 +57,7 @@ static enum err_code connect_all(const struct posp_config *config, struct units 
     const struct unit_config *items = config->units.items;
     for (size_t i = 0; i < config->units.count; i++) {
         units->units[i].name = items[i].name;
-        if (peer_connect(&items[i].peer, &units->units[i].channel, e) != ERR_OK)
+        if (peer_connect(&items[i].peer, true, &units->units[i].channel, e) != ERR_OK)
             return err_context(e, "unit %.31s", items[i].name);
         units->unit_count = i + 1;
     }

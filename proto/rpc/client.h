@@ -14,6 +14,7 @@ struct rpc_stream;
 struct rpc_channel_options {
     const char *target; /* "127.0.0.1:7001", "ipv4:10.0.0.1:7001,10.0.0.2:7001" or "dns:///name:port" */
     struct rpc_tls tls;
+    bool foreign;             /* the peer may be of another make: it is pinged rarely (keepalive.h) */
     size_t max_message_bytes; /* 0: 1 MiB */
     const uint8_t *
         extra_descriptor_set; /* for rpc_client_new of services outside posward's set; borrowed, NULL: none */
@@ -21,7 +22,8 @@ struct rpc_channel_options {
 };
 
 /* Connects lazily and re-connects by itself with back-off (at most 2 s, so that a restarted peer is found
- * soon); several addresses are used round robin, with health checking. */
+ * soon). A connection that died without a word is noticed in 5 s, and is not used for further calls once a
+ * call reached its deadline on it; several addresses are used round robin, with health checking. */
 enum err_code rpc_channel_new(const struct rpc_channel_options *options, struct rpc_channel **out_channel,
                               struct err *e) MUST_CHECK;
 /* Waits for the calls under way. Accepts NULL. */

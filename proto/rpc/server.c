@@ -1,6 +1,8 @@
 #include "rpc/core_log.h"
 #include "rpc/server_state.h"
 
+#include "rpc/keepalive.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,10 +128,11 @@ static grpc_server *make_core(const struct rpc_server *server)
         /* Peers that connect and say nothing. */
         int_arg(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10000),
         /* Find peers that died without a word, so that their streams end. */
-        int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, 30000),
-        int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000),
+        int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, RPC_SERVER_KEEPALIVE_MS),
+        int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, RPC_SERVER_KEEPALIVE_TIMEOUT_MS),
         int_arg(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
-        int_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000),
+        int_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
+        int_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, RPC_SERVER_PING_INTERVAL_MS),
     };
     const grpc_channel_args all = {sizeof args / sizeof args[0], args};
     return grpc_server_create(&all, NULL);

@@ -74,8 +74,8 @@ int rpc_server_port(const struct rpc_server *server);
 void rpc_server_set_serving(struct rpc_server *server, bool serving);
 /* Wake every rpc_call_wait of this server: there may be news for streams. Any thread. */
 void rpc_server_wake(struct rpc_server *server);
-/* Ask `authorise` again about every stream, and end those that it refuses now; unary calls finish. It runs, as
- * `refused`, with a lock of the server held: neither may ask the server. Any thread. */
+/* Ask `authorise` again about every stream, and end those that it refuses now; unary calls finish. It runs,
+ * as `refused`, with a lock of the server held: neither may ask the server. Any thread. */
 void rpc_server_recheck(struct rpc_server *server);
 /* NOT_SERVING, `lame_duck_ms` for clients to leave, no new calls, wait up to `grace_ms` for those in flight,
  * cancel the rest, join. Streams are asked to end as soon as the lame duck is over: rpc_call_cancelled

@@ -71,7 +71,7 @@ struct rpc_call {
     atomic_int
         refs; /* one per event under way, one per thread that works on it, one for the answer that is due */
     atomic_bool cancelled, answered;
-    atomic_bool known; /* method and peer are set, and stay */
+    atomic_bool known;                  /* method and peer are set, and stay */
     atomic_int_fast64_t request_due_ms; /* monotonic; 0: not waiting for the first message */
     int core_cancelled;
     gpr_timespec deadline;

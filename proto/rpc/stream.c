@@ -1,5 +1,7 @@
 #include "rpc/channel_state.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <grpc/slice.h>
 #include <stdlib.h>
@@ -18,6 +20,7 @@ struct operation {
 struct rpc_stream {
     struct rpc_channel *channel;
     struct rpc_link *link;
+    int64_t begun_ms;
     grpc_call *core;
     const ProtobufCMessageDescriptor *output;
     struct operation send, receive, status;
@@ -152,6 +155,7 @@ static enum err_code stream_new(struct rpc_channel *channel, const ProtobufCServ
     grpc_metadata_array_init(&stream->trailer);
     stream->details = grpc_empty_slice();
     stream->traced = rpc_trace_of(options->traceparent, &stream->traceparent);
+    stream->begun_ms = clock_monotonic_ms();
     stream->core = rpc_channel_call(channel, path, rpc_deadline_in(options->timeout_ms), &stream->link);
     *out_stream = stream;
     return ERR_OK;
@@ -175,6 +179,7 @@ enum err_code rpc_stream_open(struct rpc_channel *channel, const ProtobufCServic
 static enum err_code ended(struct rpc_stream *stream, struct err *e)
 {
     (void)finish(&stream->status, -1);
+    rpc_links_ended(&stream->channel->links, stream->link, stream->begun_ms, stream->code);
     return rpc_status_error(stream->code, stream->details, e);
 }
 
@@ -194,6 +199,7 @@ enum err_code rpc_stream_next(struct rpc_stream *stream, int64_t timeout_ms, Pro
         *out_message = NULL;
         return ERR_OK;
     }
+    rpc_link_heard(stream->link);
     const enum err_code code =
         payload_unpack(stream->payload, stream->output, stream->channel->max_message_bytes, out_message, e);
     grpc_byte_buffer_destroy(stream->payload);

@@ -1,5 +1,7 @@
 #include "rpc/channel_state.h"
 
+#include "base/clock.h"
+
 #include <grpc/slice.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +23,7 @@ struct unary {
     int64_t backoff_ms;
 
     struct rpc_link *link; /* of this attempt, with what it received */
+    int64_t begun_ms;
     grpc_call *core;
     grpc_byte_buffer *sent, *payload;
     grpc_metadata_array head, trailer;
@@ -64,6 +67,7 @@ static void unary_free(struct unary *call)
 
 static void attempt(struct unary *call)
 {
+    call->begun_ms = clock_monotonic_ms();
     call->core = rpc_channel_call(call->channel, call->path, call->deadline, &call->link);
     grpc_metadata_array_init(&call->head);
     grpc_metadata_array_init(&call->trailer);
@@ -116,6 +120,7 @@ static void on_reply(struct rpc_reply *reply, bool ok)
 {
     (void)ok; /* the status tells */
     struct unary *call = (struct unary *)reply;
+    rpc_links_ended(&call->channel->links, call->link, call->begun_ms, call->status);
     if (!worth_retrying(call)) {
         call->over(call);
         return;
