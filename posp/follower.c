@@ -13,6 +13,9 @@
 #define BACKOFF_MOST_MS  3000
 #define POLL_MS          500 /* how soon a stop is noticed */
 #define STATUS_MS        3000
+#define FIRST_MS         10000 /* until POSV, which may wait for its disk, sends something */
+#define FOREVER_MS       (INT64_MAX / 2)
+#define LATE_MS          500 /* how late a heartbeat may be, beyond one that is left out */
 
 struct follower {
     struct store *store;
@@ -79,26 +82,50 @@ static enum err_code check_revision(struct follower *f, int64_t *revision, struc
     return store_devices_clear(f->store, e);
 }
 
+/* How long the feed may be silent before it counts as dead, once it has said how often it speaks. Its
+ * connection may live all the same: a proxy may end it. */
+static int64_t silence_allowed(const Posward__Posv__V1__DeviceChange *change, int64_t allowed_ms)
+{
+    if (change->heartbeat_ms != 0)
+        return 2 * (int64_t)change->heartbeat_ms + LATE_MS;
+    return change->device != NULL ? allowed_ms : FOREVER_MS; /* a mark of a POSV that does not say */
+}
+
+/* The next message, as rpc_stream_next, but ERR_UNAVAILABLE at `silent_at_ms`. */
+static enum err_code hear(struct rpc_stream *stream, int64_t silent_at_ms, ProtobufCMessage **out_message,
+                          struct err *e)
+{
+    const int64_t left_ms = silent_at_ms - clock_monotonic_ms();
+    const enum err_code code =
+        rpc_stream_next(stream, left_ms < POLL_MS ? (left_ms > 0 ? left_ms : 0) : POLL_MS, out_message, e);
+    if (code == ERR_TIMEOUT && clock_monotonic_ms() >= silent_at_ms)
+        return err_set(e, ERR_UNAVAILABLE, "posv's feed is silent: no heartbeat came");
+    if (code == ERR_OK && *out_message == NULL)
+        return err_set(e, ERR_UNAVAILABLE, "posv has ended the feed");
+    return code;
+}
+
 /* Until the stream ends or we stop. */
 static enum err_code follow_stream(struct follower *f, struct rpc_stream *stream, int64_t revision,
                                    struct err *e)
 {
+    int64_t allowed_ms = FIRST_MS, heard_ms = clock_monotonic_ms();
     while (!atomic_load(&f->stopping)) {
         ProtobufCMessage *message = NULL;
-        const enum err_code code = rpc_stream_next(stream, POLL_MS, &message, e);
+        const enum err_code code = hear(stream, heard_ms + allowed_ms, &message, e);
         if (code == ERR_TIMEOUT)
             continue;
         if (code != ERR_OK)
             return code;
-        if (message == NULL)
-            return err_set(e, ERR_UNAVAILABLE, "posv has ended the feed");
         atomic_store(&f->following, true);
         const Posward__Posv__V1__DeviceChange *change = (const Posward__Posv__V1__DeviceChange *)message;
+        allowed_ms = silence_allowed(change, allowed_ms);
         const bool news = change->device != NULL || change->revision != revision;
         const enum err_code taken = news ? take_change(f, change, e) : ERR_OK;
         revision = change->revision;
         protobuf_c_message_free_unpacked(message, NULL);
         TRY(taken);
+        heard_ms = clock_monotonic_ms(); /* the store may have taken its time */
     }
     return ERR_OK;
 }

@@ -41,6 +41,11 @@ enum err_code changes_new(struct store *store, int64_t heartbeat_ms, struct chan
     return ERR_OK;
 }
 
+int64_t changes_heartbeat_ms(const struct changes *c)
+{
+    return c->heartbeat_ms;
+}
+
 void changes_free(struct changes *c)
 {
     if (c == NULL)

@@ -13,6 +13,7 @@ struct changes;
 /* `store` is borrowed. Followers hear a heartbeat when nothing else was said for `heartbeat_ms`. */
 enum err_code changes_new(struct store *store, int64_t heartbeat_ms, struct changes **out_changes,
                           struct err *e) MUST_CHECK;
+int64_t changes_heartbeat_ms(const struct changes *changes);
 /* After the last follower has left. Accepts NULL. */
 void changes_free(struct changes *c);
 

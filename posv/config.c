@@ -20,9 +20,10 @@ const struct conf_row posv_config_rows[] = {
     {.key = "watch.heartbeat_ms",
      .type = CONF_INT,
      .offset = offsetof(struct posv_config, heartbeat_ms),
-     .fallback = "10000",
+     .fallback = "2000",
      .least = 100,
      .most = 600000,
-     .help = "How often a watcher hears from us when no device changes."},
+     .help = "How often a watcher hears from us when no device changes. POSP notices after a little more "
+             "than twice this time that its feed is dead."},
     CONF_END,
 };

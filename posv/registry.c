@@ -237,6 +237,7 @@ static void registry__list_devices(Service *service, const Posward__Posv__V1__Li
 }
 
 struct watcher {
+    uint32_t heartbeat_ms;
     Posward__Posv__V1__DeviceChange_Closure closure;
     void *call;
 };
@@ -250,6 +251,8 @@ static void watcher_send(void *context, int64_t revision, const struct device *d
     if (device != NULL) {
         message = message_of(device);
         change_message.device = &message;
+    } else {
+        change_message.heartbeat_ms = w->heartbeat_ms;
     }
     w->closure(&change_message, w->call);
 }
@@ -263,10 +266,11 @@ static bool watcher_gone(void *context)
 static void registry__watch_devices(Service *service, const Posward__Posv__V1__WatchDevicesRequest *input,
                                     Posward__Posv__V1__DeviceChange_Closure closure, void *call)
 {
-    struct watcher watcher = {closure, call};
+    struct changes *const changes = registry_of(service)->changes;
+    struct watcher watcher = {(uint32_t)changes_heartbeat_ms(changes), closure, call};
     const struct changes_sink sink = {&watcher, watcher_send, watcher_gone};
     struct err e = {0};
-    if (changes_follow(registry_of(service)->changes, input->from_revision, &sink, &e) != ERR_OK)
+    if (changes_follow(changes, input->from_revision, &sink, &e) != ERR_OK)
         rpc_call_fail(rpc_call_of(call), &e);
 }
 

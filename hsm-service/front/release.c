@@ -52,7 +52,7 @@ struct release release_answer(struct front *f, struct front_call *call, const st
         front_record_items(f, call, &told.first, told.count);
     if (code != ERR_OK) {
         front_audit_refusal(f->audit, &call->request, &e);
-        r = (struct release){.failed = true, .failure = e, .told = true};
+        r = (struct release){.failed = true, .failure = e, .told = code == ERR_LIMIT};
     }
     replace_items(call, &r);
     return r;
