@@ -54,9 +54,9 @@ struct posp {
 #define F39_FAULT          "96"
 #define F39_NOT_REGISTERED "97"
 #define F39_NO_ANSWER      "98"
-#define F39_PIN_FORMAT     "99" /* sign in again */
+#define F39_PIN_FORMAT     "99" /* sign in again: other working keys are needed */
 #define F39_PIN_TRIES      "75" /* the HSM service counts too many PIN operations of the terminal or account */
 #define F39_MAC            "A0" /* sign in again */
-#define F39_SECURITY       "A7"
+#define F39_SECURITY       "A7" /* to be fixed here or in the terminal: trying again does not help */
 
 #endif

@@ -70,8 +70,8 @@ static const char *find_route(struct purchase *p, struct err *e)
     return F39_NO_ROUTE;
 }
 
-/* A terminal signs in again at 99: the way out wherever new working keys help. A block of the terminal's own
- * format goes to the unit as it is, and one that is wrong is the unit's to refuse (55). */
+/* A terminal signs in again at 99: the way out wherever new working keys help. A PIN block
+ * that keeps its format goes to the unit undecoded: one that is wrong is the unit's to refuse (55, or 99). */
 static const struct {
     enum err_code error;
     const char *code;

@@ -57,7 +57,8 @@ static const struct option_row rows[] = {
     {.name = "keys",
      .value = "LAYOUT",
      AT(keys),
-     .help = "signin: single, double, track or slots (F60.3 001, 003, 004, 005); default track, AES slots."},
+     .help = "signin: single, double, track or slots (F60.3 001, 003, 004, 005); default track, AES slots. A "
+             "host that gives no single DES refuses single with F39 A7."},
     {.name = "send-psam-number",
      .type = OPTION_FLAG,
      AT(send_psam_number),
