@@ -2,6 +2,8 @@
  * card. */
 #include "iso8583/card.h"
 
+#include "base/hex.h"
+#include "p11/pin_block.h"
 #include "tests/support/suite.h"
 
 #include <string.h>
@@ -171,6 +173,18 @@ START_TEST(account_is_the_12_digits_left_of_the_check_digit)
 }
 END_TEST
 
+/* Who counts by account must count what the token binds a PIN to. */
+START_TEST(account_is_what_format_0_binds_a_pin_to)
+{
+    char account[ISO_ACCOUNT_DIGITS + 1], bound[2 * 8 + 1];
+    uint8_t field[PIN_BLOCK_LARGEST];
+    iso_card_account(accounts[_i].pan, account);
+    pin_pan_field(0, accounts[_i].pan, field);
+    hex_encode(field, 8, bound);
+    ck_assert_str_eq(bound + 4, account);
+}
+END_TEST
+
 START_TEST(dropped_card_holds_nothing)
 {
     static const struct iso_card nothing;
@@ -191,6 +205,8 @@ static Suite *suite(void)
     tcase_add_test(tc, track_must_agree_with_fields_2_and_14);
     tcase_add_test(tc, garbage_out_of_the_cipher_is_no_track);
     tcase_add_loop_test(tc, account_is_the_12_digits_left_of_the_check_digit, 0,
+                        (int)(sizeof accounts / sizeof accounts[0]));
+    tcase_add_loop_test(tc, account_is_what_format_0_binds_a_pin_to, 0,
                         (int)(sizeof accounts / sizeof accounts[0]));
     tcase_add_test(tc, dropped_card_holds_nothing);
     suite_add_tcase(s, tc);
