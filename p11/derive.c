@@ -10,6 +10,7 @@
 #define PSAM_LEAST_DIGITS 16
 #define AES_BLOCK_BYTES   16
 #define PSAM_BCD_BYTES    (TOK_PSAM_DIGITS / 2)
+#define KEK_DOMAIN        0x03 /* beside the domains of enum tok_child_domain */
 
 enum err_code tok_derive_data(struct tok_session *s, const struct tok_derive_request *request,
                               struct tok_object *out_child, struct err *e)
@@ -86,6 +87,9 @@ static const CK_ATTRIBUTE_TYPE *child_uses(enum tok_child_use use, bool tdes)
     static const CK_ATTRIBUTE_TYPE material_tdes[] = {CKA_EXTRACTABLE, CKA_DERIVE, CKA_ENCRYPT,
                                                       CK_UNAVAILABLE_INFORMATION};
     static const CK_ATTRIBUTE_TYPE material_aes[] = {CKA_EXTRACTABLE, CKA_SIGN, CK_UNAVAILABLE_INFORMATION};
+    static const CK_ATTRIBUTE_TYPE derives[] = {CKA_DERIVE, CK_UNAVAILABLE_INFORMATION};
+    if (use == TOK_CHILD_DERIVES)
+        return derives;
     if (use == TOK_CHILD_WRAPS)
         return tdes ? wraps_tdes : wraps_aes;
     return tdes ? material_tdes : material_aes;
@@ -121,4 +125,32 @@ enum err_code tok_derive_child(struct tok_session *s, const struct tok_child_req
                                               .type = tdes ? CKK_DES2 : CKK_AES,
                                               .uses = child_uses(request->use, tdes)};
     return tok_derive_data(s, &derive, out_child, e);
+}
+
+/* ---- Key-encryption keys of wrap version 2 ---- */
+
+/* What the card calls a usage: the first byte of WRITE WORKING KEY. */
+static const uint8_t card_usage[] = {[TOK_PIK] = 0x0D, [TOK_MAK] = 0x06, [TOK_TDK] = 0x07};
+
+/* KEK = E(TMK, block 1) for AES-128, E(TMK, block 1 || block 2) for AES-256, in ECB mode. A block is
+ *   03 | block number 01, 02 | bytes of the KEK 10, 20 | the card's usage byte 0D, 06, 07 | 12 zero bytes
+ * Domain 03 is none of those that a master key enciphers; the card's number is in its TMK. */
+enum err_code tok_derive_kek(struct tok_session *s, CK_OBJECT_HANDLE tmk, enum tok_suite suite, int usage,
+                             struct tok_object *out_kek, struct err *e)
+{
+    static const CK_ATTRIBUTE_TYPE wraps[] = {CKA_WRAP, CK_UNAVAILABLE_INFORMATION};
+    uint8_t data[2 * AES_BLOCK_BYTES] = {0};
+    const size_t len = suite == TOK_AES_256 ? 32 : 16;
+    if (suite == TOK_TDES || usage < TOK_PIK || usage > TOK_TDK)
+        return err_set(e, ERR_INTERNAL, "no key-encryption key for usage %d of suite %s", usage,
+                       tok_suite_name(suite));
+    for (size_t at = 0; at < len; at += AES_BLOCK_BYTES) {
+        data[at] = KEK_DOMAIN;
+        data[at + 1] = (uint8_t)(at / AES_BLOCK_BYTES + 1);
+        data[at + 2] = (uint8_t)len;
+        data[at + 3] = card_usage[usage];
+    }
+    const struct tok_derive_request derive = {
+        .base_suite = suite, .base = tmk, .data = data, .len = len, .type = CKK_AES, .uses = wraps};
+    return tok_derive_data(s, &derive, out_kek, e);
 }

@@ -38,6 +38,7 @@ struct tok_card_request {
     enum tok_card_profile profile;
     const uint8_t *challenge; /* from the card: 4 bytes for PBOC, 8 for AES */
     size_t challenge_len;
+    unsigned wrap_version; /* which the card is told with its TMK; as in struct tok_working_request */
 };
 struct tok_card_script {
     uint8_t apdu[96]; /* WRITE KEY, see apdu/card.h */
@@ -52,6 +53,13 @@ enum err_code tok_card_script(struct tok_session *s, const struct tok_card_reque
 
 /* ---- Sign-in: working keys ---- */
 
+/* What a working key travels to the card under. */
+enum tok_wrap_version {
+    TOK_WRAP_TMK = 1,  /* the TMK itself, whatever the key is for */
+    TOK_WRAP_USAGE = 2 /* AES suites: a key-encryption key of the usage, tok_derive_kek of the TMK */
+};
+#define TOK_WRAP_MAX TOK_WRAP_USAGE
+
 struct tok_working_request {
     const char *psam_number;
     enum tok_suite suite; /* of the card */
@@ -61,6 +69,7 @@ struct tok_working_request {
     enum tok_mac mac_algorithm; /* the only one that a MAK is for; 0: by suite. Of a PIK or TDK: 0 */
     const uint8_t *sign_in;     /* TOK_SIGN_IN_BYTES, of tok_sign_in_new: one for all keys of a sign-in. NULL:
                                    a fresh one, so that the key stands alone */
+    unsigned wrap_version;      /* enum tok_wrap_version; 0: TOK_WRAP_TMK */
 };
 /* From the token's generator; never zeros. */
 enum err_code tok_sign_in_new(struct tok_session *s, uint8_t out_sign_in[TOK_SIGN_IN_BYTES],
@@ -70,7 +79,7 @@ bool tok_mac_fits(enum tok_suite suite, unsigned key_bytes, enum tok_mac algorit
 /* What a MAK is for where nothing was said: UnionPay's for TDES, CMAC for the AES suites. */
 enum tok_mac tok_mac_of_suite(enum tok_suite suite);
 struct tok_working_key {
-    uint8_t cryptogram[24]; /* under the TMK: TDES 8 or 16 bytes of ECB, AES 24 of RFC 3394 */
+    uint8_t cryptogram[24]; /* by wrap version: TDES 8 or 16 bytes of ECB, AES 24 of RFC 3394 */
     size_t cryptogram_len;
     uint8_t kcv[4];
     uint8_t blob[TOK_BLOB_BYTES];

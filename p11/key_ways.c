@@ -162,22 +162,64 @@ static enum err_code unwrap(struct tok_session *s, CK_OBJECT_HANDLE kek, const s
     return ERR_OK;
 }
 
-static enum err_code try_working_aes(struct tok_session *s, struct err *e)
+/* Open the cryptogram with what the card has, and compare check values. */
+static enum err_code check_aes(struct tok_session *s, CK_OBJECT_HANDLE kek, const struct tok_made *made,
+                               struct err *e)
 {
     uint8_t want[8], got[8];
-    AUTO(tok_object) tmk = {0};
     AUTO(tok_object) card = {0};
+    struct wrapped cryptogram = {.len = made->cryptogram_len};
+    struct tok_template t;
+    memcpy(cryptogram.bytes, made->cryptogram, made->cryptogram_len);
+    tok_template_secret(&t, CKK_AES, TOK_USES(CKA_SIGN));
+    TRY(unwrap(s, kek, &cryptogram, &t, &card, e));
+    TRY(tok_object_kcv(s, card.handle, TOK_AES_128, want, sizeof want, e));
+    TRY(tok_object_kcv(s, made->key.handle, TOK_AES_128, got, sizeof got, e));
+    return expect(got, want, sizeof got, e);
+}
+
+static enum err_code try_working_aes(struct tok_session *s, struct err *e)
+{
+    AUTO(tok_object) tmk = {0};
     AUTO(tok_made) made = {0};
     TRY(tok_object_import(s, CKK_AES, aes_key, sizeof aes_key, TOK_USES(CKA_WRAP, CKA_UNWRAP), &tmk, e));
     TRY(tok_working_aes(s, tmk.handle, &made, e));
-    struct wrapped cryptogram = {.len = made.cryptogram_len};
-    struct tok_template t;
-    memcpy(cryptogram.bytes, made.cryptogram, made.cryptogram_len);
-    tok_template_secret(&t, CKK_AES, TOK_USES(CKA_SIGN));
-    TRY(unwrap(s, tmk.handle, &cryptogram, &t, &card, e));
-    TRY(tok_object_kcv(s, card.handle, TOK_AES_128, want, sizeof want, e));
-    TRY(tok_object_kcv(s, made.key.handle, TOK_AES_128, got, sizeof got, e));
-    return expect(got, want, sizeof got, e);
+    return check_aes(s, tmk.handle, &made, e);
+}
+
+/* What OpenSSL makes of the TMK 00 01 02 .. by the rule of derive.c. */
+static const struct {
+    enum tok_suite suite;
+    enum tok_usage usage;
+    size_t len;
+    uint8_t kek[32];
+} keks[] = {
+    {TOK_AES_128,
+     TOK_PIK,
+     16,
+     {0xD5, 0x7D, 0x9C, 0x8D, 0xE5, 0x1C, 0xC0, 0xF1, 0x8C, 0x25, 0xEF, 0xAE, 0xAD, 0x49, 0x23, 0x2D}},
+    {TOK_AES_256, TOK_MAK, 32, {0x4B, 0x5E, 0x7C, 0xDB, 0x6B, 0xA5, 0xA7, 0xD2, 0xAA, 0x10, 0x2F,
+                                0x4A, 0x7F, 0x09, 0x43, 0xE8, 0xBC, 0x9D, 0x21, 0x54, 0xEE, 0x88,
+                                0xEA, 0x4E, 0x00, 0x6C, 0x82, 0x3F, 0x75, 0xC7, 0x57, 0x89}},
+    {TOK_AES_256, TOK_TDK, 32, {0x69, 0x4A, 0x85, 0x8D, 0x35, 0x6D, 0x05, 0x58, 0x4A, 0xC2, 0xB8,
+                                0xC9, 0x54, 0x39, 0xDA, 0xC7, 0xAC, 0x0A, 0xFB, 0x9C, 0x17, 0x92,
+                                0x3F, 0xF9, 0x7A, 0x22, 0x35, 0xE9, 0x6E, 0xAC, 0xF6, 0xB6}},
+};
+
+static enum err_code try_working_usage(struct tok_session *s, struct err *e)
+{
+    for (size_t i = 0; i < sizeof keks / sizeof keks[0]; i++) {
+        AUTO(tok_object) tmk = {0};
+        AUTO(tok_object) kek = {0};
+        AUTO(tok_object) card = {0};
+        AUTO(tok_made) made = {0};
+        TRY(tok_object_import(s, CKK_AES, aes_key, keks[i].len, TOK_USES(CKA_DERIVE), &tmk, e));
+        TRY(tok_derive_kek(s, tmk.handle, keks[i].suite, (int)keks[i].usage, &kek, e));
+        TRY(tok_working_aes(s, kek.handle, &made, e));
+        TRY(tok_object_import(s, CKK_AES, keks[i].kek, keks[i].len, TOK_USES(CKA_UNWRAP), &card, e));
+        TRY(check_aes(s, card.handle, &made, e));
+    }
+    return ERR_OK;
 }
 
 /* keywrap-rfc3394-3, and a DES2 key there and back. */
@@ -310,6 +352,7 @@ const struct tok_way_row tok_ways_keys[] = {
     {TOK_FLOW_WORKING_KEY_TDES, TOK_WAY_WRAP, TOK_IN_TOKEN, try_working_wrap},
     {TOK_FLOW_WORKING_KEY_TDES, TOK_WAY_CHAIN, TOK_IN_TOKEN, try_working_chain},
     {TOK_FLOW_WORKING_KEY_AES, "wrap", TOK_IN_TOKEN, try_working_aes},
+    {TOK_FLOW_WORKING_KEY_USAGE, "derive", TOK_IN_TOKEN, try_working_usage},
     {TOK_FLOW_BLOB, "aes-key-wrap", TOK_IN_TOKEN, try_blob},
     {TOK_FLOW_RESEAL, "unwrap", TOK_IN_TOKEN, try_reseal_unwrap},
     {TOK_FLOW_RESEAL, "derive", TOK_IN_TOKEN, try_reseal_derive},

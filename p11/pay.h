@@ -79,7 +79,7 @@ enum err_code tok_pin_block(struct tok_session *s, const struct tok_pin_job *job
 
 /* ---- Card script (script.c, script_pboc.c) ---- */
 
-#define TOK_CARD_HEADER     3 /* usage, version, algorithm */
+#define TOK_CARD_HEADER     3 /* usage, version, algorithm: low nibble the cipher, high nibble see script.c */
 #define TOK_PBOC_CHALLENGE  4
 #define TOK_AES_CHALLENGE   8
 #define TOK_PBOC_CIPHERTEXT 24 /* LD, header, TMK, 80 00 00 00 */

@@ -4,10 +4,13 @@
 #include "p11/pay.h"
 
 #define CARD_USAGE_TMK 0x05
-#define VERSION_MOST   255
-#define COMMAND_HEADER 5 /* CLA INS P1 P2 Lc */
-#define CMAC_BYTES     8
-#define WRAPPED_MOST   40
+/* High nibble of a TMK's algorithm byte: 0 wrap version 1, 1 wrap version 2. A card that knows version 1
+ * alone refuses what is not 0. */
+#define CARD_WRAP_USAGE 0x10
+#define VERSION_MOST    255
+#define COMMAND_HEADER  5 /* CLA INS P1 P2 Lc */
+#define CMAC_BYTES      8
+#define WRAPPED_MOST    40
 
 struct profile_row {
     const char *name;
@@ -49,6 +52,10 @@ static enum err_code check_request(const struct tok_card_request *request, struc
     if (request->control_version < 1 || request->control_version > VERSION_MOST)
         return err_set(e, ERR_INPUT, "control_version %u is not from 1 to %d", request->control_version,
                        VERSION_MOST);
+    if (request->wrap_version > TOK_WRAP_MAX ||
+        (request->wrap_version == TOK_WRAP_USAGE && request->suite == TOK_TDES))
+        return err_set(e, ERR_INPUT, "suite %s has no wrap version %u", tok_suite_name(request->suite),
+                       request->wrap_version);
     return ERR_OK;
 }
 
@@ -126,8 +133,9 @@ enum err_code tok_card_script(struct tok_session *s, const struct tok_card_reque
     AUTO(tok_object) tmk = {0};
     TRY(tok_derive_child(s, &child, &tmk, e));
 
+    const uint8_t wrap = request->wrap_version == TOK_WRAP_USAGE ? CARD_WRAP_USAGE : 0;
     const uint8_t header[TOK_CARD_HEADER] = {CARD_USAGE_TMK, (uint8_t)request->master_version,
-                                             suites[request->suite].card_algorithm};
+                                             (uint8_t)(suites[request->suite].card_algorithm | wrap)};
     struct tok_card_script script = {0};
     struct tok_apdu apdu;
     if (request->profile == TOK_CARD_AES)

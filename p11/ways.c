@@ -12,6 +12,7 @@ static const char *const flow_names[TOK_FLOW_COUNT] = {
     [TOK_FLOW_DIVERSIFY_AES] = "diversify-aes",
     [TOK_FLOW_WORKING_KEY_TDES] = "working-key-tdes",
     [TOK_FLOW_WORKING_KEY_AES] = "working-key-aes",
+    [TOK_FLOW_WORKING_KEY_USAGE] = "working-key-usage",
     [TOK_FLOW_BLOB] = "blob",
     [TOK_FLOW_RESEAL] = "reseal",
     [TOK_FLOW_KCV] = "kcv",

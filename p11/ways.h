@@ -16,6 +16,7 @@ enum tok_flow {
     TOK_FLOW_DIVERSIFY_AES,
     TOK_FLOW_WORKING_KEY_TDES, /* ways: wrap, chain */
     TOK_FLOW_WORKING_KEY_AES,
+    TOK_FLOW_WORKING_KEY_USAGE, /* wrap version 2: AES, each usage under a key of its own */
     TOK_FLOW_BLOB,
     TOK_FLOW_RESEAL, /* a blob to other storage and tag keys; ways: unwrap, derive (TMKs only: a working key
                         is replaced at the terminal's next sign-in) */

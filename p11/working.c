@@ -170,12 +170,12 @@ enum err_code tok_working_chain(struct tok_session *s, CK_OBJECT_HANDLE tmk, uns
 
 /* ---- AES ---- */
 
-enum err_code tok_working_aes(struct tok_session *s, CK_OBJECT_HANDLE tmk, struct tok_made *out_made,
+enum err_code tok_working_aes(struct tok_session *s, CK_OBJECT_HANDLE kek, struct tok_made *out_made,
                               struct err *e)
 {
     AUTO(tok_made) made = {0};
     TRY(generate(s, CKK_AES, &made.key, e));
-    TRY(wrap_under(s, CKM_AES_KEY_WRAP, tmk, &made, 24, e));
+    TRY(wrap_under(s, CKM_AES_KEY_WRAP, kek, &made, 24, e));
     *out_made = made;
     made = (struct tok_made){0};
     return ERR_OK;
@@ -198,12 +198,35 @@ static enum err_code check_request(const struct tok_working_request *r, struct e
         return err_set(e, ERR_INPUT, "a %s of suite %s and %u bytes does not serve MAC algorithm %d",
                        tok_usage_name((int)r->usage), tok_suite_name(r->suite), r->key_bytes,
                        (int)r->mac_algorithm);
+    if (r->wrap_version > TOK_WRAP_MAX || (r->wrap_version == TOK_WRAP_USAGE && tdes))
+        return err_set(e, ERR_INPUT, "suite %s has no wrap version %u", tok_suite_name(r->suite),
+                       r->wrap_version);
     return ERR_OK;
+}
+
+/* The TMK wraps nothing: a PIK's cryptogram that is given to a card as a TDK's is under another key. */
+static enum err_code make_by_usage(struct tok_session *s, const struct tok_working_request *r,
+                                   struct tok_made *out_made, enum tok_grade *out_grade, struct err *e)
+{
+    const char *way = NULL;
+    AUTO(tok_object) tmk = {0};
+    AUTO(tok_object) kek = {0};
+    const struct tok_child_request child = {.psam_number = r->psam_number,
+                                            .suite = r->suite,
+                                            .domain = TOK_DOMAIN_TMK,
+                                            .master_version = r->master_version,
+                                            .use = TOK_CHILD_DERIVES};
+    TRY(tok_way_chosen(s, TOK_FLOW_WORKING_KEY_USAGE, &way, out_grade, e));
+    TRY(tok_derive_child(s, &child, &tmk, e));
+    TRY(tok_derive_kek(s, tmk.handle, r->suite, (int)r->usage, &kek, e));
+    return tok_working_aes(s, kek.handle, out_made, e);
 }
 
 static enum err_code make(struct tok_session *s, const struct tok_working_request *r,
                           struct tok_made *out_made, enum tok_grade *out_grade, struct err *e)
 {
+    if (r->wrap_version == TOK_WRAP_USAGE)
+        return make_by_usage(s, r, out_made, out_grade, e);
     const char *way = NULL;
     AUTO(tok_object) tmk = {0};
     const struct tok_child_request child = {.psam_number = r->psam_number,

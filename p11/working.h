@@ -21,8 +21,8 @@ enum err_code tok_working_wrap(struct tok_session *s, CK_OBJECT_HANDLE tmk, unsi
 /* The same without any 3DES wrapping: the TMK may derive, encrypt and sign. See working.c. */
 enum err_code tok_working_chain(struct tok_session *s, CK_OBJECT_HANDLE tmk, unsigned key_bytes,
                                 bool with_left, struct tok_made *out_made, struct err *e) MUST_CHECK;
-/* AES-128 under an AES TMK that may wrap. */
-enum err_code tok_working_aes(struct tok_session *s, CK_OBJECT_HANDLE tmk, struct tok_made *out_made,
+/* AES-128 under `kek`, an AES key that may wrap: a TMK, or its key of one usage. */
+enum err_code tok_working_aes(struct tok_session *s, CK_OBJECT_HANDLE kek, struct tok_made *out_made,
                               struct err *e) MUST_CHECK;
 
 #endif

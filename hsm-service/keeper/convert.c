@@ -150,6 +150,17 @@ enum err_code convert_version(uint32_t version, const char *field, bool newest_a
     return ERR_OK;
 }
 
+enum err_code convert_wrap_version(uint32_t version, enum tok_suite suite, unsigned *out_version,
+                                   struct err *e)
+{
+    if (version > TOK_WRAP_MAX)
+        return err_set(e, ERR_INPUT, "wrap_version is %u; it must be 1 or 2", (unsigned)version);
+    if (version == TOK_WRAP_USAGE && suite == TOK_TDES)
+        return err_set(e, ERR_INPUT, "wrap_version is 2; with suite TDES it must be 1");
+    *out_version = version == 0 ? TOK_WRAP_TMK : version;
+    return ERR_OK;
+}
+
 static enum err_code check_digits(const char *text, const char *field, size_t least, size_t most,
                                   struct err *e)
 {

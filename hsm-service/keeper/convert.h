@@ -20,6 +20,9 @@ enum err_code convert_pan(const char *pan, struct err *e) MUST_CHECK;
 /* 1..255, or 0 where `newest_allowed`. */
 enum err_code convert_version(uint32_t version, const char *field, bool newest_allowed,
                               struct err *e) MUST_CHECK;
+/* 1, which 0 means too, or 2, which AES suites have. */
+enum err_code convert_wrap_version(uint32_t version, enum tok_suite suite, unsigned *out_version,
+                                   struct err *e) MUST_CHECK;
 enum err_code convert_usage(Posward__Types__V1__KeyUsage usage, enum tok_usage *out_usage,
                             struct err *e) MUST_CHECK;
 const char *convert_usage_name(enum tok_usage usage); /* "PIK" */

@@ -19,6 +19,7 @@ static enum err_code convert_request(struct keeper_call *call, const HsmDiversif
     TRY(convert_suite(in->suite, &request.suite, e));
     TRY(convert_version(in->master_version, "master_version", true, e));
     TRY(convert_profile(in->profile, &request.profile, e));
+    TRY(convert_wrap_version(in->wrap_version, request.suite, &request.wrap_version, e));
     TRY(convert_version(in->control_version, "control_version", true, e));
     const bool pboc = request.profile == TOK_CARD_PBOC;
     if (pboc && request.suite != TOK_TDES)

@@ -60,6 +60,7 @@ static enum err_code convert_request(const struct keeper_policy *policy, const H
     TRY(convert_psam_number(in->psam_number, e));
     TRY(convert_suite(in->suite, &common.suite, e));
     TRY(convert_version(in->master_version, "master_version", false, e));
+    TRY(convert_wrap_version(in->wrap_version, common.suite, &common.wrap_version, e));
     if (in->n_keys < 1 || in->n_keys > KEYS_MOST)
         return err_set(e, ERR_INPUT, "keys has %zu items; it must have 1 to %d", in->n_keys, KEYS_MOST);
     for (size_t i = 0; i < in->n_keys; i++) {

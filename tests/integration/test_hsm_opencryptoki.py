@@ -33,6 +33,7 @@ EXPECTED = {
     ("working-key-tdes", "wrap"): "C_UnwrapKey: CKR_ATTRIBUTE_READ_ONLY",
     ("working-key-tdes", "chain"): f"C_DeriveKey: {INVALID}",
     ("working-key-aes", "wrap"): f"C_WrapKey: {INVALID}",
+    ("working-key-usage", "derive"): f"C_DeriveKey: {INVALID}",
     ("blob", "aes-key-wrap"): f"C_WrapKey: {INVALID}",
     ("reseal", "unwrap"): f"C_WrapKey: {INVALID}",
     ("reseal", "derive"): f"C_DeriveKey: {INVALID}",

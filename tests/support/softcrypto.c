@@ -33,6 +33,19 @@ static const EVP_CIPHER *cipher_of(enum soft_cipher which)
     return NULL;
 }
 
+bool soft_unwraps(enum soft_cipher which, const uint8_t *key, const uint8_t *in, size_t len)
+{
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    uint8_t buffer[MOST_BYTES];
+    int done = 0;
+    must(ctx != NULL && len <= MOST_BYTES);
+    EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
+    must(EVP_CipherInit_ex(ctx, cipher_of(which), NULL, key, NULL, 0) == 1);
+    const bool right = EVP_CipherUpdate(ctx, buffer, &done, in, (int)len) == 1;
+    EVP_CIPHER_CTX_free(ctx);
+    return right;
+}
+
 void soft_cipher(enum soft_cipher which, bool encrypt, const uint8_t *key, const uint8_t *in, size_t len,
                  uint8_t *out)
 {

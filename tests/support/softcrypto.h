@@ -17,6 +17,8 @@ enum soft_cipher {
 /* At most 64 bytes, no padding; in place is allowed. Ends the process where libcrypto refuses. */
 void soft_cipher(enum soft_cipher which, bool encrypt, const uint8_t *key, const uint8_t *in, size_t len,
                  uint8_t *out);
+/* Whether RFC 3394's check holds under this key. */
+bool soft_unwraps(enum soft_cipher which, const uint8_t *key, const uint8_t *in, size_t len);
 /* AES-CMAC of 16 zero bytes; key of 16 or 32 bytes. */
 void soft_aes_kcv(const uint8_t *key, size_t key_len, uint8_t out_mac[16]);
 

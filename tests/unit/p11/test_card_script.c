@@ -91,13 +91,21 @@ static void expect_kcv_and_blob(const struct tok_card_script *made, enum tok_sui
     ck_assert_int_gt(info.created_ms, 1700000000000);
 }
 
+#define SCRIPTS_AES 5
+
 START_TEST(script_aes_carries_the_tmk)
 {
     static const struct {
         enum tok_suite suite;
         uint8_t lc, algorithm;
-    } rows[] = {{TOK_TDES, 35, 0x00}, {TOK_AES_128, 35, 0x02}, {TOK_AES_256, 51, 0x03}};
-    const struct tok_card_request request = request_of(TOK_CARD_AES, rows[_i].suite);
+        unsigned wrap_version;
+    } rows[SCRIPTS_AES] = {{TOK_TDES, 35, 0x00, 0},
+                           {TOK_AES_128, 35, 0x02, 0},
+                           {TOK_AES_256, 51, 0x03, 1},
+                           {TOK_AES_128, 35, 0x12, 2},
+                           {TOK_AES_256, 51, 0x13, 2}};
+    struct tok_card_request request = request_of(TOK_CARD_AES, rows[_i].suite);
+    request.wrap_version = rows[_i].wrap_version;
     struct tok_card_script made;
     uint8_t control[16], tmk[32], wrapped[40], covered[8 + 96], mac[16];
     script(&request, &made);
@@ -237,6 +245,21 @@ START_TEST(script_refuses_wrong_requests)
 }
 END_TEST
 
+START_TEST(script_refuses_wrap_versions_that_the_suite_has_not)
+{
+    static const struct {
+        enum tok_suite suite;
+        unsigned wrap_version;
+    } rows[] = {{TOK_TDES, 2}, {TOK_TDES, 3}, {TOK_AES_128, 3}, {TOK_AES_256, 256}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct tok_card_request request = request_of(TOK_CARD_AES, rows[i].suite);
+        request.wrap_version = rows[i].wrap_version;
+        ck_assert_int_eq(refused(&request), ERR_INPUT);
+        ck_assert_ptr_nonnull(strstr(pay_err.note, "wrap version"));
+    }
+}
+END_TEST
+
 START_TEST(script_pboc_takes_tdes_only)
 {
     const struct tok_card_request aes_128 = request_of(TOK_CARD_PBOC, TOK_AES_128),
@@ -248,10 +271,11 @@ END_TEST
 
 static void add_all(TCase *tcase)
 {
-    tcase_add_loop_test(tcase, script_aes_carries_the_tmk, 0, 3);
+    tcase_add_loop_test(tcase, script_aes_carries_the_tmk, 0, SCRIPTS_AES);
     tcase_add_test(tcase, script_pboc_carries_the_tmk);
     tcase_add_test(tcase, script_keeps_to_the_policy);
     tcase_add_loop_test(tcase, script_refuses_wrong_requests, 0, 2);
+    tcase_add_test(tcase, script_refuses_wrap_versions_that_the_suite_has_not);
     tcase_add_test(tcase, script_pboc_takes_tdes_only);
 }
 

@@ -39,6 +39,7 @@ START_TEST(probe_finds_what_each_token_can_do)
     ck_assert_int_eq(works(tok, TOK_FLOW_WORKING_KEY_TDES, "wrap"), nss);
     ck_assert_int_eq(works(tok, TOK_FLOW_WORKING_KEY_TDES, "chain"), !nss);
     ck_assert(works(tok, TOK_FLOW_WORKING_KEY_AES, "wrap"));
+    ck_assert(works(tok, TOK_FLOW_WORKING_KEY_USAGE, "derive"));
     ck_assert(works(tok, TOK_FLOW_BLOB, "aes-key-wrap"));
     ck_assert_int_eq(works(tok, TOK_FLOW_RESEAL, "unwrap"), nss); /* SoftHSM enforces CKA_UNWRAP_TEMPLATE */
     ck_assert(works(tok, TOK_FLOW_RESEAL, "derive"));

@@ -33,6 +33,15 @@ static void software_tmk(enum tok_suite suite, uint8_t out_tmk[32])
     soft_cipher(SOFT_AES_256_ECB, true, aes_master, data, len, out_tmk);
 }
 
+/* The key of one usage under it, by the rule that card makers read in deploy/docs/card-aes.md. */
+static void software_kek(enum tok_suite suite, enum tok_usage usage, const uint8_t *tmk, uint8_t out_kek[32])
+{
+    const uint8_t len = suite == TOK_AES_256 ? 32 : 16;
+    const uint8_t on_card = usage == TOK_PIK ? 0x0D : usage == TOK_MAK ? 0x06 : 0x07;
+    const uint8_t data[32] = {[0] = 3, 1, len, on_card, [16] = 3, 2, len, on_card};
+    soft_cipher(len == 32 ? SOFT_AES_256_ECB : SOFT_AES_128_ECB, true, tmk, data, len, out_kek);
+}
+
 static struct tok *open_with_keys(int kind)
 {
     struct tok *tok = open_copy(kind);
@@ -50,12 +59,15 @@ static struct tok *open_with_keys(int kind)
 static const struct {
     enum tok_suite suite;
     enum tok_usage usage;
-    unsigned key_bytes;
+    unsigned key_bytes, wrap_version;
 } requests[] = {
-    {TOK_TDES, TOK_PIK, 8},     {TOK_TDES, TOK_PIK, 16},    {TOK_TDES, TOK_MAK, 8},
-    {TOK_TDES, TOK_MAK, 16},    {TOK_TDES, TOK_TDK, 8},     {TOK_TDES, TOK_TDK, 16},
-    {TOK_AES_128, TOK_PIK, 16}, {TOK_AES_128, TOK_MAK, 16}, {TOK_AES_128, TOK_TDK, 16},
-    {TOK_AES_256, TOK_PIK, 16}, {TOK_AES_256, TOK_MAK, 16}, {TOK_AES_256, TOK_TDK, 16},
+    {TOK_TDES, TOK_PIK, 8},        {TOK_TDES, TOK_PIK, 16},       {TOK_TDES, TOK_MAK, 8},
+    {TOK_TDES, TOK_MAK, 16},       {TOK_TDES, TOK_TDK, 8},        {TOK_TDES, TOK_TDK, 16},
+    {TOK_AES_128, TOK_PIK, 16},    {TOK_AES_128, TOK_MAK, 16},    {TOK_AES_128, TOK_TDK, 16},
+    {TOK_AES_256, TOK_PIK, 16},    {TOK_AES_256, TOK_MAK, 16},    {TOK_AES_256, TOK_TDK, 16},
+    {TOK_AES_128, TOK_PIK, 16, 2}, {TOK_AES_128, TOK_MAK, 16, 2}, {TOK_AES_128, TOK_TDK, 16, 2},
+    {TOK_AES_256, TOK_PIK, 16, 2}, {TOK_AES_256, TOK_MAK, 16, 2}, {TOK_AES_256, TOK_TDK, 16, 2},
+    {TOK_AES_256, TOK_PIK, 16, 1}, /* the same as 0 */
 };
 #define REQUESTS (sizeof requests / sizeof requests[0])
 
@@ -65,7 +77,14 @@ static struct tok_working_request request_of(size_t i)
                                         .suite = requests[i].suite,
                                         .master_version = 1,
                                         .usage = requests[i].usage,
-                                        .key_bytes = requests[i].key_bytes};
+                                        .key_bytes = requests[i].key_bytes,
+                                        .wrap_version = requests[i].wrap_version};
+}
+
+static bool unwraps(enum tok_suite suite, const uint8_t *kek, const struct tok_working_key *made)
+{
+    return soft_unwraps(suite == TOK_AES_256 ? SOFT_AES_256_WRAP : SOFT_AES_128_WRAP, kek, made->cryptogram,
+                        made->cryptogram_len);
 }
 
 /* What the card holds after sign-in: 16 bytes, K||K for a single-length key. Checks the KCV as a card does.
@@ -84,6 +103,8 @@ static void card_takes(size_t i, const struct tok_working_key *made, uint8_t out
     } else {
         const bool long_tmk = requests[i].suite == TOK_AES_256;
         ck_assert_uint_eq(made->cryptogram_len, 24);
+        if (requests[i].wrap_version == 2)
+            software_kek(requests[i].suite, requests[i].usage, tmk, tmk);
         soft_cipher(long_tmk ? SOFT_AES_256_WRAP : SOFT_AES_128_WRAP, false, tmk, made->cryptogram, 24,
                     out_key);
         soft_aes_kcv(out_key, 16, kcv);
@@ -250,6 +271,8 @@ START_TEST(working_key_refuses_bad_requests)
         {{psam_number, TOK_TDES, 1, TOK_MAK, 16, TOK_MAC_CMAC}, ERR_INPUT, "MAC algorithm 7"},
         {{psam_number, TOK_AES_128, 1, TOK_MAK, 16, TOK_MAC_X9_19}, ERR_INPUT, "MAC algorithm 3"},
         {{psam_number, TOK_TDES, 1, TOK_MAK, 16, (enum tok_mac)8}, ERR_INPUT, "MAC algorithm 8"},
+        {{psam_number, TOK_TDES, 1, TOK_PIK, 16, .wrap_version = 2}, ERR_INPUT, "wrap version 2"},
+        {{psam_number, TOK_AES_256, 1, TOK_PIK, 16, .wrap_version = 3}, ERR_INPUT, "wrap version 3"},
     };
     struct tok *tok = open_with_keys(_i);
     struct tok_session *s = take(tok);
@@ -298,9 +321,78 @@ START_TEST(no_key_crosses_the_token_s_boundary)
         software_tmk(requests[i].suite, tmk);
         tap_saw_none_of(key, sizeof key);
         tap_saw_none_of(tmk, requests[i].suite == TOK_AES_256 ? 32 : 16);
+        if (requests[i].wrap_version == 2) {
+            software_kek(requests[i].suite, requests[i].usage, tmk, tmk);
+            tap_saw_none_of(tmk, requests[i].suite == TOK_AES_256 ? 32 : 16);
+        }
         ck_assert(tap_saw(made.blob, made.blob_len - 16)); /* or the tap is deaf */
         ck_assert(tap_saw(made.cryptogram, 8));
     }
+    tok_session_give(s);
+    close_copy(tok);
+}
+END_TEST
+
+/* In version 2 a usage's cryptogram opens under that usage's key alone: not under the TMK, not under
+ * another's. */
+START_TEST(wrap_version_2_binds_the_usage)
+{
+    static const enum tok_usage usages[] = {TOK_PIK, TOK_MAK, TOK_TDK};
+    struct tok *tok = open_with_keys(_i);
+    struct tok_session *s = take(tok);
+    for (size_t i = 0; i < REQUESTS; i++) {
+        const struct tok_working_request request = request_of(i);
+        struct tok_working_key made;
+        uint8_t tmk[32], kek[32];
+        if (request.suite == TOK_TDES)
+            continue;
+        ck_assert_ok(tok_working_key(s, &request, &made, &e), e);
+        software_tmk(request.suite, tmk);
+        ck_assert_int_eq(unwraps(request.suite, tmk, &made), request.wrap_version != 2);
+        for (size_t u = 0; u < sizeof usages / sizeof usages[0]; u++) {
+            software_kek(request.suite, usages[u], tmk, kek);
+            ck_assert_int_eq(unwraps(request.suite, kek, &made),
+                             request.wrap_version == 2 && usages[u] == request.usage);
+        }
+    }
+    tok_session_give(s);
+    close_copy(tok);
+}
+END_TEST
+
+static void expect_uses(struct tok_session *s, CK_OBJECT_HANDLE key, CK_ATTRIBUTE_TYPE allowed)
+{
+    static const CK_ATTRIBUTE_TYPE all[] = {CKA_DERIVE, CKA_WRAP,   CKA_UNWRAP, CKA_ENCRYPT,    CKA_DECRYPT,
+                                            CKA_SIGN,   CKA_VERIFY, CKA_TOKEN,  CKA_EXTRACTABLE};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        CK_BBOOL value = 2;
+        CK_ATTRIBUTE row = {all[i], &value, sizeof value};
+        ck_assert_uint_eq(s->fn->C_GetAttributeValue(s->handle, key, &row, 1), CKR_OK);
+        ck_assert_msg(value == (all[i] == allowed), "attribute 0x%lX", all[i]);
+    }
+}
+
+static void derive_and_look(struct tok_session *s)
+{
+    const struct tok_child_request child = {psam_number, TOK_AES_256,       TOK_DOMAIN_TMK,
+                                            1,           TOK_CHILD_DERIVES, false};
+    AUTO(tok_object) tmk = {0};
+    AUTO(tok_object) kek = {0};
+    AUTO(tok_object) none = {0};
+    ck_assert_ok(tok_derive_child(s, &child, &tmk, &e), e);
+    ck_assert_ok(tok_derive_kek(s, tmk.handle, TOK_AES_256, TOK_PIK, &kek, &e), e);
+    expect_uses(s, tmk.handle, CKA_DERIVE);
+    expect_uses(s, kek.handle, CKA_WRAP);
+    ck_assert_int_eq(tok_derive_kek(s, tmk.handle, TOK_AES_256, TOK_TMK, &none, &e), ERR_INTERNAL);
+    ck_assert_int_eq(tok_derive_kek(s, tmk.handle, TOK_TDES, TOK_PIK, &none, &e), ERR_INTERNAL);
+}
+
+/* The TMK derives, its key of a usage wraps, and that is all. */
+START_TEST(keys_of_wrap_version_2_do_one_thing)
+{
+    struct tok *tok = open_with_keys(_i);
+    struct tok_session *s = take(tok);
+    derive_and_look(s);
     tok_session_give(s);
     close_copy(tok);
 }
@@ -311,7 +403,7 @@ START_TEST(derived_keys_are_not_readable)
     struct tok *tok = open_with_keys(_i);
     struct tok_session *s = take(tok);
     for (int suite = TOK_TDES; suite <= TOK_AES_256; suite++) {
-        for (int use = TOK_CHILD_WRAPS; use <= TOK_CHILD_MATERIAL; use++) {
+        for (int use = TOK_CHILD_WRAPS; use <= TOK_CHILD_DERIVES; use++) {
             const struct tok_child_request request = {.psam_number = psam_number,
                                                       .suite = (enum tok_suite)suite,
                                                       .domain = TOK_DOMAIN_TMK,
@@ -342,6 +434,8 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, working_key_refuses_bad_requests, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, working_key_is_bound_to_its_sign_in_and_algorithm, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, no_key_crosses_the_token_s_boundary, 0, TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, wrap_version_2_binds_the_usage, 0, TOKEN_KIND_COUNT);
+    tcase_add_loop_test(tc, keys_of_wrap_version_2_do_one_thing, 0, TOKEN_KIND_COUNT);
     tcase_add_loop_test(tc, derived_keys_are_not_readable, 0, TOKEN_KIND_COUNT);
     suite_add_tcase(s, tc);
     return s;
