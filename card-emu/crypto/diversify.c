@@ -7,6 +7,7 @@
 
 #define PSAM_DIGITS_MIN 16
 #define PSAM_DIGITS_MAX (2UL * EMU_PSAM_BCD_BYTES)
+#define DOMAIN_KEK      0x03
 
 enum err_code emu_psam_bcd(const char *psam_number, uint8_t out_bcd[EMU_PSAM_BCD_BYTES], struct err *e)
 {
@@ -53,6 +54,25 @@ enum err_code emu_diversify_aes(const struct emu_key *master, enum emu_domain do
     }
     TRY(emu_encrypt_ecb(master, blocks, child_len, blocks, e));
     const enum err_code code = emu_key_init(out_key, child, blocks, child_len, e);
+    secret_wipe(blocks, sizeof blocks);
+    return code;
+}
+
+enum err_code emu_working_kek(const struct emu_key *tmk, uint8_t usage, struct emu_key *out_kek,
+                              struct err *e)
+{
+    if (!emu_is_aes(tmk->algorithm))
+        return err_set(e, ERR_INPUT, "key-encryption keys of usages need an AES TMK");
+    uint8_t blocks[2 * EMU_BLOCK_MAX] = {0};
+    for (size_t i = 0; i < tmk->len / EMU_BLOCK_MAX; i++) {
+        uint8_t *block = blocks + i * EMU_BLOCK_MAX;
+        block[0] = DOMAIN_KEK;
+        block[1] = (uint8_t)(i + 1);
+        block[2] = (uint8_t)tmk->len;
+        block[3] = usage;
+    }
+    TRY(emu_encrypt_ecb(tmk, blocks, tmk->len, blocks, e));
+    const enum err_code code = emu_key_init(out_kek, tmk->algorithm, blocks, tmk->len, e);
     secret_wipe(blocks, sizeof blocks);
     return code;
 }

@@ -25,4 +25,10 @@ enum err_code emu_diversify_aes(const struct emu_key *master, enum emu_domain do
                                 enum emu_algorithm child, const uint8_t psam_bcd[EMU_PSAM_BCD_BYTES],
                                 struct emu_key *out_key, struct err *e) MUST_CHECK;
 
+/* Wrap version 2: the key that working keys of a usage travel under, as long as the TMK. E(TMK, 03 || block
+ * number || its bytes || usage || 12 zero bytes), two blocks for AES-256. `usage` is the card's: 0D PIK, 06
+ * MAK, 07 TDK. ERR_INPUT a TMK that is not AES. */
+enum err_code emu_working_kek(const struct emu_key *tmk, uint8_t usage, struct emu_key *out_kek,
+                              struct err *e) MUST_CHECK;
+
 #endif

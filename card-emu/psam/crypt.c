@@ -10,7 +10,6 @@
 
 #define USAGE_LOW   0x1F
 #define LEVEL_SHIFT 5
-#define METHOD_HIGH 0xF0
 #define CMAC_BYTES  8 /* what field 64 takes */
 #define PBOC_BYTES  4
 
@@ -68,7 +67,7 @@ uint16_t chip_init_crypt(struct chip *chip, const struct apdu_command *command,
             return sw;
         s->crypt_key = key;
         s->crypt_usage = usage;
-        s->crypt_method = stored->algorithm & METHOD_HIGH;
+        s->crypt_method = stored->algorithm & PSAM_ALGORITHM_HIGH;
         return SW_OK;
     }
     return SW_KEY_NOT_FOUND;

@@ -3,6 +3,7 @@
 #include "apdu/secure.h"
 #include "apdu/status.h"
 #include "base/secret.h"
+#include "card-emu/crypto/diversify.h"
 #include "card-emu/crypto/mac.h"
 #include "card-emu/psam/chip.h"
 
@@ -13,8 +14,6 @@
 #define P1_PBOC         0x00
 #define P1_AES          0x01
 #define P1_WORKING      0x02
-#define ALGORITHM_LOW   0x0F
-#define METHOD_HIGH     0xF0
 
 struct working_row {
     uint8_t usage;
@@ -35,16 +34,25 @@ uint16_t chip_wrong_mac(struct chip *chip)
     return chip->image.wrong_macs >= CHIP_WRONG_MACS_MAX ? SW_LOCKED : SW_MAC_WRONG;
 }
 
+/* Version 2 of the wrapping is for AES TMKs; how a TMK was written is kept in its algorithm byte. */
+static bool algorithm_fits(uint8_t algorithm)
+{
+    const uint8_t cipher = algorithm & PSAM_ALGORITHM_LOW, wrap = algorithm & PSAM_ALGORITHM_HIGH;
+    if (cipher >= EMU_CARD_ALGORITHMS || cipher == EMU_DES)
+        return false;
+    return wrap == PSAM_WRAP_TMK || (wrap == PSAM_WRAP_USAGE && emu_is_aes((enum emu_algorithm)cipher));
+}
+
 /* A card that gets another TMK forgets the working keys that came under the old one. */
 static uint16_t take_tmk(struct chip *chip, const uint8_t header[HEADER_BYTES], const uint8_t *bytes,
                          size_t len)
 {
     AUTO(emu_key) key = {0};
     struct err e;
-    if (header[0] != PSAM_TMK || header[1] == 0 || header[2] >= EMU_CARD_ALGORITHMS || header[2] == EMU_DES)
+    if (header[0] != PSAM_TMK || header[1] == 0 || !algorithm_fits(header[2]))
         return SW_BAD_DATA;
-    if (emu_key_init(&key, (enum emu_algorithm)header[2], bytes, len, &e) != ERR_OK ||
-        len != emu_key_len(key.algorithm))
+    const enum emu_algorithm algorithm = (enum emu_algorithm)(header[2] & PSAM_ALGORITHM_LOW);
+    if (emu_key_init(&key, algorithm, bytes, len, &e) != ERR_OK || len != emu_key_len(key.algorithm))
         return SW_BAD_DATA;
     AUTO(chip_image) next = chip->image;
     next.wrong_macs = 0;
@@ -135,20 +143,32 @@ uint16_t chip_write_key_plain(struct chip *chip, const struct apdu_command *comm
 
 static bool method_fits(uint8_t usage, uint8_t algorithm)
 {
-    const uint8_t method = algorithm & METHOD_HIGH;
-    const bool aes = (algorithm & ALGORITHM_LOW) >= EMU_AES_128;
+    const uint8_t method = algorithm & PSAM_ALGORITHM_HIGH;
+    const bool aes = (algorithm & PSAM_ALGORITHM_LOW) >= EMU_AES_128;
     if (usage != PSAM_MAK)
         return method == 0;
     return aes ? method == PSAM_MAC_CMAC : method == PSAM_MAC_PBOC || method == PSAM_MAC_BLOCKS;
 }
 
-/* The clear key from its cryptogram under the TMK: ECB for DES keys, RFC 3394 for AES keys. */
-static enum err_code open_working(const struct emu_key *tmk, enum emu_algorithm algorithm,
+/* What a working key of this usage comes under: the TMK, or its key of the usage. */
+static enum err_code load_kek(const struct chip *chip, uint8_t usage, struct emu_key *out_kek, struct err *e)
+{
+    const struct chip_key *const stored = &chip->image.keys[CHIP_TMK];
+    AUTO(emu_key) tmk = {0};
+    TRY(chip_key_load(stored, &tmk, e));
+    if ((stored->algorithm & PSAM_ALGORITHM_HIGH) == PSAM_WRAP_USAGE)
+        return emu_working_kek(&tmk, usage, out_kek, e);
+    *out_kek = tmk;
+    return ERR_OK;
+}
+
+/* The clear key from its cryptogram: ECB for DES keys, RFC 3394 for AES keys. */
+static enum err_code open_working(const struct emu_key *kek, enum emu_algorithm algorithm,
                                   const uint8_t *cipher, size_t len, struct emu_key *out_key, struct err *e)
 {
     uint8_t bytes[EMU_KEY_BYTES_MAX];
-    enum err_code code = emu_is_aes(algorithm) ? emu_unwrap(tmk, cipher, len, bytes, e)
-                                               : emu_decrypt_ecb(tmk, cipher, len, bytes, e);
+    enum err_code code = emu_is_aes(algorithm) ? emu_unwrap(kek, cipher, len, bytes, e)
+                                               : emu_decrypt_ecb(kek, cipher, len, bytes, e);
     if (code == ERR_OK)
         code = emu_key_init(out_key, algorithm, bytes, emu_key_len(algorithm), e);
     secret_wipe(bytes, sizeof bytes);
@@ -158,19 +178,19 @@ static enum err_code open_working(const struct emu_key *tmk, enum emu_algorithm 
 static uint16_t write_working(struct chip *chip, const struct apdu_command *command, enum chip_key_slot slot)
 {
     const uint8_t *header = command->data;
-    const enum emu_algorithm algorithm = (enum emu_algorithm)(header[2] & ALGORITHM_LOW);
+    const enum emu_algorithm algorithm = (enum emu_algorithm)(header[2] & PSAM_ALGORITHM_LOW);
     const size_t cipher_len = command->lc - (size_t)(HEADER_BYTES + PSAM_CV_BYTES);
-    AUTO(emu_key) tmk = {0};
+    AUTO(emu_key) kek = {0};
     AUTO(emu_key) key = {0};
     uint8_t kcv[PSAM_CV_BYTES];
     struct err e;
-    if (chip_key_load(&chip->image.keys[CHIP_TMK], &tmk, &e) != ERR_OK)
+    if (load_kek(chip, header[0], &kek, &e) != ERR_OK)
         return SW_KEY_NOT_FOUND;
-    if (emu_is_aes(algorithm) != emu_is_aes(tmk.algorithm) || !method_fits(header[0], header[2]))
+    if (emu_is_aes(algorithm) != emu_is_aes(kek.algorithm) || !method_fits(header[0], header[2]))
         return SW_BAD_DATA;
     if (cipher_len != emu_key_len(algorithm) + (emu_is_aes(algorithm) ? 8 : 0))
         return SW_WRONG_LENGTH;
-    if (open_working(&tmk, algorithm, header + HEADER_BYTES, cipher_len, &key, &e) != ERR_OK ||
+    if (open_working(&kek, algorithm, header + HEADER_BYTES, cipher_len, &key, &e) != ERR_OK ||
         emu_kcv(&key, kcv, sizeof kcv, &e) != ERR_OK ||
         !secret_equal(kcv, header + HEADER_BYTES + cipher_len, sizeof kcv))
         return SW_MAC_WRONG;
@@ -188,7 +208,7 @@ uint16_t chip_write_key(struct chip *chip, const struct apdu_command *command, s
         return SW_BAD_P1P2;
     if (command->has_le || command->lc < HEADER_BYTES + 8 + PSAM_CV_BYTES)
         return SW_WRONG_LENGTH;
-    if ((command->data[2] & ALGORITHM_LOW) >= EMU_CARD_ALGORITHMS)
+    if ((command->data[2] & PSAM_ALGORITHM_LOW) >= EMU_CARD_ALGORITHMS)
         return SW_BAD_DATA;
     for (size_t i = 0; i < sizeof working_keys / sizeof working_keys[0]; i++) {
         if (working_keys[i].usage == command->data[0])

@@ -13,6 +13,12 @@ enum psam_cipher { PSAM_TDES = 0, PSAM_DES = 1, PSAM_AES_128 = 2, PSAM_AES_256 =
 /* High nibble, the MAC method of a MAK: PBOC MAC; CBC over whole blocks without padding; AES-CMAC. */
 enum psam_mac_method { PSAM_MAC_PBOC = 0x00, PSAM_MAC_BLOCKS = 0x10, PSAM_MAC_CMAC = 0x20 };
 
+/* High nibble of an AES TMK: what working keys come under. The TMK itself; or a key of their usage, derived
+ * from it. Cards that know the first alone refuse the second with 6A80. */
+enum psam_wrap { PSAM_WRAP_TMK = 0x00, PSAM_WRAP_USAGE = 0x10 };
+#define PSAM_ALGORITHM_LOW  0x0F
+#define PSAM_ALGORITHM_HIGH 0xF0
+
 #define PSAM_SERIAL_BYTES       10
 #define PSAM_CV_BYTES           4
 #define PSAM_KCV_BYTES          3

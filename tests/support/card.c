@@ -206,15 +206,21 @@ uint16_t test_card_write_aes(const struct test_card *c, struct card_link *link, 
                              const struct emu_key *tmk, bool damage)
 {
     const struct psam_key_header header = {PSAM_TMK, version, (uint8_t)tmk->algorithm};
+    return test_card_write_header(c, link, &header, tmk, damage);
+}
+
+uint16_t test_card_write_header(const struct test_card *c, struct card_link *link,
+                                const struct psam_key_header *header, const struct emu_key *tmk, bool damage)
+{
     uint8_t wrapped[40], input[8 + APDU_SM_PADDED_MAX], mac[16] = {0};
     struct apdu_command command;
     ck_assert_int_eq(emu_wrap(&c->control_aes, tmk->bytes, tmk->len, wrapped, &e), ERR_OK);
     challenge(link, 8, input);
-    ck_assert_int_eq(psam_write_key_aes(&header, wrapped, tmk->len + 8, mac, &command, &e), ERR_OK);
+    ck_assert_int_eq(psam_write_key_aes(header, wrapped, tmk->len + 8, mac, &command, &e), ERR_OK);
     const size_t len = 8 + apdu_sm_mac_input(&command, command.lc - 8U, 8, input + 8);
     ck_assert_int_eq(emu_cmac(&c->control_aes, input, len, mac, &e), ERR_OK);
     mac[7] ^= damage ? 1 : 0;
-    ck_assert_int_eq(psam_write_key_aes(&header, wrapped, tmk->len + 8, mac, &command, &e), ERR_OK);
+    ck_assert_int_eq(psam_write_key_aes(header, wrapped, tmk->len + 8, mac, &command, &e), ERR_OK);
     return send(link, &command);
 }
 

@@ -36,7 +36,11 @@ uint16_t test_card_write_pboc(const struct test_card *c, struct card_link *link,
                               const struct emu_key *tmk, bool damage);
 uint16_t test_card_write_aes(const struct test_card *c, struct card_link *link, uint8_t version,
                              const struct emu_key *tmk, bool damage);
-/* A working key's cryptogram under a TMK; returns its length. */
+/* The same in profile aes, with any header. */
+struct psam_key_header;
+uint16_t test_card_write_header(const struct test_card *c, struct card_link *link,
+                                const struct psam_key_header *header, const struct emu_key *tmk, bool damage);
+/* A working key's cryptogram under a TMK or its key of a usage; returns its length. */
 size_t test_card_wrap(const struct emu_key *tmk, const struct emu_key *key, uint8_t out_cipher[24]);
 
 #endif

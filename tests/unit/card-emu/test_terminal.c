@@ -1,8 +1,10 @@
 /* The real posward-terminal with the real posward-psam, against a host that computes everything itself. */
 #include "apdu/address.h"
+#include "apdu/psam.h"
 #include "apdu/status.h"
 #include "base/hex.h"
 #include "base/secret.h"
+#include "card-emu/crypto/diversify.h"
 #include "card-emu/crypto/mac.h"
 #include "card-emu/crypto/pin_block.h"
 #include "iso8583/f62.h"
@@ -27,6 +29,8 @@ static struct test_card card;
 /* A host for one terminal. Set before start, then read by its thread only. */
 static struct host {
     bool aes, wrong_mac, wrong_trace, no_mac;
+    bool by_usage; /* wrap version 2 */
+    bool swap;     /* PIK and TDK change places in F62, as somebody on the line would do it */
     const char *signin_f39;
     struct emu_key tmk, pik, mak, tdk;
     int drop_answers; /* close so many times instead of answering */
@@ -62,9 +66,12 @@ static void mac_of(const struct iso_message *m, uint8_t out_f64[8])
     memcpy(out_f64, hex, 8);
 }
 
-static void put_slot(struct iso_f62_key *slot, const struct emu_key *key)
+static void put_slot(struct iso_f62_key *slot, const struct emu_key *key, uint8_t usage)
 {
-    slot->cipher_len = test_card_wrap(&host.tmk, key, slot->cipher);
+    AUTO(emu_key) kek = host.tmk;
+    if (host.by_usage)
+        ck_assert_ok(emu_working_kek(&host.tmk, usage, &kek, &e), e);
+    slot->cipher_len = test_card_wrap(&kek, key, slot->cipher);
     ck_assert_ok(emu_kcv(key, slot->cv, sizeof slot->cv, &e), e);
 }
 
@@ -83,10 +90,10 @@ static void answer_signin(const struct iso_message *m, struct iso_message *out)
     host.pik = key_of(len == 24 ? EMU_DES : any, 10);
     host.mak = key_of(len <= 40 ? EMU_DES : any, 20);
     host.tdk = key_of(any, 30);
-    put_slot(&f62.keys[ISO_F62_PIK], &host.pik);
-    put_slot(&f62.keys[ISO_F62_MAK], &host.mak);
+    put_slot(&f62.keys[host.swap ? ISO_F62_TDK : ISO_F62_PIK], &host.pik, PSAM_PIK);
+    put_slot(&f62.keys[ISO_F62_MAK], &host.mak, PSAM_MAK);
     if (len >= 60)
-        put_slot(&f62.keys[ISO_F62_TDK], &host.tdk);
+        put_slot(&f62.keys[host.swap ? ISO_F62_PIK : ISO_F62_TDK], &host.tdk, PSAM_TDK);
     ck_assert_ok(iso_f62_build(&f62, len, bytes, &e), e);
     ck_assert_ok(iso_set_bytes(out, 62, bytes, len, &e), e);
 }
@@ -207,7 +214,9 @@ static void issue(const struct emu_key *tmk)
     AUTO(card_link) reader = {0};
     ck_assert_ok(card_link_connect(&reader, card.address, 5000, &e), e);
     ck_assert_ok(card_power_on(&reader, &e), e);
-    ck_assert_uint_eq(test_card_write_aes(&card, &reader, 1, tmk, false), SW_OK);
+    const struct psam_key_header header = {
+        PSAM_TMK, 1, (uint8_t)(tmk->algorithm | (host.by_usage ? PSAM_WRAP_USAGE : PSAM_WRAP_TMK))};
+    ck_assert_uint_eq(test_card_write_header(&card, &reader, &header, tmk, false), SW_OK);
 }
 
 static void start(bool aes)
@@ -294,6 +303,27 @@ START_TEST(aes_terminal_signs_in_and_pays)
 }
 END_TEST
 
+/* In wrap version 1 neither card nor terminal can tell; in version 2 the card refuses. */
+START_TEST(swapped_keys_of_a_sign_in_are_refused_in_wrap_version_2)
+{
+    host.by_usage = _i != 0;
+    start(true);
+    expect_run("signin", 0, "approved");
+    expect_run(PAY PIN, 0, "MAC verified");
+    host.swap = true;
+    if (host.by_usage)
+        expect_run("signin", 4, "SW 9302");
+    else
+        expect_run("signin", 0, "approved");
+    if (!host.by_usage)
+        return;
+    host.swap = false;
+    expect_run(PAY PIN, 0, "MAC verified"); /* with the keys of before */
+    expect_run("signin", 0, "approved");
+    expect_run(PAY PIN, 0, "MAC verified");
+}
+END_TEST
+
 START_TEST(foreign_tmk_is_refused_by_the_card)
 {
     uint8_t before[1024], after[1024];
@@ -368,6 +398,7 @@ static Suite *suite(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, tdes_terminal_signs_in_and_pays);
     tcase_add_test(tc, aes_terminal_signs_in_and_pays);
+    tcase_add_loop_test(tc, swapped_keys_of_a_sign_in_are_refused_in_wrap_version_2, 0, 2);
     tcase_add_test(tc, foreign_tmk_is_refused_by_the_card);
     tcase_add_test(tc, refused_sign_in_shows_the_code);
     tcase_add_test(tc, answers_that_do_not_fit_are_refused);
