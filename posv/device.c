@@ -87,6 +87,20 @@ static enum err_code check_master_version(int64_t version, struct err *e)
     return ERR_OK;
 }
 
+static enum err_code check_wrap_version(int64_t version, int64_t suite, struct err *e)
+{
+    if (version < 0 || version > DEVICE_WRAP_MAX)
+        return err_set(e, ERR_INPUT, "wrap_version must be 1 or 2, got %" PRId64, version);
+    if (version > 1 && suite == DEVICE_SUITE_TDES)
+        return err_set(e, ERR_INPUT, "wrap_version must be 1 with suite TDES, got %" PRId64, version);
+    return ERR_OK;
+}
+
+static int wrap_version_of(const struct device_request *request)
+{
+    return request->wrap_version == 0 ? 1 : (int)request->wrap_version;
+}
+
 enum err_code device_check(const struct device_request *request, struct err *e)
 {
     TRY(device_check_terminal(request->terminal_id, e));
@@ -97,7 +111,8 @@ enum err_code device_check(const struct device_request *request, struct err *e)
         return ERR_OK;
     TRY(device_check_psam(request->psam_number, e));
     TRY(device_check_suite(request->suite, e));
-    return check_master_version(request->master_version, e);
+    TRY(check_master_version(request->master_version, e));
+    return check_wrap_version(request->wrap_version, request->suite, e);
 }
 
 static bool same_card(const struct device *now, const struct device_request *request)
@@ -106,7 +121,7 @@ static bool same_card(const struct device *now, const struct device_request *req
     device_card_key(now->psam_number, old_key);
     device_card_key(request->psam_number, new_key);
     return strcmp(old_key, new_key) == 0 && now->suite == request->suite &&
-           now->master_version == request->master_version;
+           now->master_version == request->master_version && now->wrap_version == wrap_version_of(request);
 }
 
 static void put_card(struct device *device, const struct device_request *request)
@@ -114,6 +129,7 @@ static void put_card(struct device *device, const struct device_request *request
     snprintf(device->psam_number, sizeof device->psam_number, "%s", request->psam_number);
     device->suite = (int)request->suite;
     device->master_version = (int)request->master_version;
+    device->wrap_version = wrap_version_of(request);
 }
 
 static enum err_code refuse_second(const struct device *now, const struct device_request *request,
@@ -124,8 +140,8 @@ static enum err_code refuse_second(const struct device *now, const struct device
                        now->terminal_id);
     if (same_card(now, request) && strcmp(now->merchant_id, request->merchant_id) == 0)
         return err_set(e, ERR_EXISTS,
-                       "terminal %s is registered already, identical in merchant, card, suite and master "
-                       "version (it is %s)",
+                       "terminal %s is registered already, identical in merchant, card, suite, master "
+                       "and wrap version (it is %s)",
                        now->terminal_id, device_state_name(now->state));
     return err_set(e, ERR_EXISTS,
                    "terminal %s is registered already, with card %s: use ReplaceCard for another",
@@ -169,7 +185,7 @@ enum err_code device_next(const struct device *now, const struct device_request 
                        device_state_name(now->state), moves[request->action].verb);
     if (request->action == DEVICE_REPLACE_CARD && same_card(now, request))
         return err_set(e, ERR_EXISTS,
-                       "terminal %s has card %s already, with the same suite and master version",
+                       "terminal %s has card %s already, with the same suite, master and wrap version",
                        now->terminal_id, now->psam_number);
     struct device next = *now;
     if (moves[request->action].to != 0)

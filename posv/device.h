@@ -18,7 +18,9 @@
 /* Numbers of DeviceState and Suite in the .proto; the store keeps them too, so they never change. */
 enum device_state { DEVICE_ACTIVE = 1, DEVICE_SUSPENDED = 2, DEVICE_RETIRED = 3 };
 #define DEVICE_STATE_MOST 3
+#define DEVICE_SUITE_TDES 1
 #define DEVICE_SUITE_MOST 3
+#define DEVICE_WRAP_MAX   2
 
 struct device {
     char terminal_id[TERMINAL_ID_CHARS + 1];
@@ -26,6 +28,7 @@ struct device {
     char psam_number[PSAM_DIGITS_MOST + 1]; /* empty once retired */
     int suite;
     int master_version;
+    int wrap_version; /* 1 or 2: what working keys come under */
     enum device_state state;
     int64_t revision; /* of the table, when this device last changed */
     int64_t created_ms, updated_ms;
@@ -40,6 +43,7 @@ struct device_request {
     enum device_action action;
     const char *terminal_id, *merchant_id, *psam_number, *reason;
     int64_t suite, master_version; /* as wide as the wire's, so that nothing is cut before it is checked */
+    int64_t wrap_version;          /* 0: 1 */
 };
 
 /* Form of every field that the action takes. ERR_INPUT names the field, what it must be and what came. */

@@ -41,6 +41,7 @@ static DeviceMessage message_of(const struct device *device)
     m.created_ms = device->created_ms;
     m.updated_ms = device->updated_ms;
     m.reason = (char *)device->reason;
+    m.wrap_version = (uint32_t)device->wrap_version;
     return m;
 }
 
@@ -87,7 +88,8 @@ static void registry__register_device(Service *service, const Posward__Posv__V1_
                                            .psam_number = input->psam_number,
                                            .reason = "",
                                            .suite = input->suite,
-                                           .master_version = input->master_version};
+                                           .master_version = input->master_version,
+                                           .wrap_version = input->wrap_version};
     answer_change(service, &request, closure, call);
 }
 
@@ -100,7 +102,8 @@ static void registry__replace_card(Service *service, const Posward__Posv__V1__Re
                                            .psam_number = input->psam_number,
                                            .reason = input->reason,
                                            .suite = input->suite,
-                                           .master_version = input->master_version};
+                                           .master_version = input->master_version,
+                                           .wrap_version = input->wrap_version};
     answer_change(service, &request, closure, call);
 }
 

@@ -61,10 +61,11 @@ static enum err_code writer_put(struct store *s, const struct device *device, st
     sqlite3_bind_int64(statement, 8, device->created_ms);
     sqlite3_bind_int64(statement, 9, device->updated_ms);
     sqlite_bind_text(statement, 10, device->reason);
+    sqlite3_bind_int(statement, 11, device->wrap_version);
     char card_key[PSAM_DIGITS_MOST + 1];
     device_card_key(device->psam_number, card_key);
     if (device->psam_number[0] != '\0')
-        sqlite_bind_text(statement, 11, card_key);
+        sqlite_bind_text(statement, 12, card_key);
     return sqlite_run(link, statement, e);
 }
 
@@ -81,6 +82,7 @@ static enum err_code writer_stay_begin(struct store *s, const struct device *dev
     sqlite3_bind_int(statement, 4, device->suite);
     sqlite3_bind_int(statement, 5, device->master_version);
     sqlite3_bind_int64(statement, 6, device->updated_ms);
+    sqlite3_bind_int(statement, 7, device->wrap_version);
     return sqlite_run(link, statement, e);
 }
 

@@ -7,19 +7,20 @@
 
 #define DEVICE_COLUMNS                                                                                       \
     "terminal_id, merchant_id, psam_number, suite, master_version, state, revision, created_ms, "            \
-    "updated_ms, reason"
+    "updated_ms, reason, wrap_version"
 
 const char *const store_sqlite_statements[] = {
     [FIND_TERMINAL] = "SELECT " DEVICE_COLUMNS " FROM device WHERE terminal_id = ?1",
     [FIND_CARD] = "SELECT " DEVICE_COLUMNS " FROM device WHERE card_key = ?1",
     [NEXT_REVISION] = "UPDATE table_state SET revision = revision + 1 RETURNING revision",
     [PUT] = "INSERT INTO device (" DEVICE_COLUMNS ", card_key)"
-            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
             " ON CONFLICT (terminal_id) DO UPDATE SET merchant_id = ?2, psam_number = ?3, suite = ?4,"
-            " master_version = ?5, state = ?6, revision = ?7, updated_ms = ?9, reason = ?10, card_key = ?11",
+            " master_version = ?5, state = ?6, revision = ?7, updated_ms = ?9, reason = ?10,"
+            " wrap_version = ?11, card_key = ?12",
     [STAY_BEGIN] =
-        "INSERT INTO card_stay (terminal_id, psam_number, card_key, suite, master_version, from_ms)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO card_stay (terminal_id, psam_number, card_key, suite, master_version, from_ms,"
+        " wrap_version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [STAY_END] = "UPDATE card_stay SET to_ms = ?2, reason = ?3 WHERE terminal_id = ?1 AND to_ms IS NULL",
     /* '~' stands behind every character of a terminal_id */
     [LIST] = "SELECT " DEVICE_COLUMNS " FROM device WHERE terminal_id > ?1 AND terminal_id >= ?2"
@@ -46,6 +47,7 @@ static void read_device(sqlite3_stmt *row, struct device *out_device)
     d->created_ms = sqlite3_column_int64(row, 7);
     d->updated_ms = sqlite3_column_int64(row, 8);
     sqlite_read_text(row, 9, d->reason, sizeof d->reason);
+    d->wrap_version = sqlite3_column_int(row, 10);
 }
 
 enum err_code store_sqlite_devices(struct sqlite_link *link, sqlite3_stmt *statement, size_t capacity,

@@ -37,6 +37,10 @@ static const char *const migrations[] = {
     "CREATE UNIQUE INDEX one_card_a_terminal ON card_stay (terminal_id) WHERE to_ms IS NULL;"
     "CREATE UNIQUE INDEX one_terminal_a_card ON card_stay (card_key) WHERE to_ms IS NULL;"
     "CREATE INDEX card_stay_by_card ON card_stay (card_key, from_ms);",
+    /* Cards of before take their working keys under the TMK: version 1. */
+    "ALTER TABLE device ADD COLUMN wrap_version INTEGER NOT NULL DEFAULT 1"
+    " CHECK (wrap_version BETWEEN 1 AND 2);"
+    "ALTER TABLE card_stay ADD COLUMN wrap_version INTEGER NOT NULL DEFAULT 1;",
 };
 
 const struct sqlite_schema store_sqlite_schema = {

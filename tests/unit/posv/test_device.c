@@ -44,6 +44,9 @@ START_TEST(check_names_the_field_and_what_came)
         {{.suite = 4}, "suite must be TDES, AES_128 or AES_256, got number 4"},
         {{.master_version = 256}, "master_version must be 1 to 255, got 256"},
         {{.master_version = 4294967295}, "master_version must be 1 to 255, got 4294967295"},
+        {{.wrap_version = 2}, "wrap_version must be 1 with suite TDES, got 2"},
+        {{.wrap_version = 3}, "wrap_version must be 1 or 2, got 3"},
+        {{.wrap_version = 4294967295, .suite = 3}, "wrap_version must be 1 or 2, got 4294967295"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct device_request request = good;
@@ -52,6 +55,7 @@ START_TEST(check_names_the_field_and_what_came)
         request.merchant_id = wrong->merchant_id != NULL ? wrong->merchant_id : good.merchant_id;
         request.psam_number = wrong->psam_number != NULL ? wrong->psam_number : good.psam_number;
         request.suite = wrong->suite != 0 ? wrong->suite : good.suite;
+        request.wrap_version = wrong->wrap_version;
         request.master_version = wrong->master_version != 0 ? wrong->master_version : good.master_version;
         expect_refusal(&request, rows[i].note);
     }
@@ -94,6 +98,27 @@ START_TEST(check_accepts_the_limits)
     request.master_version = 255;
     request.suite = 3;
     ck_assert_ok(device_check(&request, &e), e);
+    request.wrap_version = 2;
+    ck_assert_ok(device_check(&request, &e), e);
+}
+END_TEST
+
+START_TEST(wrap_version_is_1_where_it_is_not_said)
+{
+    struct err e = {0};
+    struct device device, next;
+    struct device_request request = good;
+    ck_assert_ok(device_next(NULL, &request, &device, &e), e);
+    ck_assert_int_eq(device.wrap_version, 1);
+    request.action = DEVICE_REPLACE_CARD;
+    ck_assert_int_eq(device_next(&device, &request, &next, &e), ERR_EXISTS);
+    request.wrap_version = 1;
+    ck_assert_int_eq(device_next(&device, &request, &next, &e), ERR_EXISTS);
+    device.suite = 3;
+    request.suite = 3;
+    request.wrap_version = 2;
+    ck_assert_ok(device_next(&device, &request, &next, &e), e);
+    ck_assert_int_eq(next.wrap_version, 2);
 }
 END_TEST
 
@@ -166,6 +191,7 @@ static Suite *suite(void)
     tcase_add_test(tc, check_asks_for_suite_and_version);
     tcase_add_test(tc, check_limits_the_reason);
     tcase_add_test(tc, check_accepts_the_limits);
+    tcase_add_test(tc, wrap_version_is_1_where_it_is_not_said);
     tcase_add_test(tc, card_key_is_the_number_without_regard_to_leading_zeros);
     tcase_add_test(tc, next_follows_the_state_table);
     tcase_add_test(tc, next_needs_a_registered_terminal);

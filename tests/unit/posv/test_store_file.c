@@ -173,6 +173,72 @@ START_TEST(database_of_another_program_is_refused)
 }
 END_TEST
 
+/* A file of version 0.1 with a device in it, as that release made it. */
+static const char first_schema[] =
+    "CREATE TABLE table_state ("
+    " only_row INTEGER PRIMARY KEY CHECK (only_row = 1),"
+    " revision INTEGER NOT NULL);"
+    "INSERT INTO table_state VALUES (1, 0);"
+    "CREATE TABLE device ("
+    " terminal_id TEXT PRIMARY KEY NOT NULL CHECK (length(terminal_id) = 8),"
+    " merchant_id TEXT NOT NULL CHECK (length(merchant_id) = 15),"
+    " psam_number TEXT NOT NULL,"
+    " card_key TEXT UNIQUE,"
+    " suite INTEGER NOT NULL CHECK (suite BETWEEN 1 AND 3),"
+    " master_version INTEGER NOT NULL CHECK (master_version BETWEEN 1 AND 255),"
+    " state INTEGER NOT NULL CHECK (state BETWEEN 1 AND 3),"
+    " revision INTEGER NOT NULL UNIQUE,"
+    " created_ms INTEGER NOT NULL,"
+    " updated_ms INTEGER NOT NULL,"
+    " reason TEXT NOT NULL,"
+    " CHECK ((state = 3) = (card_key IS NULL))"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX device_by_state ON device (state);"
+    "CREATE INDEX device_by_merchant ON device (merchant_id, terminal_id);"
+    "CREATE TABLE card_stay ("
+    " id INTEGER PRIMARY KEY,"
+    " terminal_id TEXT NOT NULL REFERENCES device (terminal_id),"
+    " psam_number TEXT NOT NULL,"
+    " card_key TEXT NOT NULL CHECK (length(card_key) = 20),"
+    " suite INTEGER NOT NULL,"
+    " master_version INTEGER NOT NULL,"
+    " from_ms INTEGER NOT NULL,"
+    " to_ms INTEGER,"
+    " reason TEXT NOT NULL DEFAULT ''"
+    ") STRICT;"
+    "CREATE UNIQUE INDEX one_card_a_terminal ON card_stay (terminal_id) WHERE to_ms IS NULL;"
+    "CREATE UNIQUE INDEX one_terminal_a_card ON card_stay (card_key) WHERE to_ms IS NULL;"
+    "CREATE INDEX card_stay_by_card ON card_stay (card_key, from_ms);"
+    "INSERT INTO device VALUES ('A0000001', '" MERCHANT "', '" CARD_A "', '" CARD_A
+    "', 3, 7, 1, 1, 5, 5, '');"
+    "INSERT INTO card_stay VALUES (1, 'A0000001', '" CARD_A "', '" CARD_A "', 3, 7, 5, NULL, '');"
+    "UPDATE table_state SET revision = 1;"
+    "PRAGMA application_id = 0x504F5356;"
+    "PRAGMA user_version = 1;";
+
+START_TEST(store_of_the_first_schema_is_taken_over)
+{
+    struct device device;
+    struct err e = {0};
+    execute(first_schema);
+    struct store *store = store_must_open(&folder);
+    ck_assert_ok(store_get(store, "A0000001", &device, &e), e);
+    ck_assert_int_eq(device.master_version, 7);
+    ck_assert_int_eq(device.wrap_version, 1);
+    struct device_request request = replacement("A0000001", CARD_A);
+    request.suite = 3;
+    request.master_version = 7;
+    must_refuse(store, request, ERR_EXISTS, "the same suite, master and wrap version");
+    request.wrap_version = 2; /* the card was issued again */
+    ck_assert_int_eq(must_change(store, request).revision, 2);
+    store_free(store);
+    store = store_must_open(&folder);
+    ck_assert_ok(store_get(store, "A0000001", &device, &e), e);
+    ck_assert_int_eq(device.wrap_version, 2);
+    store_free(store);
+}
+END_TEST
+
 START_TEST(newer_schema_is_refused)
 {
     fill(1);
@@ -203,6 +269,7 @@ static Suite *suite(void)
     tcase_add_test(tc, file_cut_anywhere_is_refused);
     tcase_add_test(tc, file_that_is_no_database_is_refused_and_kept);
     tcase_add_test(tc, database_of_another_program_is_refused);
+    tcase_add_test(tc, store_of_the_first_schema_is_taken_over);
     tcase_add_test(tc, newer_schema_is_refused);
     tcase_add_test(tc, missing_folder_says_what_to_do);
     suite_add_tcase(s, tc);
