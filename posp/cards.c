@@ -39,6 +39,7 @@ static enum err_code diversify(struct posp *posp, const key_request *input, dive
     request.master_version = input->master_version;
     request.profile = input->profile;
     request.challenge = input->challenge;
+    request.wrap_version = input->wrap_version;
     const struct rpc_call_options options = {.timeout_ms = posp->config->hsm_timeout_ms, .idempotent = true};
     ProtobufCMessage *response = NULL;
     TRY(rpc_unary(posp->hsm_channel, &posward__hsm__v1__data_plane__descriptor, "DiversifyCardKey",
@@ -47,11 +48,18 @@ static enum err_code diversify(struct posp *posp, const key_request *input, dive
     return ERR_OK;
 }
 
+/* 0, from an issuer of before, is 1. */
+static uint32_t wrap_version_of(const key_request *input)
+{
+    return input->wrap_version == 0 ? 1 : input->wrap_version;
+}
+
 /* Patent S304. */
 static enum err_code keep(struct posp *posp, const key_request *input, const diversified *made, struct err *e)
 {
     struct store_card card = {.suite = (int)input->suite,
                               .master_version = made->master_version,
+                              .wrap_version = wrap_version_of(input),
                               .state = POSWARD__POSP__V1__CARD_STATE__CARD_STATE_REQUESTED,
                               .updated_ms = clock_wall_ms(),
                               .seal = {made->storage_version, made->tag_version},
@@ -72,8 +80,8 @@ static enum err_code keep(struct posp *posp, const key_request *input, const div
     return ERR_OK;
 }
 
-static void pass_on(const diversified *made, Posward__Posp__V1__RequestCardKeyResponse_Closure closure,
-                    void *call)
+static void pass_on(const key_request *input, const diversified *made,
+                    Posward__Posp__V1__RequestCardKeyResponse_Closure closure, void *call)
 {
     Posward__Posp__V1__RequestCardKeyResponse response = POSWARD__POSP__V1__REQUEST_CARD_KEY_RESPONSE__INIT;
     response.n_apdus = made->n_apdus;
@@ -81,6 +89,7 @@ static void pass_on(const diversified *made, Posward__Posp__V1__RequestCardKeyRe
     response.kcv = made->kcv;
     response.master_version = made->master_version;
     response.grade = made->grade;
+    response.wrap_version = wrap_version_of(input);
     closure(&response, call);
 }
 
@@ -99,7 +108,7 @@ static void serve_request_card_key(Posward__Posp__V1__CardKeys_Service *service,
     if (code == ERR_OK) {
         log_event(LOG_INFO, "card key handed out", LOG_STR("psam", input->psam_number),
                   LOG_INT("version", made->master_version));
-        pass_on(made, closure, closure_data);
+        pass_on(input, made, closure, closure_data);
     } else {
         log_failure(LOG_WARN, "card key refused", &e);
         rpc_call_fail(rpc_call_of(closure_data), &e);
@@ -156,6 +165,7 @@ static void serve_get_card(Posward__Posp__V1__CardKeys_Service *service,
     response.kcv = (ProtobufCBinaryData){.data = card.kcv, .len = sizeof card.kcv};
     response.state = (Posward__Posp__V1__CardState)card.state;
     response.updated_ms = card.updated_ms;
+    response.wrap_version = card.wrap_version;
     closure(&response, closure_data);
 }
 

@@ -29,6 +29,7 @@ static enum err_code take_device(const Posward__Posv__V1__Device *from, struct s
 {
     struct store_device device = {.suite = (int)from->suite,
                                   .master_version = from->master_version,
+                                  .wrap_version = from->wrap_version == 0 ? 1 : from->wrap_version,
                                   .state = (int)from->state,
                                   .revision = from->revision};
     const struct {

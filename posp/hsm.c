@@ -115,6 +115,7 @@ enum err_code hsm_working_keys(struct hsm *hsm, const struct store_device *devic
     request.psam_number = psam_number;
     request.suite = (Posward__Types__V1__Suite)device->suite;
     request.master_version = device->master_version;
+    request.wrap_version = device->wrap_version;
     request.n_keys = count;
     request.keys = pointers;
     Posward__Hsm__V1__BatchItem item = POSWARD__HSM__V1__BATCH_ITEM__INIT;

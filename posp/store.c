@@ -57,6 +57,11 @@ static const char *const migrations[] = {
     "ALTER TABLE cards ADD COLUMN tag_version INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE cards ADD COLUMN control_suite INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE cards ADD COLUMN control_version INTEGER NOT NULL DEFAULT 0;",
+    /* Cards of before are of wrap version 1. What POSV says of devices is asked for anew: an older release
+     * has not kept the version of those that it followed. */
+    "ALTER TABLE devices ADD COLUMN wrap_version INTEGER NOT NULL DEFAULT 1;"
+    "ALTER TABLE cards ADD COLUMN wrap_version INTEGER NOT NULL DEFAULT 1;"
+    "UPDATE followed SET revision = 0;",
 };
 
 static const struct sqlite_schema schema = {

@@ -31,7 +31,7 @@ void store_free(struct store *store);
 struct store_device {
     char terminal_id[STORE_TERMINAL_BYTES], merchant_id[STORE_MERCHANT_BYTES], psam_number[STORE_PSAM_BYTES];
     int suite; /* posward.types.v1.Suite */
-    uint32_t master_version;
+    uint32_t master_version, wrap_version;
     int state; /* posward.posv.v1.DeviceState */
     int64_t revision;
 };
@@ -90,7 +90,7 @@ enum err_code store_keys_used(struct store *store, const char *terminal_id, int6
 struct store_card {
     char psam_number[STORE_PSAM_BYTES];
     int suite;
-    uint32_t master_version;
+    uint32_t master_version, wrap_version;
     uint8_t kcv[4];
     struct store_blob tmk;
     struct store_seal seal;

@@ -19,6 +19,7 @@ static enum err_code apply_device_put(struct store_db *db, void *context, struct
         sqlite3_bind_int64(s, 5, put->device->master_version);
         sqlite3_bind_int(s, 6, put->device->state);
         sqlite3_bind_int64(s, 7, put->device->revision);
+        sqlite3_bind_int64(s, 8, put->device->wrap_version);
         TRY(db_run(db, s, e));
     }
     TRY(db_take(db, SQL_REVISION_PUT, &s, e));
@@ -70,6 +71,7 @@ static enum err_code apply_device_get(struct store_db *db, void *context, struct
         d->master_version = (uint32_t)sqlite3_column_int64(s, 4);
         d->state = sqlite3_column_int(s, 5);
         d->revision = sqlite3_column_int64(s, 6);
+        d->wrap_version = (uint32_t)sqlite3_column_int64(s, 7);
     }
     db_give(s);
     return row ? ERR_OK : err_set(e, ERR_NOT_FOUND, "terminal is not registered");
@@ -128,6 +130,7 @@ static enum err_code apply_card_put(struct store_db *db, void *context, struct e
     sqlite3_bind_int64(s, 9, card->seal.tag);
     sqlite3_bind_int(s, 10, card->control_suite);
     sqlite3_bind_int64(s, 11, card->control_version);
+    sqlite3_bind_int64(s, 12, card->wrap_version);
     return db_run(db, s, e);
 }
 
@@ -191,6 +194,7 @@ static enum err_code apply_card_get(struct store_db *db, void *context, struct e
             (struct store_seal){(uint32_t)sqlite3_column_int64(s, 7), (uint32_t)sqlite3_column_int64(s, 8)};
         c->control_suite = sqlite3_column_int(s, 9);
         c->control_version = (uint32_t)sqlite3_column_int64(s, 10);
+        c->wrap_version = (uint32_t)sqlite3_column_int64(s, 11);
     }
     db_give(s);
     return row ? ERR_OK : err_set(e, ERR_NOT_FOUND, "no key was asked for this PSAM number");

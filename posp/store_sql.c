@@ -26,12 +26,12 @@ static const char *const texts[SQL_COUNT_] = {
     [SQL_SEQUENCE_TAKE] = "UPDATE sequence SET value = value + ?1 RETURNING value",
     [SQL_DEVICE_PUT] =
         "INSERT INTO devices (terminal_id, merchant_id, psam_number, suite, master_version, state, "
-        "revision) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (terminal_id) DO UPDATE SET "
-        "merchant_id = ?2, psam_number = ?3, suite = ?4, master_version = ?5, state = ?6, "
-        "revision = ?7 WHERE revision <= ?7",
+        "revision, wrap_version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (terminal_id) DO "
+        "UPDATE SET merchant_id = ?2, psam_number = ?3, suite = ?4, master_version = ?5, state = ?6, "
+        "revision = ?7, wrap_version = ?8 WHERE revision <= ?7",
     [SQL_DEVICES_CLEAR] = "DELETE FROM devices",
-    [SQL_DEVICE_GET] = "SELECT terminal_id, merchant_id, psam_number, suite, master_version, state, revision "
-                       "FROM devices WHERE terminal_id = ?1",
+    [SQL_DEVICE_GET] = "SELECT terminal_id, merchant_id, psam_number, suite, master_version, state, "
+                       "revision, wrap_version FROM devices WHERE terminal_id = ?1",
     [SQL_REVISION_PUT] = "UPDATE followed SET revision = ?1",
     [SQL_PROGRESS] = "SELECT revision, (SELECT count(*) FROM devices) FROM followed",
     [SQL_KEYS_DROP_UNUSED] = "DELETE FROM key_sets WHERE terminal_id = ?1 AND used = 0",
@@ -44,13 +44,14 @@ static const char *const texts[SQL_COUNT_] = {
     [SQL_KEYS_USED] = "UPDATE key_sets SET used = 1 WHERE terminal_id = ?1 AND generation = ?2",
     [SQL_CARD_PUT] =
         "INSERT INTO cards (psam_number, suite, master_version, kcv, tmk, state, updated_ms, "
-        "storage_version, tag_version, control_suite, control_version) "
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (psam_number) DO UPDATE SET "
+        "storage_version, tag_version, control_suite, control_version, wrap_version) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (psam_number) DO UPDATE SET "
         "suite = ?2, master_version = ?3, kcv = ?4, tmk = ?5, state = ?6, updated_ms = ?7, "
-        "storage_version = ?8, tag_version = ?9, control_suite = ?10, control_version = ?11",
+        "storage_version = ?8, tag_version = ?9, control_suite = ?10, control_version = ?11, "
+        "wrap_version = ?12",
     [SQL_CARD_GET] = "SELECT psam_number, suite, master_version, kcv, tmk, state, updated_ms, "
-                     "storage_version, tag_version, control_suite, control_version FROM cards "
-                     "WHERE psam_number = ?1",
+                     "storage_version, tag_version, control_suite, control_version, wrap_version "
+                     "FROM cards WHERE psam_number = ?1",
     [SQL_CARD_WRITTEN] = "UPDATE cards SET state = ?3, updated_ms = ?4 WHERE psam_number = ?1 AND kcv = ?2",
     [SQL_SEALED_SETS] = SEALED_SET
     "terminal_id > ?1 OR (terminal_id = ?1 AND generation > ?2) ORDER BY terminal_id, generation LIMIT ?3",

@@ -72,6 +72,7 @@ START_TEST(devices_survive_and_keep_the_newest_form)
                              .psam_number = "6201",
                              .suite = 1,
                              .master_version = 7,
+                             .wrap_version = 2,
                              .state = 1,
                              .revision = 5};
     struct store_device found;
@@ -87,6 +88,7 @@ START_TEST(devices_survive_and_keep_the_newest_form)
     ck_assert_ok(store_device_get(store, "T0000001", &found, &e), e);
     ck_assert_int_eq(found.state, 1);
     ck_assert_uint_eq(found.master_version, 7);
+    ck_assert_uint_eq(found.wrap_version, 2);
     ck_assert_ok(store_device_progress(store, &revision, &count, &e), e);
     ck_assert_int_eq(revision, 9);
     ck_assert_uint_eq(count, 1);
@@ -352,6 +354,8 @@ START_TEST(store_of_the_first_schema_is_taken_over)
                 "ALTER TABLE cards DROP COLUMN tag_version;"
                 "ALTER TABLE cards DROP COLUMN control_suite;"
                 "ALTER TABLE cards DROP COLUMN control_version;"
+                "ALTER TABLE cards DROP COLUMN wrap_version;"
+                "ALTER TABLE devices DROP COLUMN wrap_version;"
                 "PRAGMA user_version = 1");
     ck_assert_ok(store_open(path, &store, &e), e);
     ck_assert_uint_eq(keys_of("T").sets[0].mak.bytes[0], 7);
@@ -363,6 +367,38 @@ START_TEST(store_of_the_first_schema_is_taken_over)
     set.seal = (struct store_seal){5, 6};
     ck_assert_ok(store_keys_put(store, "T", &set, &e), e);
     ck_assert_uint_eq(uses_of(STORE_USE_STORAGE, 0, 5), 2);
+}
+END_TEST
+
+/* Devices and cards of before are of wrap version 1, and all devices are followed anew: the release before
+ * did not keep what POSV said of theirs. */
+START_TEST(store_of_the_second_schema_follows_anew)
+{
+    struct store_device device;
+    struct store_card card = {.psam_number = "62010000000000000001", .suite = 3, .wrap_version = 2}, found;
+    int64_t revision;
+    uint64_t count;
+    put_device("T0000001", card.psam_number, 3, 1, 5);
+    ck_assert_ok(store_device_progress(store, &revision, &count, &e), e);
+    ck_assert_int_ne(revision, 0);
+    ck_assert_ok(store_card_put(store, &card, &e), e);
+    ck_assert_ok(store_card_get(store, card.psam_number, &found, &e), e);
+    ck_assert_uint_eq(found.wrap_version, 2);
+    change_file("ALTER TABLE cards DROP COLUMN wrap_version;"
+                "ALTER TABLE devices DROP COLUMN wrap_version;"
+                "PRAGMA user_version = 2");
+    ck_assert_ok(store_open(path, &store, &e), e);
+    ck_assert_ok(store_device_get(store, "T0000001", &device, &e), e);
+    ck_assert_uint_eq(device.wrap_version, 1);
+    ck_assert_ok(store_card_get(store, card.psam_number, &found, &e), e);
+    ck_assert_uint_eq(found.wrap_version, 1);
+    ck_assert_ok(store_device_progress(store, &revision, &count, &e), e);
+    ck_assert_int_eq(revision, 0);
+    ck_assert_uint_eq(count, 1); /* and go on working meanwhile */
+    device.wrap_version = 2;
+    ck_assert_ok(store_device_put(store, &device, device.revision, &e), e);
+    ck_assert_ok(store_device_get(store, "T0000001", &device, &e), e);
+    ck_assert_uint_eq(device.wrap_version, 2);
 }
 END_TEST
 
@@ -439,6 +475,7 @@ static Suite *suite(void)
     tcase_add_test(tc, swap_takes_a_card_only_as_it_was_sent);
     tcase_add_test(tc, pages_and_devices_have_every_row_once);
     tcase_add_test(tc, store_of_the_first_schema_is_taken_over);
+    tcase_add_test(tc, store_of_the_second_schema_follows_anew);
     tcase_add_test(tc, newer_schema_is_refused);
     tcase_add_loop_test(tc, file_of_another_program_is_refused_and_left_alone, 0, 3);
     tcase_add_test(tc, damaged_file_is_refused);
