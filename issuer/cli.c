@@ -9,6 +9,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 static const char issue_help[] =
     "posward card issue --reader READER --suite SUITE [options]\n"
@@ -18,6 +19,9 @@ static const char issue_help[] =
     "\n"
     "  --reader READER      tcp:HOST:PORT, the socket of an emulated card\n"
     "  --suite SUITE        tdes, aes-128 or aes-256\n"
+    "  --wrap-version N     what working keys come to the card under: 2, a key of their usage (the default "
+    "of AES\n"
+    "                       suites), or 1, the master key itself (tdes; AES cards that know no other)\n"
     "  --profile NAME       card profile: aes (default), pboc, or another file of the profiles' folder\n"
     "  --profiles-dir DIR   folder of card profiles (default: /etc/posward/cards, then the installed ones)\n"
     "  --terminal-id ID     register the card with this terminal, 8 characters\n"
@@ -33,7 +37,7 @@ static const char show_help[] =
     "  --json               print as JSON\n";
 
 struct card_options {
-    const char *reader, *suite, *profile, *profiles_dir, *terminal_id, *merchant_id;
+    const char *reader, *suite, *wrap_version, *profile, *profiles_dir, *terminal_id, *merchant_id;
     bool help;
 };
 
@@ -41,6 +45,7 @@ static enum err_code read_options(int argc, char **argv, struct card_options *o,
 {
     static const struct option names[] = {{"reader", required_argument, NULL, 'r'},
                                           {"suite", required_argument, NULL, 's'},
+                                          {"wrap-version", required_argument, NULL, 'w'},
                                           {"profile", required_argument, NULL, 'p'},
                                           {"profiles-dir", required_argument, NULL, 'd'},
                                           {"terminal-id", required_argument, NULL, 't'},
@@ -50,8 +55,9 @@ static enum err_code read_options(int argc, char **argv, struct card_options *o,
     const struct {
         int letter;
         const char **value;
-    } values[] = {{'r', &o->reader},       {'s', &o->suite},       {'p', &o->profile},
-                  {'d', &o->profiles_dir}, {'t', &o->terminal_id}, {'m', &o->merchant_id}};
+    } values[] = {{'r', &o->reader},     {'s', &o->suite},        {'w', &o->wrap_version},
+                  {'p', &o->profile},    {'d', &o->profiles_dir}, {'t', &o->terminal_id},
+                  {'m', &o->merchant_id}};
     opterr = 0;
     optind = 1;
     for (int letter; (letter = getopt_long(argc + 1, argv - 1, ":", names, NULL)) != -1;) {
@@ -112,14 +118,16 @@ static void print_result(struct cli *cli, const struct issue_order *order, const
     char kcv[2 * sizeof result->kcv + 1];
     hex_encode(result->kcv, result->kcv_bytes, kcv);
     if (!cli_json(cli)) {
-        printf("card %s issued: %s, master version %u, KCV %s, %s\n", result->psam_number,
-               suite_name(order->suite), result->master_version, kcv, grade_name(result->grade));
+        printf("card %s issued: %s, wrap version %u, master version %u, KCV %s, %s\n", result->psam_number,
+               suite_name(order->suite), result->wrap_version, result->master_version, kcv,
+               grade_name(result->grade));
         return;
     }
     json_t *json = json_object();
     json_object_set_new(json, "psamNumber", json_string(result->psam_number));
     json_object_set_new(json, "suite", json_string(suite_name(order->suite)));
     json_object_set_new(json, "profile", json_string(order->profile->name));
+    json_object_set_new(json, "wrapVersion", json_integer(result->wrap_version));
     json_object_set_new(json, "masterVersion", json_integer(result->master_version));
     json_object_set_new(json, "kcv", json_string(kcv));
     json_object_set_new(json, "grade", json_string(grade_name(result->grade)));
@@ -127,6 +135,16 @@ static void print_result(struct cli *cli, const struct issue_order *order, const
     json_dumpf(json, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(json);
+}
+
+static enum err_code parse_wrap_version(const char *text, uint32_t *out_version, struct err *e)
+{
+    if (text == NULL)
+        return ERR_OK; /* 0: by the suite */
+    if (strcmp(text, "1") != 0 && strcmp(text, "2") != 0)
+        return err_set(e, ERR_INPUT, "--wrap-version must be 1 or 2, got '%.20s'", text);
+    *out_version = (uint32_t)(text[0] - '0');
+    return ERR_OK;
 }
 
 static enum err_code issue_with(struct cli *cli, const struct card_options *o,
@@ -137,6 +155,7 @@ static enum err_code issue_with(struct cli *cli, const struct card_options *o,
     struct issue_parts parts = {.timeout_ms = cli_timeout_ms(cli), .tell = tell, .context = cli};
     struct issue_result result = {0};
     TRY(suite_parse("--suite", o->suite, &order.suite, e));
+    TRY(parse_wrap_version(o->wrap_version, &order.wrap_version, e));
     TRY(card_profile_check_suite(profile, order.suite, e));
     parts.posp = cli_channel(cli, "posp", e);
     if (parts.posp == NULL)
@@ -192,6 +211,7 @@ static enum err_code run_show(struct cli *cli, int argc, char **argv, struct err
 static const struct cli_option issue_options[] = {
     {"reader", "READER", "tcp:HOST:PORT, the socket of an emulated card."},
     {"suite", "tdes|aes-128|aes-256", "Algorithm and length of the master key."},
+    {"wrap-version", "1|2", "What working keys come under; AES suites: 2, a key of their usage."},
     {"profile", "NAME", "Card profile: aes (default), pboc, or another file of the profiles' folder."},
     {"profiles-dir", "DIR", "Folder of card profiles."},
     {"terminal-id", "ID", "Register the card with this terminal, 8 characters."},

@@ -1,5 +1,6 @@
 #include "issuer/issue.h"
 
+#include "apdu/status.h"
 #include "base/hex.h"
 #include "base/secret.h"
 #include "issuer/registration.h"
@@ -11,6 +12,7 @@
 #define SFI_SERIAL   0x15
 #define SERIAL_BYTES 14
 #define SCRIPT_MOST  16 /* commands that POSP may send for one card */
+#define WRAP_MAX     2
 
 typedef Posward__Posp__V1__RequestCardKeyResponse CardKey;
 
@@ -66,6 +68,7 @@ static enum err_code request_key(struct issue *i, struct err *e)
     request.suite = i->order->suite;
     request.profile = profile->write_key;
     request.challenge = (ProtobufCBinaryData){challenge.data_len, challenge.data};
+    request.wrap_version = i->result.wrap_version;
     ProtobufCMessage *response = NULL;
     TRY(call_posp(i, "RequestCardKey", &request.base, &response, e));
     i->key = (CardKey *)response;
@@ -77,8 +80,22 @@ static enum err_code request_key(struct issue *i, struct err *e)
     return ERR_OK;
 }
 
+/* A POSP of before reads no wrap version, and says none. */
+static enum err_code check_wrap_version(const struct issue *i, struct err *e)
+{
+    const uint32_t made = i->key->wrap_version == 0 ? 1 : i->key->wrap_version;
+    if (made != i->result.wrap_version)
+        return err_set(
+            e, ERR_UNSUPPORTED,
+            "POSP made a key of wrap version %u, not %u: update POSP and the HSM service, or issue with "
+            "--wrap-version %u",
+            made, i->result.wrap_version, made);
+    return ERR_OK;
+}
+
 static enum err_code check_script(const struct issue *i, struct err *e)
 {
+    TRY(check_wrap_version(i, e));
     if (i->key->n_apdus == 0 || i->key->n_apdus > SCRIPT_MOST)
         return err_set(e, ERR_INTERNAL, "POSP sent %zu card commands; 1 to %d are possible", i->key->n_apdus,
                        SCRIPT_MOST);
@@ -86,6 +103,14 @@ static enum err_code check_script(const struct issue *i, struct err *e)
         return err_set(e, ERR_INTERNAL, "POSP sent a KCV of %zu bytes; the card tells %zu", i->key->kcv.len,
                        i->order->profile->kcv_bytes);
     return ERR_OK;
+}
+
+/* What a card of before says to a wrap version that it does not know. */
+static const char *hint(const struct issue *i, const struct err *e)
+{
+    return e->native == SW_BAD_DATA && i->result.wrap_version > 1
+               ? " (if this card knows wrap version 1 only, issue with --wrap-version 1)"
+               : "";
 }
 
 static enum err_code write_key(struct issue *i, struct err *e)
@@ -96,10 +121,27 @@ static enum err_code write_key(struct issue *i, struct err *e)
         struct apdu_response response;
         if (apdu_command_parse(i->key->apdus[n].data, i->key->apdus[n].len, &command, e) != ERR_OK ||
             card_transmit(i->parts->card, &command, &response, e) != ERR_OK)
-            return err_context(e, "card command %zu of %zu", n + 1, i->key->n_apdus);
+            return err_context(e, "card command %zu of %zu%s", n + 1, i->key->n_apdus, hint(i, e));
     }
     snprintf(i->told, sizeof i->told, "the card took %zu command%s", i->key->n_apdus,
              i->key->n_apdus == 1 ? "" : "s");
+    return ERR_OK;
+}
+
+/* Where the profile says where the card tells it: a service of before on the way would have dropped it. */
+static enum err_code verify_wrap(const struct issue *i, const struct apdu_response *answer, struct err *e)
+{
+    const struct card_profile *profile = i->order->profile;
+    if (profile->algorithm_at < 0)
+        return ERR_OK;
+    const uint8_t wrap = answer->data[profile->algorithm_at] & PSAM_ALGORITHM_HIGH;
+    const uint32_t version = wrap == PSAM_WRAP_USAGE ? 2 : 1;
+    if (version != i->result.wrap_version)
+        return err_set(
+            e, ERR_CHECK,
+            "the card holds a TMK of wrap version %u, not %u: update the HSM service, or issue with "
+            "--wrap-version %u",
+            version, i->result.wrap_version, version);
     return ERR_OK;
 }
 
@@ -114,6 +156,7 @@ static enum err_code verify_key(struct issue *i, struct err *e)
     if (answer.data[profile->version_at] != i->key->master_version)
         return err_set(e, ERR_CHECK, "the card holds a TMK of master version %u, not %u",
                        answer.data[profile->version_at], i->key->master_version);
+    TRY(verify_wrap(i, &answer, e));
     const uint8_t *kcv = answer.data + profile->kcv_at;
     if (!secret_equal(kcv, i->key->kcv.data, profile->kcv_bytes))
         return err_set(e, ERR_CHECK, "the KCV that the card tells is not that of the key made for it");
@@ -184,11 +227,22 @@ static enum err_code run_steps(struct issue *i, struct err *e)
     return ERR_OK;
 }
 
+static enum err_code read_wrap_version(const struct issue_order *order, uint32_t *out_version, struct err *e)
+{
+    const bool tdes = order->suite == POSWARD__TYPES__V1__SUITE__SUITE_TDES;
+    if (order->wrap_version > (tdes ? 1 : WRAP_MAX))
+        return err_set(e, ERR_INPUT, "--wrap-version is %u; with suite %s it must be %s", order->wrap_version,
+                       suite_name(order->suite), tdes ? "1" : "1 or 2");
+    *out_version = order->wrap_version != 0 ? order->wrap_version : tdes ? 1 : WRAP_MAX;
+    return ERR_OK;
+}
+
 enum err_code issue_card(const struct issue_order *order, const struct issue_parts *parts,
                          struct issue_result *out_result, struct err *e)
 {
     TRY(card_profile_check_suite(order->profile, order->suite, e));
     struct issue issue = {.order = order, .parts = parts};
+    TRY(read_wrap_version(order, &issue.result.wrap_version, e));
     const enum err_code code = run_steps(&issue, e);
     if (issue.key != NULL)
         protobuf_c_message_free_unpacked(&issue.key->base, NULL);

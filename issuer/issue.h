@@ -17,6 +17,8 @@
 struct issue_order {
     const struct card_profile *profile;
     Posward__Types__V1__Suite suite;
+    uint32_t
+        wrap_version; /* of the card's working keys; 0: 2 for AES suites, 1 for TDES, which has no other */
     const char *terminal_id; /* NULL: the card goes into no terminal yet */
     const char *merchant_id; /* with a terminal_id, else NULL */
 };
@@ -35,7 +37,7 @@ enum issue_registration { ISSUE_UNREGISTERED, ISSUE_REGISTERED, ISSUE_WAS_REGIST
 
 struct issue_result {
     char psam_number[2 * PSAM_SERIAL_BYTES + 1];
-    uint32_t master_version;
+    uint32_t master_version, wrap_version;
     uint8_t kcv[4];
     size_t kcv_bytes; /* as the card tells it: 3 or 4 */
     Posward__Types__V1__Grade grade;
@@ -43,7 +45,8 @@ struct issue_result {
     int64_t revision; /* of the device table; 0 unregistered */
 };
 
-/* ERR_CHECK a status word other than 9000 or a KCV that differs; ERR_EXISTS the terminal or the card is taken
+/* ERR_CHECK a status word other than 9000, or a KCV or wrap version that differs; ERR_UNSUPPORTED POSP does
+ * not know the wrap version; ERR_EXISTS the terminal or the card is taken
  * otherwise (found before the card is written); else as the services and the card line. The note names the
  * step. */
 enum err_code issue_card(const struct issue_order *order, const struct issue_parts *parts,

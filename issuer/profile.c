@@ -15,7 +15,7 @@
 struct profile_file {
     char *name, *write_key, *command;
     struct conf_items suites; /* char * each */
-    int64_t challenge_bytes, answer_bytes, version_at, kcv_at, kcv_bytes;
+    int64_t challenge_bytes, answer_bytes, version_at, algorithm_at, kcv_at, kcv_bytes;
 };
 
 #define ROW(key_name, kind, member, ...)                                                                     \
@@ -39,6 +39,13 @@ static const struct conf_row rows[] = {
         .help = "Bytes of its answer."),
     ROW("verify.version_at", CONF_INT, version_at, .least = 0, .most = 254,
         .help = "Where the key version stands in it."),
+    {.key = "verify.algorithm_at",
+     .type = CONF_INT,
+     .offset = offsetof(struct profile_file, algorithm_at),
+     .fallback = "-1",
+     .least = -1,
+     .most = 254,
+     .help = "Where the algorithm byte, which has the wrap version, stands in it; -1: the answer has none."},
     ROW("verify.kcv_at", CONF_INT, kcv_at, .least = 0, .most = 254, .help = "Where the KCV stands in it."),
     ROW("verify.kcv_bytes", CONF_INT, kcv_bytes, .least = 3, .most = 4, .help = "Bytes of the KCV."),
     CONF_END,
@@ -80,6 +87,7 @@ static enum err_code read_profile(const struct profile_file *file, struct card_p
     struct card_profile p = {.challenge_bytes = (uint8_t)file->challenge_bytes,
                              .answer_bytes = (size_t)file->answer_bytes,
                              .version_at = (size_t)file->version_at,
+                             .algorithm_at = (int)file->algorithm_at,
                              .kcv_at = (size_t)file->kcv_at,
                              .kcv_bytes = (size_t)file->kcv_bytes};
     if (strlen(file->name) > PROFILE_NAME_MOST)
@@ -87,6 +95,9 @@ static enum err_code read_profile(const struct profile_file *file, struct card_p
     snprintf(p.name, sizeof p.name, "%s", file->name);
     if (p.challenge_bytes != 4 && p.challenge_bytes != 8)
         return err_set(e, ERR_INPUT, "challenge_bytes must be 4 or 8, got %d", p.challenge_bytes);
+    if (file->algorithm_at >= file->answer_bytes)
+        return err_set(e, ERR_INPUT, "verify: algorithm_at lies outside the answer of %zu bytes",
+                       p.answer_bytes);
     if (p.version_at >= p.answer_bytes || p.kcv_at + p.kcv_bytes > p.answer_bytes)
         return err_set(e, ERR_INPUT, "verify: version or KCV lies outside the answer of %zu bytes",
                        p.answer_bytes);

@@ -17,6 +17,7 @@ struct card_profile {
     unsigned suites;         /* bit 1 << Suite */
     struct apdu_command verify;
     size_t answer_bytes, version_at, kcv_at, kcv_bytes; /* in the answer to `verify` */
+    int algorithm_at;                                   /* likewise; -1: the answer does not tell it */
 };
 
 /* `folder`/`name`.yaml; `folder` NULL: the first of /etc/posward/cards, the installed and the source folder

@@ -91,7 +91,20 @@ static enum err_code register_new(const struct issue_order *order, const struct 
     request.psam_number = (char *)result->psam_number;
     request.suite = order->suite;
     request.master_version = result->master_version;
+    request.wrap_version = result->wrap_version;
     return call_posv(parts, "RegisterDevice", false, &request.base, out_device, e);
+}
+
+/* 0, from a POSV of before, is 1. */
+static uint32_t wrap_version_of(const Device *device)
+{
+    return device->wrap_version == 0 ? 1 : device->wrap_version;
+}
+
+static bool same_key(const struct issue_order *order, const struct issue_result *result, const Device *device)
+{
+    return device->suite == order->suite && device->master_version == result->master_version &&
+           wrap_version_of(device) == result->wrap_version;
 }
 
 /* The card was there before and has a key of another suite or version now. */
@@ -103,6 +116,7 @@ static enum err_code update_card(const struct issue_order *order, const struct i
     request.psam_number = (char *)result->psam_number;
     request.suite = order->suite;
     request.master_version = result->master_version;
+    request.wrap_version = result->wrap_version;
     request.reason = (char *)"the card was issued again";
     return call_posv(parts, "ReplaceCard", false, &request.base, out_device, e);
 }
@@ -117,14 +131,18 @@ enum err_code registration_make(const struct issue_order *order, const struct is
     if (code == ERR_OK && old == NULL) {
         registration = ISSUE_REGISTERED;
         code = register_new(order, parts, result, &device, e);
-    } else if (code == ERR_OK &&
-               (old->suite != order->suite || old->master_version != result->master_version)) {
+    } else if (code == ERR_OK && !same_key(order, result, old)) {
         registration = ISSUE_UPDATED;
         code = update_card(order, parts, result, &device, e);
     }
     const Device *now = device != NULL ? device : old;
     if (code == ERR_OK && now == NULL)
         code = err_set(e, ERR_INTERNAL, "the registry answered without a device");
+    if (code == ERR_OK && wrap_version_of(now) != result->wrap_version)
+        code =
+            err_set(e, ERR_UNSUPPORTED,
+                    "POSV registered wrap version %u, not %u: update POSV, then run the same command again",
+                    wrap_version_of(now), result->wrap_version);
     if (code == ERR_OK) {
         result->registration = registration;
         result->revision = now->revision;

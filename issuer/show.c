@@ -25,8 +25,14 @@ static const char *algorithm_name(uint8_t algorithm)
 {
     static const char *const names[] = {
         [PSAM_TDES] = "3DES", [PSAM_DES] = "DES", [PSAM_AES_128] = "AES-128", [PSAM_AES_256] = "AES-256"};
-    const uint8_t cipher = algorithm & 0x0F;
+    const uint8_t cipher = algorithm & PSAM_ALGORITHM_LOW;
     return cipher < sizeof names / sizeof names[0] ? names[cipher] : "unknown";
+}
+
+/* Of a TMK. */
+static int wrap_version(uint8_t algorithm)
+{
+    return (algorithm & PSAM_ALGORITHM_HIGH) == PSAM_WRAP_USAGE ? 2 : 1;
 }
 
 static json_t *hex_json(const uint8_t *bytes, size_t len)
@@ -88,6 +94,8 @@ static enum err_code read_keys(struct card_link *card, json_t *json, struct err 
         json_object_set_new(key, "usage", json_string(keys[i].name));
         json_object_set_new(key, "version", json_integer(info.header.version));
         json_object_set_new(key, "algorithm", json_string(algorithm_name(info.header.algorithm)));
+        if (keys[i].usage == PSAM_TMK)
+            json_object_set_new(key, "wrapVersion", json_integer(wrap_version(info.header.algorithm)));
         json_object_set_new(key, "kcv", hex_json(info.kcv, sizeof info.kcv));
     }
     return ERR_OK;
@@ -119,10 +127,15 @@ void show_print(const json_t *json, FILE *out)
         fprintf(out, "file %s    %s\n", name, json_string_value(value));
     size_t i;
     json_array_foreach(json_object_get(json, "keys"), i, value)
-        fprintf(out, "%-11s  version %lld, %s, KCV %s\n", json_string_value(json_object_get(value, "usage")),
+    {
+        const json_t *const wrap = json_object_get(value, "wrapVersion");
+        fprintf(out, "%-11s  version %lld, %s, ", json_string_value(json_object_get(value, "usage")),
                 (long long)json_integer_value(json_object_get(value, "version")),
-                json_string_value(json_object_get(value, "algorithm")),
-                json_string_value(json_object_get(value, "kcv")));
+                json_string_value(json_object_get(value, "algorithm")));
+        if (wrap != NULL)
+            fprintf(out, "wrap version %lld, ", (long long)json_integer_value(wrap));
+        fprintf(out, "KCV %s\n", json_string_value(json_object_get(value, "kcv")));
+    }
     if (json_array_size(json_object_get(json, "keys")) == 0)
         fputs("no keys\n", out);
 }

@@ -89,8 +89,11 @@ static enum err_code make(const struct card_keys *k, const Request *request, str
         return err_set(e, k->refuse, "refused as the test wants it");
     if (request->challenge.len != (pboc ? 4 : 8))
         return err_set(e, ERR_INPUT, "challenge has %zu bytes", request->challenge.len);
+    const bool by_usage = request->wrap_version == 2 && !k->no_wrap_version && !k->old_hsm;
     const struct psam_key_header header = {PSAM_TMK, (uint8_t)k->master_version,
-                                           (uint8_t)algorithm_of(request)};
+                                           (uint8_t)(algorithm_of(request) |
+                                                     (by_usage ? PSAM_WRAP_USAGE : PSAM_WRAP_TMK) |
+                                                     (k->wrong_algorithm ? 0x40 : 0))};
     TRY(emu_psam_bcd(request->psam_number, bcd, e));
     TRY(derive(bcd, EMU_DOMAIN_CONTROL, pboc ? EMU_TDES : EMU_AES_128, &control, e));
     TRY(derive(bcd, EMU_DOMAIN_TMK, algorithm_of(request), &tmk, e));
@@ -122,6 +125,7 @@ static void card_keys__request_card_key(Service *service, const Request *input,
     response.kcv = (ProtobufCBinaryData){sizeof kcv, kcv};
     response.master_version = k->master_version;
     response.grade = POSWARD__TYPES__V1__GRADE__GRADE_IN_TOKEN;
+    response.wrap_version = k->no_wrap_version ? 0 : input->wrap_version;
     closure(&response, call);
 }
 

@@ -18,6 +18,9 @@ struct card_keys {
     /* switches */
     _Atomic uint32_t master_version;
     atomic_int wrong_kcv, wrong_mac, no_commands;
+    atomic_int no_wrap_version;   /* a POSP of before: does not know the field */
+    atomic_int wrong_algorithm;   /* the card answers 6A80 */
+    atomic_int old_hsm;           /* an HSM service of before behind a POSP that knows it */
     _Atomic enum err_code refuse; /* ERR_OK: no */
     /* counts */
     atomic_int requested, confirmed;

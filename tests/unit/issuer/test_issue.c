@@ -29,6 +29,7 @@ static struct card_keys keys;
 static struct rpc_channel *posp;
 static char reader[40];
 static char told[2048];
+static uint32_t wrap_version; /* of the order; 0: by the suite */
 
 static void write_component(const char *name, const char *hex, char out_path[DAEMON_PATH_BYTES])
 {
@@ -70,6 +71,7 @@ static void set_up(void)
     const struct rpc_channel_options options = {.target = target, .tls = {.insecure = true}};
     ck_assert_ok(rpc_channel_new(&options, &posp, &e), e);
     told[0] = '\0';
+    wrap_version = 0;
 }
 
 static void tear_down(void)
@@ -137,6 +139,7 @@ static enum err_code issue_over(struct card_link *card, const char *profile_name
     TRY(card_profile_load(NULL, profile_name, &profile, e));
     const struct issue_order order = {.profile = &profile,
                                       .suite = suite,
+                                      .wrap_version = wrap_version,
                                       .terminal_id = terminal_id,
                                       .merchant_id = terminal_id != NULL ? MERCHANT : NULL};
     const struct issue_parts parts = {
@@ -199,8 +202,26 @@ static void register_device(const char *terminal_id, const char *number)
 static const struct {
     const char *profile;
     Posward__Types__V1__Suite suite;
+    uint32_t wrap_version;
     uint8_t algorithm;
-} kinds[] = {{"aes", TDES, 0}, {"aes", AES_128, 2}, {"aes", AES_256, 3}, {"pboc", TDES, 0}};
+} kinds[] = {{"aes", TDES, 0, 0x00},    {"aes", AES_128, 0, 0x12}, {"aes", AES_256, 0, 0x13},
+             {"pboc", TDES, 0, 0x00},   {"aes", TDES, 1, 0x00},    {"aes", AES_128, 1, 0x02},
+             {"aes", AES_256, 1, 0x03}, {"aes", AES_256, 2, 0x13}};
+
+static uint32_t registered_wrap_version(const char *terminal_id)
+{
+    Posward__Posv__V1__GetDeviceRequest request = POSWARD__POSV__V1__GET_DEVICE_REQUEST__INIT;
+    const struct rpc_call_options options = {.timeout_ms = 3000};
+    ProtobufCMessage *response = NULL;
+    struct err e = {0};
+    request.terminal_id = (char *)terminal_id;
+    ck_assert_ok(rpc_unary(posv.channel, &posward__posv__v1__registry__descriptor, "GetDevice", &request.base,
+                           &options, &response, &e),
+                 e);
+    const uint32_t version = ((const Posward__Posv__V1__Device *)response)->wrap_version;
+    protobuf_c_message_free_unpacked(response, NULL);
+    return version;
+}
 
 START_TEST(each_profile_and_suite_is_written_and_verified)
 {
@@ -208,6 +229,7 @@ START_TEST(each_profile_and_suite_is_written_and_verified)
     struct psam_key_info info;
     struct err e = {0};
     keys.master_version = 7;
+    wrap_version = kinds[_i].wrap_version;
     ck_assert(!card_tells(&info));
     ck_assert_ok(issue(kinds[_i].profile, kinds[_i].suite, "A0000001", &result, &e), e);
     ck_assert_str_eq(result.psam_number, NUMBER);
@@ -218,6 +240,8 @@ START_TEST(each_profile_and_suite_is_written_and_verified)
     ck_assert(card_tells(&info));
     ck_assert_uint_eq(info.header.version, 7);
     ck_assert_uint_eq(info.header.algorithm, kinds[_i].algorithm);
+    ck_assert_uint_eq(result.wrap_version, (kinds[_i].algorithm & 0x10) != 0 ? 2 : 1);
+    ck_assert_uint_eq(registered_wrap_version("A0000001"), result.wrap_version);
     ck_assert_uint_eq(result.kcv_bytes, PSAM_KCV_BYTES);
     ck_assert_mem_eq(info.kcv, result.kcv, PSAM_KCV_BYTES);
     ck_assert_int_eq(keys.requested, 1);
@@ -273,6 +297,9 @@ START_TEST(card_issued_again_brings_its_entry_up_to_date)
     const struct issue_result other = must_issue(AES_256, "A0000001");
     ck_assert_int_eq(other.registration, ISSUE_UPDATED);
     ck_assert_int_eq(other.revision, 3);
+    wrap_version = 1;
+    ck_assert_int_eq(must_issue(AES_256, "A0000001").revision, 4);
+    ck_assert_int_eq(must_issue(AES_256, "A0000001").registration, ISSUE_WAS_REGISTERED);
 }
 END_TEST
 
@@ -295,6 +322,48 @@ START_TEST(suite_that_does_not_fit_the_profile_is_refused)
     struct err e = {0};
     ck_assert_int_eq(issue("pboc", AES_128, NULL, &result, &e), ERR_INPUT);
     ck_assert_str_eq(e.note, "card profile pboc does not take suite aes-128");
+}
+END_TEST
+
+START_TEST(wrap_version_that_the_suite_has_not_is_refused)
+{
+    wrap_version = 2;
+    must_fail(TDES, NULL, ERR_INPUT, "--wrap-version is 2; with suite tdes it must be 1");
+    wrap_version = 3;
+    must_fail(AES_128, NULL, ERR_INPUT, "--wrap-version is 3; with suite aes-128 it must be 1 or 2");
+    ck_assert_int_eq(keys.requested, 0);
+}
+END_TEST
+
+/* Services that are not up to date drop the field: seen before a terminal is registered that could not sign
+ * in. */
+START_TEST(services_of_before_are_seen)
+{
+    struct psam_key_info info;
+    keys.no_wrap_version = 1;
+    must_fail(AES_256, "A0000001", ERR_UNSUPPORTED, "POSP made a key of wrap version 1, not 2: update POSP");
+    ck_assert(!card_tells(&info));
+    keys.no_wrap_version = 0;
+    keys.old_hsm = 1;
+    must_fail(AES_256, "A0000001", ERR_CHECK,
+              "the card holds a TMK of wrap version 1, not 2: update the HSM service");
+    ck_assert_int_eq(keys.confirmed, 0);
+    wrap_version = 1;
+    keys.no_wrap_version = 1;
+    must_issue(AES_256, "A0000001");
+}
+END_TEST
+
+START_TEST(card_that_refuses_the_wrap_version_gets_a_hint)
+{
+    keys.wrong_algorithm = 1;
+    must_fail(AES_256, NULL, ERR_CHECK,
+              "if this card knows wrap version 1 only, issue with --wrap-version 1");
+    wrap_version = 1;
+    struct issue_result result;
+    struct err e = {0};
+    ck_assert_int_eq(issue("aes", AES_256, NULL, &result, &e), ERR_CHECK);
+    ck_assert_ptr_null(strstr(e.note, "--wrap-version"));
 }
 END_TEST
 
@@ -390,6 +459,9 @@ static Suite *suite(void)
     tcase_add_test(tc, card_issued_again_brings_its_entry_up_to_date);
     tcase_add_test(tc, terminal_with_another_card_is_seen_before_the_card_is_written);
     tcase_add_test(tc, suite_that_does_not_fit_the_profile_is_refused);
+    tcase_add_test(tc, wrap_version_that_the_suite_has_not_is_refused);
+    tcase_add_test(tc, services_of_before_are_seen);
+    tcase_add_test(tc, card_that_refuses_the_wrap_version_gets_a_hint);
     tcase_add_test(tc, wrong_mac_names_the_status_word_and_leaves_the_card);
     tcase_add_test(tc, kcv_that_differs_is_not_confirmed);
     tcase_add_test(tc, failures_of_posp_say_where_and_whether_to_try_again);

@@ -32,6 +32,7 @@ START_TEST(command_and_suites_are_read)
     ck_assert_uint_eq(p.verify.ins, 0xCA);
     ck_assert_uint_eq(p.verify.p2, 0x05);
     ck_assert(p.verify.has_le);
+    ck_assert_int_eq(p.algorithm_at, -1); /* files of before do not say it */
     ck_assert_uint_eq(p.verify.le, 6);
     ck_assert_int_eq(card_profile_check_suite(&p, POSWARD__TYPES__V1__SUITE__SUITE_AES_128, &e), ERR_INPUT);
     ck_assert_ok(card_profile_check_suite(&p, POSWARD__TYPES__V1__SUITE__SUITE_TDES, &e), e);
@@ -53,6 +54,9 @@ START_TEST(bad_files_are_named)
         {"80CA0005", "80CA00XX", "verify.command"},
         {"kcv_at: 3", "kcv_at: 4", "lies outside the answer of 6 bytes"},
         {"version_at: 1", "version_at: 6", "lies outside the answer of 6 bytes"},
+        {"version_at: 1", "version_at: 1\n  algorithm_at: 6",
+         "algorithm_at lies outside the answer of 6 bytes"},
+        {"version_at: 1", "version_at: 1\n  algorithm_at: -2", "algorithm_at"},
         {"name: test", "nmae: test", "nmae"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
