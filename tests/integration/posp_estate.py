@@ -122,8 +122,9 @@ class Line:
 class Terminal:
     """A terminal with a PSAM whose TMK the test knows."""
 
-    def __init__(self, estate, terminal_id, psam_number, suite):
+    def __init__(self, estate, terminal_id, psam_number, suite, wrap=None):
         self.estate, self.id, self.psam, self.suite = estate, terminal_id, psam_number, suite
+        self.wrap = wrap or ref.wrap_version_of(suite)
         self.aes = suite != "tdes"
         self.tmk = ref.tmk_of(estate, suite, psam_number)
         self.trace, self.batch, self.keys = 0, "000001", {}
@@ -163,7 +164,8 @@ class Terminal:
                 used = 8 if len(f62) == 24 or (len(f62) == 40 and name == "mak") else 16
                 assert not any(cipher[used:]), "padding"
                 cipher = cipher[:used]
-            keys[name] = ref.open_working_key("aes" if self.aes else "tdes", self.tmk, cipher)
+            kek = ref.kek_of(self.tmk, name) if self.wrap == 2 else self.tmk
+            keys[name] = ref.open_working_key("aes" if self.aes else "tdes", kek, cipher)
             assert ref.kcv("aes" if self.aes else "tdes", keys[name]) == check, name
         assert at == len(f62)
         self.keys = keys
@@ -300,12 +302,12 @@ class PospEstate(hsm_estate.Estate):
         port = self.ports["posp" if name == "cards" else name]
         return kind(grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.use_local_subchannel_pool", 1)]))
 
-    def register(self, terminal_id, psam_number, suite="tdes"):
+    def register(self, terminal_id, psam_number, suite="tdes", wrap=None):
         device = self.stub("posv").RegisterDevice(posv.RegisterDeviceRequest(
             terminal_id=terminal_id, merchant_id=MERCHANT, psam_number=psam_number, suite=SUITES[suite],
-            master_version=1), timeout=10)
+            master_version=1, wrap_version=wrap or ref.wrap_version_of(suite)), timeout=10)
         self.wait_revision(device.revision)
-        return Terminal(self, terminal_id, psam_number, suite)
+        return Terminal(self, terminal_id, psam_number, suite, wrap)
 
     def status_of_posp(self):
         return self.stub("posp").GetStatus(posp.GetStatusRequest(), timeout=10)

@@ -56,7 +56,22 @@ def tmk_of(estate, suite, psam_number):
     return diversify_aes(estate.keys["psam-master-aes-256"], psam_number, 1, 16 if suite == "aes-128" else 32)
 
 
+CARD_USAGES = {"pik": 0x0D, "mak": 0x06, "tdk": 0x07}
+
+
+def kek_of(tmk, usage):
+    """Wrap version 2: the key of an AES TMK that working keys of a usage ("pik", "mak", "tdk") travel under."""
+    tail = bytes([len(tmk), CARD_USAGES[usage]]) + bytes(12)
+    return aes_ecb(tmk, b"".join(bytes([3, i]) + tail for i in range(1, len(tmk) // 16 + 1)))
+
+
+def wrap_version_of(suite):
+    """What new cards get."""
+    return 1 if suite == "tdes" else 2
+
+
 def open_working_key(suite, tmk, cryptogram):
+    """`tmk`: or its key of the usage."""
     return des_ecb(tmk, cryptogram, decrypt=True) if suite == "tdes" else aes_key_unwrap(tmk, cryptogram)
 
 

@@ -19,10 +19,12 @@ struct kind {
     enum tok_card_profile profile;
     enum tok_suite suite;
     unsigned key_bytes; /* of working keys */
+    unsigned wrap_version;
 };
 static const struct kind kinds[] = {
-    {TOK_CARD_AES, TOK_TDES, 16},    {TOK_CARD_AES, TOK_TDES, 8},   {TOK_CARD_AES, TOK_AES_128, 16},
-    {TOK_CARD_AES, TOK_AES_256, 16}, {TOK_CARD_PBOC, TOK_TDES, 16},
+    {TOK_CARD_AES, TOK_TDES, 16, 1},    {TOK_CARD_AES, TOK_TDES, 8, 1},   {TOK_CARD_AES, TOK_AES_128, 16, 1},
+    {TOK_CARD_AES, TOK_AES_256, 16, 1}, {TOK_CARD_PBOC, TOK_TDES, 16, 1}, {TOK_CARD_AES, TOK_AES_128, 16, 2},
+    {TOK_CARD_AES, TOK_AES_256, 16, 2},
 };
 
 static struct chip chip;
@@ -95,6 +97,7 @@ static void make_script(const struct kind *kind, struct tok_card_script *out_scr
                                              .master_version = 1,
                                              .control_version = 1,
                                              .profile = kind->profile,
+                                             .wrap_version = kind->wrap_version,
                                              .challenge = challenge.data,
                                              .challenge_len = challenge.data_len};
     ck_assert_ok(tok_card_script(pay_session, &request, out_script, &pay_err), pay_err);
@@ -126,7 +129,7 @@ static void sign_in(const struct kind *kind, enum tok_usage usage, struct tok_wo
                                            .version = 1,
                                            .algorithm = (uint8_t)((unsigned)method | (unsigned)cipher)};
     struct apdu_command command;
-    pay_working(kind->suite, usage, kind->key_bytes, out_key);
+    pay_working_wrapped(kind->suite, usage, kind->key_bytes, kind->wrap_version, out_key);
     ck_assert_ok(psam_write_working_key(&header, out_key->cryptogram, out_key->cryptogram_len, out_key->kcv,
                                         &command, &pay_err),
                  pay_err);

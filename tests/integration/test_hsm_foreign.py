@@ -5,7 +5,7 @@ import unittest
 
 import grpc
 from cryptography.hazmat.primitives.ciphers import algorithms, modes
-from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 import reference as ref
 from hsm_estate import Estate, hsm, types
@@ -211,11 +211,27 @@ class Methods:
             for key in result.generate_working_keys.keys:
                 self.assertEqual(key.kcv, ref.kcv("aes", aes_key_unwrap(tmk, key.cryptogram)))
 
+    def test_working_keys_of_wrap_version_2(self):
+        """Each under the key of its usage, which no other cryptogram opens under."""
+        for suite in ("aes-128", "aes-256"):
+            request = hsm.GenerateWorkingKeysRequest(psam_number=PSAM, suite=SUITES[suite], master_version=1, wrap_version=2,
+                                                     keys=[hsm.WorkingKeySpec(usage=usage) for usage in (PIK, MAK, TDK)])
+            answer = self.data.GenerateWorkingKeys(request)
+            self.assertEqual(answer.grade, types.GRADE_IN_TOKEN)
+            tmk = ref.tmk_of(self.estate, suite, PSAM)
+            keks = {usage: ref.kek_of(tmk, name) for usage, name in ((PIK, "pik"), (MAK, "mak"), (TDK, "tdk"))}
+            for key in answer.keys:
+                self.assertEqual(key.kcv, ref.kcv("aes", aes_key_unwrap(keks[key.usage], key.cryptogram)))
+                for wrong in [tmk] + [kek for usage, kek in keks.items() if usage != key.usage]:
+                    with self.assertRaises(InvalidUnwrap):
+                        aes_key_unwrap(wrong, key.cryptogram)
+
     def test_card_script_of_profile_aes(self):
-        for suite, algorithm in (("tdes", 0), ("aes-128", 2), ("aes-256", 3)):
+        for suite, algorithm, wrap in (("tdes", 0, 0), ("aes-128", 2, 0), ("aes-256", 3, 1), ("aes-128", 0x12, 2),
+                                       ("aes-256", 0x13, 2)):
             challenge = os.urandom(8)
             answer = self.data.DiversifyCardKey(hsm.DiversifyCardKeyRequest(
-                psam_number=PSAM, suite=SUITES[suite], profile=hsm.CARD_PROFILE_AES, challenge=challenge))
+                psam_number=PSAM, suite=SUITES[suite], profile=hsm.CARD_PROFILE_AES, challenge=challenge, wrap_version=wrap))
             tmk = ref.tmk_of(self.estate, suite, PSAM)
             control = ref.diversify_aes(self.estate.keys["card-control-aes-256"], PSAM, 2, 16)
             (apdu,) = answer.apdus
@@ -249,7 +265,7 @@ class Methods:
         report = self.control.GetTokenReport(hsm.GetTokenReportRequest())
         self.assertFalse(report.in_token_only)
         self.assertTrue(all(way.why for way in report.ways if not way.works))
-        self.assertEqual(len([way for way in report.ways if way.chosen]), 26)
+        self.assertEqual(len([way for way in report.ways if way.chosen]), 27)
         keys = self.control.ListKeys(hsm.ListKeysRequest()).keys
         self.assertEqual(len(keys), 13)
         order = ["tdes", "aes-128", "aes-256", "ec-p256"]

@@ -34,9 +34,9 @@ def tearDownModule():
 numbers = iter(range(1, 1000))
 
 
-def terminal(suite="tdes", signed_in=True, code="004"):
+def terminal(suite="tdes", signed_in=True, code="004", wrap=None):
     number = next(numbers)
-    t = estate.register(f"T{number:07d}", f"6201{number:016d}", suite)
+    t = estate.register(f"T{number:07d}", f"6201{number:016d}", suite, wrap)
     if signed_in:
         assert t.sign_in(code)[39] == "00"
     return t
@@ -55,6 +55,31 @@ class SignIn(unittest.TestCase):
             t = terminal(suite, signed_in=False)
             for code in ("001", "003", "004", "005"):
                 self.assertEqual(len(t.sign_in(code)[62]), 84)
+
+    def test_each_wrap_version(self):
+        """The card's, as POSV says it; a card that is issued again changes it."""
+        for suite in ("aes-128", "aes-256"):
+            for wrap in (1, 2):
+                self.assertEqual(terminal(suite, wrap=wrap).purchase()[39], "00")
+        t = terminal("aes-256", wrap=1)
+        change = estate.stub("posv").ReplaceCard(posv.ReplaceCardRequest(
+            terminal_id=t.id, psam_number=t.psam, suite=3, master_version=1, wrap_version=2, reason="test"), timeout=10)
+        self.assertEqual(change.wrap_version, 2)
+        estate.wait_revision(change.revision)
+        t.wrap = 2
+        self.assertEqual(t.sign_in()[39], "00")
+        self.assertEqual(t.purchase()[39], "00")
+
+    def test_wrap_version_is_1_where_it_is_not_said(self):
+        number = next(numbers)
+        device = estate.stub("posv").RegisterDevice(posv.RegisterDeviceRequest(
+            terminal_id=f"T{number:07d}", merchant_id="898100012345678", psam_number=f"6201{number:016d}", suite=3,
+            master_version=1), timeout=10)
+        self.assertEqual(device.wrap_version, 1)
+        estate.wait_revision(device.revision)
+        t = Terminal(estate, device.terminal_id, device.psam_number, "aes-256", wrap=1)
+        self.assertEqual(t.sign_in()[39], "00")
+        self.assertEqual(t.purchase()[39], "00")
 
     def test_unknown_terminal(self):
         t = Terminal(estate, "X0000001", "6201000000000001", "tdes")
@@ -389,7 +414,11 @@ class Records(unittest.TestCase):
             psam_number="62010000009999999999", suite=types_pb2.SUITE_TDES, profile=1, challenge=bytes(8)), timeout=10)
         self.assertGreater(len(made.apdus), 0)
         card = cards.GetCard(posp.GetCardRequest(psam_number="62010000009999999999"), timeout=10)
-        self.assertEqual((card.state, card.kcv), (1, made.kcv))
+        self.assertEqual((card.state, card.kcv, card.wrap_version, made.wrap_version), (1, made.kcv, 1, 1))
+        made_2 = cards.RequestCardKey(posp.RequestCardKeyRequest(
+            psam_number="62010000009999999998", suite=types_pb2.SUITE_AES_256, challenge=bytes(8), wrap_version=2), timeout=10)
+        card_of_2 = cards.GetCard(posp.GetCardRequest(psam_number="62010000009999999998"), timeout=10)
+        self.assertEqual((card_of_2.wrap_version, made_2.wrap_version, made_2.apdus[0][7]), (2, 2, 0x13))
         with self.assertRaises(grpc.RpcError) as refused:
             cards.ConfirmCardKey(posp.ConfirmCardKeyRequest(psam_number=card.psam_number, kcv=b"\0\0\0"), timeout=10)
         self.assertEqual(refused.exception.code(), grpc.StatusCode.FAILED_PRECONDITION)

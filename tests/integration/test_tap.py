@@ -51,10 +51,11 @@ def planted(system, tapes):
     """The test can fail: secrets sent as data are seen, in each form."""
     keys = known_run.Keys(system, "aes-128")
     master, control = system.keys["psam-master-aes-256"], system.keys["card-control-tdes"]
+    kek = ref.kek_of(ref.tmk_of(system, "aes-256", known_run.RPC_PSAM), "mak")
     flipped = bytes(b ^ 1 for b in control)
     pin = next(iter(system.pins.values()))
     index = leaks.Index(system.secrets)
-    for value, kind in ((master[:16], "master"), (master[16:].hex().encode(), "master"), (flipped, "master"),
+    for value, kind in ((kek[16:], "kek"), (master[:16], "master"), (master[16:].hex().encode(), "master"), (flipped, "master"),
                         (b"x" + control[8:] + b"x" * 7, "master"), (pin.encode() + b"    ", "pin"),
                         (bytes.fromhex("0C" + pin + "FF") * 2, "pin"), (os.urandom(16), None)):
         before = tapes.mark()

@@ -20,17 +20,19 @@ LAYOUTS = {"tdes": ("003", "004", "005"), "aes-128": ("001", "003", "004", "005"
 class Keys:
     """Working keys as the data plane makes them: references, and the clear values."""
 
-    def __init__(self, system, suite, mak_bytes=16, mac=hsm.MAC_ALGORITHM_UNSPECIFIED):
+    def __init__(self, system, suite, mak_bytes=16, mac=hsm.MAC_ALGORITHM_UNSPECIFIED, wrap=None):
         self.suite, self.family = suite, "tdes" if suite == "tdes" else "aes"
+        self.wrap = wrap or ref.wrap_version_of(suite)
         self.request = hsm.GenerateWorkingKeysRequest(
-            psam_number=RPC_PSAM, suite=SUITES[suite], master_version=1,
+            psam_number=RPC_PSAM, suite=SUITES[suite], master_version=1, wrap_version=self.wrap,
             keys=[hsm.WorkingKeySpec(usage=PIK), hsm.WorkingKeySpec(usage=MAK, key_bytes=mak_bytes, mac_algorithm=mac),
                   hsm.WorkingKeySpec(usage=TDK)])
         self.take(system, system.data.GenerateWorkingKeys(self.request))
 
     def take(self, system, answer):
         tmk = ref.tmk_of(system, self.suite, RPC_PSAM)
-        clear = [ref.open_working_key(self.family, tmk, key.cryptogram) for key in answer.keys]
+        keks = [ref.kek_of(tmk, usage) if self.wrap == 2 else tmk for usage in ("pik", "mak", "tdk")]
+        clear = [ref.open_working_key(self.family, kek, key.cryptogram) for kek, key in zip(keks, answer.keys)]
         for key, value in zip(answer.keys, clear):
             assert ref.kcv(self.family, value) == key.kcv
             system.never_logged.opaque("blob", "a working key's blob", key.blob[-32:])
@@ -52,15 +54,16 @@ def batch(system, items):
 # ---- phase 1: nothing may be seen on any token ----
 
 def cards_and_keys(system):
-    for number, suite in ((1, "tdes"), (2, "aes-128"), (3, "aes-256")):
-        card = system.issue(number, suite)
+    for number, suite, wrap in ((1, "tdes", None), (2, "aes-128", None), (3, "aes-256", None), (4, "aes-128", 1)):
+        card = system.issue(number, suite, wrap=wrap)
         for layout in ("double", "track", "slots") if suite == "tdes" else ("slots",):
             system.at_terminal(card, "signin", "--keys", layout)
         system.at_terminal(card, "purchase", "--amount", "700")
         system.data.DiversifyCardKey(hsm.DiversifyCardKeyRequest(
-            psam_number=RPC_PSAM, suite=SUITES[suite], profile=hsm.CARD_PROFILE_AES, challenge=os.urandom(8)))
-    for number, suite in ((11, "tdes"), (12, "aes-128"), (13, "aes-256")):
-        terminal = system.terminal_of(number, suite)
+            psam_number=RPC_PSAM, suite=SUITES[suite], profile=hsm.CARD_PROFILE_AES, challenge=os.urandom(8),
+            wrap_version=card.wrap))
+    for number, suite, wrap in ((11, "tdes", None), (12, "aes-128", None), (13, "aes-256", None), (14, "aes-256", 1)):
+        terminal = system.terminal_of(number, suite, wrap)
         for layout in LAYOUTS[suite]:
             assert terminal.sign_in(layout)[39] == "00"
             assert terminal.purchase(pin=None)[39] == "00"

@@ -27,8 +27,9 @@ def random_pin():
 class Card:
     """A PSAM emulator with its control keys from the estate's masters."""
 
-    def __init__(self, system, number, suite, profile):
+    def __init__(self, system, number, suite, profile, wrap=None):
         self.psam, self.suite, self.profile = f"6201{number:016d}", suite, profile
+        self.wrap = wrap or ref.wrap_version_of(suite)
         self.file = f"{system.dir}/card-{number}"
         self.address = f"127.0.0.1:{posp_estate.free_port(system.ports.values())}"
         system.run("posward-psam", "new", "--card", self.file, "--psam-number", self.psam, *system.control_components())
@@ -89,7 +90,10 @@ class KnownSystem(PospEstate):
 
     def know_card(self, suite, psam, kind="tmk"):
         family = "tdes" if suite == "tdes" else "aes"
-        self.secrets.key(family, kind, f"TMK {suite} {psam}", ref.tmk_of(self, suite, psam))
+        tmk = ref.tmk_of(self, suite, psam)
+        self.secrets.key(family, kind, f"TMK {suite} {psam}", tmk)
+        for usage in ref.CARD_USAGES if family == "aes" else ():
+            self.secrets.aes("kek", f"key of {usage} of TMK {suite} {psam}", ref.kek_of(tmk, usage))
         self.secrets.des("control", f"control key of {psam}", ref.diversify_tdes(self.keys["card-control-tdes"], psam))
         aes_control = ref.diversify_aes(self.keys["card-control-aes-256"], psam, 2, 16)
         self.secrets.aes("control", f"control key of {psam}", aes_control)
@@ -169,31 +173,37 @@ class KnownSystem(PospEstate):
 
     # ---- cards and terminals ----
 
-    def terminal_of(self, number, suite):
-        terminal = self.register(f"K{number:07d}", f"6201{number:016d}", suite)
+    def terminal_of(self, number, suite, wrap=None):
+        terminal = self.register(f"K{number:07d}", f"6201{number:016d}", suite, wrap)
         terminal.__class__ = KnownTerminal
         self.know_card(suite, terminal.psam)
         return terminal
 
-    def issue(self, number, suite, profile="aes", seen=lambda to_card, frame: None):
+    def issue(self, number, suite, profile="aes", seen=lambda to_card, frame: None, wrap=None):
         """A real card, issued by the operators' command; `seen` watches the reader's line."""
-        card = Card(self, number, suite, profile)
+        card = Card(self, number, suite, profile, wrap)
         self.cards.append(card)
         self.wait_until(lambda: "listening" in open(card.log).read())
         self.know_card(suite, card.psam, "tmk-pboc" if profile == "pboc" else "tmk")
+        self.write_card(card, number, seen, wrap)
+        return card
+
+    def write_card(self, card, number, seen=lambda to_card, frame: None, wrap=None):
+        """`wrap` None: what the command does by itself."""
         courier = Courier(card.address, seen)
         self.run("posward", "--config", f"{self.dir}/posward.yaml", "card", "issue", "--reader", f"tcp:{courier.address}",
-                 "--suite", suite, "--profile", profile, "--profiles-dir", f"{SOURCE}/deploy/cards",
+                 "--suite", card.suite, "--profile", card.profile, "--profiles-dir", f"{SOURCE}/deploy/cards",
+                 *(["--wrap-version", str(wrap)] if wrap else []),
                  "--terminal-id", f"R{number:07d}", "--merchant-id", MERCHANT)
         courier.close()
+        card.wrap = wrap or ref.wrap_version_of(card.suite)
         self.wait_revision(self.stub("posv").GetDevice(
             posp_estate.posv.GetDeviceRequest(terminal_id=f"R{number:07d}"), timeout=10).revision)
-        return card
 
     @contextlib.contextmanager
     def line_of(self, card):
         """POSP's address for the terminal of a real card; the keys that it is sent become known."""
-        watcher = Terminal(self, "", card.psam, card.suite)
+        watcher = Terminal(self, "", card.psam, card.suite, card.wrap)
 
         def seen(to_posp, frame):
             fields = None if to_posp else posp_estate.unpack(frame[11:])[1]

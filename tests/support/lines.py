@@ -1,5 +1,5 @@
 """A courier between two programs whose frames begin with a length of two bytes, big-endian: terminals and POSP,
-readers and cards. It tells a listener what passes, and can hold a frame back."""
+readers and cards. It tells a listener what passes, and can hold a frame back or change it."""
 import socket
 import struct
 import threading
@@ -16,7 +16,8 @@ def exactly(line, count):
 
 
 class Courier:
-    """`seen(to_target, frame)` is called before a frame goes on; as long as it waits, the frame does."""
+    """`seen(to_target, frame)` is called before a frame goes on; as long as it waits, the frame does. What it gives, of
+    the same length, goes on instead; None: the frame."""
 
     def __init__(self, target, seen):
         self.target, self.seen = target, seen
@@ -42,8 +43,8 @@ class Courier:
                 body = head and exactly(source, struct.unpack(">H", head)[0])
                 if body is None:
                     break
-                self.seen(to_target, body)
-                destination.sendall(head + body)
+                changed = self.seen(to_target, body)
+                destination.sendall(head + (body if changed is None else changed))
         except OSError:
             pass
         for line in (source, destination):

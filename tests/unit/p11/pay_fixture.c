@@ -159,8 +159,18 @@ struct tok_key_ref pay_zone(const char *zone, enum tok_suite suite)
 void pay_working(enum tok_suite suite, enum tok_usage usage, unsigned key_bytes,
                  struct tok_working_key *out_key)
 {
-    const struct tok_working_request request = {
-        .psam_number = PAY_PSAM, .suite = suite, .master_version = 1, .usage = usage, .key_bytes = key_bytes};
+    pay_working_wrapped(suite, usage, key_bytes, TOK_WRAP_TMK, out_key);
+}
+
+void pay_working_wrapped(enum tok_suite suite, enum tok_usage usage, unsigned key_bytes,
+                         unsigned wrap_version, struct tok_working_key *out_key)
+{
+    const struct tok_working_request request = {.psam_number = PAY_PSAM,
+                                                .suite = suite,
+                                                .master_version = 1,
+                                                .usage = usage,
+                                                .key_bytes = key_bytes,
+                                                .wrap_version = wrap_version};
     ck_assert_ok(tok_working_key(pay_session, &request, out_key, &pay_err), pay_err);
 }
 

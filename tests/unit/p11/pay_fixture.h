@@ -30,6 +30,8 @@ struct tok_key_ref pay_zone(const char *zone, enum tok_suite suite);
 #define PAY_PSAM "01234567890123456789"
 void pay_working(enum tok_suite suite, enum tok_usage usage, unsigned key_bytes,
                  struct tok_working_key *out_key);
+void pay_working_wrapped(enum tok_suite suite, enum tok_usage usage, unsigned key_bytes,
+                         unsigned wrap_version, struct tok_working_key *out_key);
 struct tok_key_ref pay_blob(const struct tok_working_key *key);
 
 /* A DES key of 8 (doubled), 16 or 24 bytes that enciphers and can be cut; an AES key that enciphers and
