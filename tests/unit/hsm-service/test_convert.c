@@ -130,6 +130,26 @@ START_TEST(unspecified_enums_mean_what_the_proto_says)
 }
 END_TEST
 
+START_TEST(wrap_version_is_1_or_2_and_fits_the_suite)
+{
+    static const struct {
+        uint32_t version;
+        enum tok_suite suite;
+        unsigned means; /* 0: refused */
+    } rows[] = {{0, TOK_TDES, 1},    {1, TOK_TDES, 1},    {2, TOK_TDES, 0},
+                {0, TOK_AES_128, 1}, {2, TOK_AES_128, 2}, {1, TOK_AES_256, 1},
+                {2, TOK_AES_256, 2}, {3, TOK_AES_256, 0}, {UINT32_MAX, TOK_AES_256, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct err e = {0};
+        unsigned version = 0;
+        ck_assert_int_eq(convert_wrap_version(rows[i].version, rows[i].suite, &version, &e),
+                         rows[i].means != 0 ? ERR_OK : ERR_INPUT);
+        ck_assert_uint_eq(version, rows[i].means);
+        ck_assert(rows[i].means != 0 || strncmp(e.note, "wrap_version is ", 16) == 0);
+    }
+}
+END_TEST
+
 START_TEST(every_mac_algorithm_has_its_length)
 {
     struct err e = {0};
@@ -187,6 +207,7 @@ static Suite *suite(void)
     tcase_add_loop_test(t, key_ref_refuses_wrong_zones, 0, sizeof wrong_zones / sizeof wrong_zones[0]);
     tcase_add_loop_test(t, enums_beyond_what_is_known_are_refused, 0, 4);
     tcase_add_test(t, unspecified_enums_mean_what_the_proto_says);
+    tcase_add_test(t, wrap_version_is_1_or_2_and_fits_the_suite);
     tcase_add_test(t, every_mac_algorithm_has_its_length);
     tcase_add_loop_test(t, pan_is_refused_without_being_repeated, 0,
                         sizeof wrong_pans / sizeof wrong_pans[0]);
