@@ -1,6 +1,7 @@
 #include "base/conf.h"
 
 #include "base/conf_yaml.h"
+#include "base/log.h"
 #include "base/nearest.h"
 
 #include <errno.h>
@@ -9,11 +10,13 @@
 
 #define PATH_BYTES 128 /* a dotted key; longer ones are cut in errors and match no row */
 
+enum given { GIVEN_NOT, GIVEN, GIVEN_BY_OLD_KEY };
+
 /* One mapping being filled: a row table, its struct, and which rows the file has given so far. */
 struct target {
     const struct conf_row *rows;
     char *base;
-    bool seen[CONF_MAX_ROWS];
+    enum given given[CONF_MAX_ROWS];
     size_t line; /* where it begins */
 };
 
@@ -78,7 +81,7 @@ static enum err_code finish(const struct conf_reader *r, const struct target *t,
 {
     for (size_t i = 0; t->rows[i].key != NULL; i++) {
         const struct conf_row *const row = &t->rows[i];
-        if (t->seen[i])
+        if (t->given[i] != GIVEN_NOT)
             continue;
         if (row->required)
             return conf_reader_fail(r, t->line, e, "'%s' is missing: %s", row->key,
@@ -108,23 +111,59 @@ static enum err_code refuse_key(const struct conf_reader *r, const struct target
     return conf_reader_fail(r, line, e, "unknown key '%.60s'; did you mean '%s'?", path, near.best);
 }
 
+static bool is_old_key(const struct conf_row *row, const char *path)
+{
+    return row->formerly != NULL && strcmp(row->formerly, path) == 0;
+}
+
 static const struct conf_row *row_of(const struct target *t, const char *path)
 {
     for (const struct conf_row *row = t->rows; row->key != NULL; row++) {
-        if (strcmp(row->key, path) == 0)
+        if (strcmp(row->key, path) == 0 || is_old_key(row, path))
             return row;
     }
     return NULL;
 }
 
-static bool is_prefix(const struct target *t, const char *path)
+static bool begins(const char *key, const char *path)
 {
     const size_t len = strlen(path);
+    return key != NULL && strncmp(key, path, len) == 0 && key[len] == '.';
+}
+
+static bool is_prefix(const struct target *t, const char *path)
+{
     for (const struct conf_row *row = t->rows; row->key != NULL; row++) {
-        if (strncmp(row->key, path, len) == 0 && row->key[len] == '.')
+        if (begins(row->key, path) || begins(row->formerly, path))
             return true;
     }
     return false;
+}
+
+static bool same_section(const char *a, const char *b)
+{
+    const size_t len = strcspn(a, ".");
+    return a[len] == '.' && strncmp(a, b, len + 1) == 0;
+}
+
+/* A file that gives a part by old keys and a part by new ones was merged from two: nobody can tell which of
+ * them is meant. */
+static enum err_code take_key(const struct conf_reader *r, struct target *t, const struct conf_row *row,
+                              bool old, size_t line, struct err *e)
+{
+    for (size_t i = 0; row->formerly != NULL && t->rows[i].key != NULL; i++)
+        if (t->given[i] == (old ? GIVEN : GIVEN_BY_OLD_KEY) && t->rows[i].formerly != NULL &&
+            same_section(t->rows[i].formerly, row->formerly))
+            return conf_reader_fail(r, line, e,
+                                    "'%s' and '%s' are old and new keys of one section; keep '%s'",
+                                    old ? row->formerly : t->rows[i].formerly,
+                                    old ? t->rows[i].key : row->key, old ? t->rows[i].key : row->key);
+    t->given[row - t->rows] = old ? GIVEN_BY_OLD_KEY : GIVEN;
+    if (old)
+        log_event(LOG_WARN, "a key of the configuration has a new name; please rename it",
+                  LOG_STR("file", r->name), LOG_INT("line", line), LOG_STR("old", row->formerly),
+                  LOG_STR("new", row->key));
+    return ERR_OK;
 }
 
 static enum err_code read_mapping(struct conf_reader *r, struct target *t, const char *prefix, struct err *e);
@@ -143,10 +182,10 @@ static enum err_code read_pair(struct conf_reader *r, struct target *t, const ch
         return ERR_OK; /* a heading whose keys are all commented out */
     if (row == NULL)
         return conf_reader_fail(r, line, e, "'%s' holds keys of its own, not a value", path);
-    bool *const seen = &t->seen[row - t->rows];
-    if (*seen)
+    const bool old = is_old_key(row, path);
+    if (t->given[row - t->rows] == (old ? GIVEN_BY_OLD_KEY : GIVEN))
         return conf_reader_fail(r, line, e, "'%s' stands here a second time", path);
-    *seen = true;
+    TRY(take_key(r, t, row, old, line, e));
     return read_value(r, row, t, &value, e);
 }
 

@@ -2,7 +2,8 @@
  *
  * One row a key; keys are dotted paths ("listen.address"). A key that no row names or that stands twice, a
  * wrong type and a number out of range are ERR_INPUT with "file:line: ..." and, for a misspelt key, the
- * nearest name. The same rows print the help. Of YAML: mappings, sequences and scalars; no anchors, aliases
+ * nearest name. A section whose keys were renamed is read by its old keys or its new ones, not by both. The
+ * same rows print the help. Of YAML: mappings, sequences and scalars; no anchors, aliases
  * or tags. At most 1 MiB. */
 #ifndef POSWARD_BASE_CONF_H
 #define POSWARD_BASE_CONF_H
@@ -35,6 +36,7 @@ struct conf_list;
 
 struct conf_row {
     const char *key;
+    const char *formerly; /* its key in files of before: still read, with a warning; NULL: none */
     enum conf_type type;
     size_t offset;        /* of the field in the struct */
     const char *fallback; /* as it would stand in the file; NULL: none */

@@ -38,6 +38,8 @@ static void print_row(const struct conf_row *row, const char *prefix, const char
         fputs(", required", out);
     else if (row->fallback != NULL)
         fprintf(out, ", default %s", row->fallback[0] != '\0' ? row->fallback : "empty");
+    if (row->formerly != NULL)
+        fprintf(out, ", formerly %s", row->formerly);
     fputs(")\n", out);
     if (row->help != NULL)
         print_wrapped(row->help, indent, out);

@@ -16,7 +16,8 @@ struct bin {
 };
 
 struct config {
-    char *policy, *listen, *token;
+    char *policy, *listen, *token, *store;
+    int64_t store_seconds;
     int64_t count;
     bool strict;
     struct conf_items routes;
@@ -60,6 +61,16 @@ static const struct conf_row rows[] = {
      .most = 16},
     {.key = "strict", .type = CONF_BOOL, .offset = offsetof(struct config, strict), .fallback = "true"},
     {.key = "routes", .type = CONF_LIST, .offset = offsetof(struct config, routes), .list = &route_list},
+    {.key = "store.path",
+     .formerly = "base.path",
+     .type = CONF_STRING,
+     .offset = offsetof(struct config, store),
+     .fallback = "none"},
+    {.key = "store.seconds",
+     .formerly = "base.seconds",
+     .type = CONF_INT,
+     .offset = offsetof(struct config, store_seconds),
+     .fallback = "5"},
     CONF_END};
 
 static enum err_code parse(const char *text, struct config *c, struct err *e)
@@ -192,6 +203,14 @@ static const struct {
     {"[a]: b\n", "t.yaml:1: a key is a word, not a mapping or a list"},
     {"{[a]: b}\n", "t.yaml:1: a key is a word, not a mapping or a list"},
     {"policy: 'open\n", "t.yaml:2: found unexpected end of stream"},
+    {"base: {path: a}\nstore: {path: b}\n",
+     "t.yaml:2: 'base.path' and 'store.path' are old and new keys of one section; keep 'store.path'"},
+    {"store: {path: a}\nbase: {seconds: 1}\n",
+     "t.yaml:2: 'base.seconds' and 'store.path' are old and new keys of one section; keep 'store.path'"},
+    {"base: {path: a, seconds: 1}\nstore: {seconds: 2}\n",
+     "t.yaml:2: 'base.path' and 'store.seconds' are old and new keys of one section; keep 'store.seconds'"},
+    {"base: {path: a}\nbase.path: b\n", "t.yaml:2: 'base.path' stands here a second time"},
+    {"bas: {path: a}\n", "t.yaml:1: unknown key 'bas'"},
 };
 
 START_TEST(conf_refuses_and_says_where)
@@ -202,6 +221,29 @@ START_TEST(conf_refuses_and_says_where)
     ck_assert_str_eq(e.note, refused[_i].note);
     ck_assert_ptr_null(c.policy);
     ck_assert_ptr_null(c.routes.items);
+}
+END_TEST
+
+START_TEST(conf_reads_keys_by_their_old_names_and_warns)
+{
+    char name[64], log[2048] = "";
+    suite_scratch_name("conf-log", name, sizeof name);
+    const int file = mkstemp(name), kept = dup(STDERR_FILENO);
+    struct config c;
+    struct err e = {0};
+    (void)dup2(file, STDERR_FILENO);
+    const enum err_code code = parse("server.listen: x\nbase:\n  path: /s\n", &c, &e);
+    (void)dup2(kept, STDERR_FILENO);
+    close(kept);
+    ck_assert_ok(code, e);
+    ck_assert_str_eq(c.store, "/s");
+    ck_assert_int_eq(c.store_seconds, 5);
+    conf_drop(rows, &c);
+    ck_assert_int_gt(pread(file, log, sizeof log - 1, 0), 0);
+    ck_assert_ptr_nonnull(strstr(log, "a key of the configuration has a new name"));
+    ck_assert_ptr_nonnull(strstr(log, "file=t.yaml line=3 old=base.path new=store.path"));
+    close(file);
+    unlink(name);
 }
 END_TEST
 
@@ -275,6 +317,7 @@ static Suite *suite(void)
     tcase_add_test(tc, conf_tells_an_empty_list_from_none);
     tcase_add_test(tc, conf_uses_fallbacks);
     tcase_add_loop_test(tc, conf_refuses_and_says_where, 0, (int)(sizeof refused / sizeof refused[0]));
+    tcase_add_test(tc, conf_reads_keys_by_their_old_names_and_warns);
     tcase_add_test(tc, conf_refuses_depth_and_size);
     tcase_add_test(tc, conf_survives_a_cut_at_every_byte);
     tcase_add_test(tc, conf_load_names_a_missing_file_and_reads_one);
