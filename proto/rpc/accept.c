@@ -253,7 +253,7 @@ static void on_closed(struct rpc_call *call, bool ok)
     rpc_call_unref(call);
 }
 
-static void run_raw(struct rpc_call *call)
+void rpc_run_raw(struct rpc_call *call)
 {
     struct payload_view view = {0};
     struct err e = {0};
@@ -279,13 +279,13 @@ static void on_received(struct rpc_call *call, bool ok)
 {
     (void)ok; /* then there is no payload, and that is answered */
     atomic_store(&call->request_due_ms, 0);
-    if (call->method->raw == NULL) {
+    if (call->method->raw == NULL || call->method->raw_may_block) {
         rpc_pool_put(&call->server->pool, call);
         return;
     }
     const struct trace before = trace_enter(call->trace);
     if (!rpc_call_refuse_stale(call))
-        run_raw(call);
+        rpc_run_raw(call);
     (void)trace_enter(before);
     rpc_call_unref(call);
 }

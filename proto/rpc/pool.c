@@ -22,6 +22,10 @@ static void run(struct rpc_call *call)
     if (rpc_call_refuse_stale(call))
         return;
     const struct rpc_method *method = call->method;
+    if (method->raw != NULL) {
+        rpc_run_raw(call);
+        return;
+    }
     ProtobufCMessage *request = NULL;
     struct err e = {0};
     if (payload_unpack(call->payload, method->input, call->server->options.max_message_bytes, &request, &e) !=

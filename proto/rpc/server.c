@@ -95,6 +95,19 @@ enum err_code rpc_server_add_raw(struct rpc_server *server, const ProtobufCServi
     return ERR_OK;
 }
 
+enum err_code rpc_server_raw_may_block(struct rpc_server *server, const ProtobufCServiceDescriptor *service,
+                                       const char *method, struct err *e)
+{
+    char path[RPC_PATH_BYTES];
+    snprintf(path, sizeof path, "/%s/%s", service->name, method);
+    for (size_t i = 0; !server->started && i < server->method_count; i++)
+        if (server->methods[i].raw != NULL && strcmp(server->methods[i].path, path) == 0) {
+            server->methods[i].raw_may_block = true;
+            return ERR_OK;
+        }
+    return err_set(e, ERR_NOT_FOUND, "%s is not a raw method of this server", path);
+}
+
 /* Health and reflection; their calls are counted apart, and health is open to every peer. */
 static enum err_code add_housekeeping(struct rpc_server *server, struct err *e)
 {

@@ -9,7 +9,7 @@
  *                    and ends as above.
  *   Client streaming the same, with the one closure(&response, call) at the half-close.
  * Unary handlers run on the worker pool and may block; each streaming call has a thread of its own; raw
- * handlers run on an I/O thread and must not block.
+ * handlers run on an I/O thread and must not block, unless rpc_server_raw_may_block says so.
  * Served by itself on each server: grpc.health.v1.Health, grpc.reflection.v1 and v1alpha. */
 #ifndef POSWARD_RPC_SERVER_H
 #define POSWARD_RPC_SERVER_H
@@ -63,6 +63,10 @@ typedef void (*rpc_raw_fn)(void *context, struct rpc_call *call, unsigned method
                            size_t len);
 enum err_code rpc_server_add_raw(struct rpc_server *server, const ProtobufCServiceDescriptor *service,
                                  rpc_raw_fn handler, void *context, struct err *e) MUST_CHECK;
+/* After add_raw, before start: this method's handler waits for a disk or a peer, so it runs on the worker
+ * pool. ERR_NOT_FOUND: it was not added. */
+enum err_code rpc_server_raw_may_block(struct rpc_server *server, const ProtobufCServiceDescriptor *service,
+                                       const char *method, struct err *e) MUST_CHECK;
 
 enum err_code rpc_server_start(struct rpc_server *server, struct err *e) MUST_CHECK;
 /* The paths that `authorise` is asked about, one an index; NULL past the last. After the last add. */

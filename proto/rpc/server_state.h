@@ -47,6 +47,7 @@ struct rpc_method {
     bool open; /* no authorisation: health, which load balancers and probes ask */
     rpc_raw_fn raw;
     void *raw_context;
+    bool raw_may_block;
     struct rpc_slots *slots;
 };
 
@@ -150,6 +151,8 @@ struct rpc_measure *rpc_server_measure(const struct rpc_server *server, const st
 
 /* accept.c */
 enum err_code rpc_accept_post(struct rpc_server *server, struct err *e) MUST_CHECK;
+/* Hand the packed request to the raw handler. */
+void rpc_run_raw(struct rpc_call *call);
 void *rpc_io_main(void *server);
 
 /* sweep.c: cancel the calls whose request is overdue, at most once a tick; on the I/O threads. */

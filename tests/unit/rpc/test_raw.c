@@ -170,6 +170,66 @@ START_TEST(raw_request_that_is_not_in_form_does_not_reach_the_handler)
 }
 END_TEST
 
+#define BLOCKED 3 /* one more than a server has I/O threads, and no more than workers */
+
+struct gate {
+    atomic_int entered, done;
+    atomic_bool open;
+};
+
+static void wait_at_gate(void *context, struct rpc_call *call, unsigned method_index, const uint8_t *bytes,
+                         size_t len)
+{
+    struct gate *const gate = context;
+    (void)method_index;
+    (void)bytes;
+    (void)len;
+    atomic_fetch_add(&gate->entered, 1);
+    while (!atomic_load(&gate->open))
+        clock_sleep_ms(1);
+    rpc_call_finish(call, (const uint8_t *)"", 0);
+}
+
+static void count_done(void *context, const ProtobufCMessage *response, const struct err *e)
+{
+    struct gate *const gate = context;
+    ck_assert_msg(response != NULL, "%s", e != NULL ? e->note : "");
+    atomic_fetch_add(&gate->done, 1);
+}
+
+static void wait_for(atomic_int *number, int value)
+{
+    for (int i = 0; i < 2000 && atomic_load(number) < value; i++)
+        clock_sleep_ms(5);
+    ck_assert_int_eq(atomic_load(number), value);
+}
+
+START_TEST(raw_method_that_may_block_leaves_the_io_threads_alone)
+{
+    struct rpc_server_options options = echo_options();
+    struct rpc_server *server = NULL;
+    struct gate gate = {0};
+    struct err e = {0};
+    options.worker_count = BLOCKED;
+    ck_assert_ok(rpc_server_new(&options, &server, &e), e);
+    ck_assert_ok(rpc_server_add_raw(server, &say_service, wait_at_gate, &gate, &e), e);
+    ck_assert_int_eq(rpc_server_raw_may_block(server, &say_service, "Nay", &e), ERR_NOT_FOUND);
+    ck_assert_ok(rpc_server_raw_may_block(server, &say_service, "Say", &e), e);
+    ck_assert_ok(rpc_server_start(server, &e), e);
+    struct rpc_channel *const channel = echo_channel(rpc_server_port(server));
+    for (int i = 0; i < BLOCKED; i++)
+        ck_assert_ok(rpc_unary_start(channel, &say_service, "Say", &ECHO_REQUEST("x").base, NULL, count_done,
+                                     &gate, &e),
+                     e);
+    wait_for(&gate.entered, BLOCKED);
+    atomic_store(&gate.open, true);
+    wait_for(&gate.done, BLOCKED);
+    rpc_channel_free(channel);
+    rpc_server_drain(server, 0, 2000);
+    rpc_server_free(server);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("raw");
@@ -180,6 +240,7 @@ static Suite *suite(void)
     tcase_add_test(tc, raw_service_refuses_streams);
     tcase_add_test(tc, raw_missing_payload_is_refused);
     tcase_add_test(tc, raw_request_that_is_not_in_form_does_not_reach_the_handler);
+    tcase_add_test(tc, raw_method_that_may_block_leaves_the_io_threads_alone);
     suite_add_tcase(s, tc);
     return s;
 }
