@@ -8,7 +8,7 @@
 
 #define CONTROL(command_group, command_name, rpc, text)                                                      \
     {                                                                                                        \
-        .group = (command_group), .name = (command_name), .help = (text), .endpoint = "hsm",                 \
+        .group = (command_group), .name = (command_name), .help = (text), .endpoint = "hsm_control",         \
         .service = &posward__hsm__v1__control__descriptor, .method = (rpc)                                   \
     }
 #define DATA(command_name, rpc, text)                                                                        \
@@ -36,7 +36,7 @@ static const struct cli_option load_options[] = {
 
 #define KEYS(command_name, rpc, text)                                                                        \
     {                                                                                                        \
-        .group = "key", .name = (command_name), .help = (text), .endpoint = "hsm",                           \
+        .group = "key", .name = (command_name), .help = (text), .endpoint = "hsm_control",                   \
         .service = &posward__hsm__v1__key_management__descriptor, .method = (rpc)                            \
     }
 #define PROPOSAL(verb, function, text)                                                                       \

@@ -43,8 +43,9 @@ struct hsm_config {
     char *flows_missing;        /* "refuse", "allow" */
     int64_t tdes_mak_bytes_min; /* HSM_MAK_SINGLE or HSM_MAK_DOUBLE */
     char *blob_form1_until;     /* "YYYY-MM-DD", or "" */
-    char *control_path;         /* "": no key management by gRPC */
-    int64_t control_approvals, control_expire_seconds;
+    char *control_listen;       /* the control plane */
+    char *keymgmt_path;         /* "": no key management by gRPC */
+    int64_t keymgmt_approvals, keymgmt_expire_seconds;
     char *audit_path;                                     /* "": no audit log */
     char *audit_use;                                      /* "none", "sampled", "all" */
     char *audit_use_pin, *audit_use_mac, *audit_use_data; /* the same, or "": as audit_use */

@@ -140,10 +140,10 @@ static enum err_code make_name(const struct load_options *o, struct tok_key_name
 static enum err_code choose_version(const struct ceremony *c, struct tok_key_name *name, struct err *e)
 {
     const unsigned newest = tok_keys_newest(c->tok, name->role, name->suite, name->zone);
-    if (newest > 0 && c->config.control_path[0] != '\0')
+    if (newest > 0 && c->config.keymgmt_path[0] != '\0')
         return err_set(
             e, ERR_DENIED,
-            "there is such a key, and control.path puts the next one under dual control: posward key import");
+            "there is such a key, and keymgmt.path puts the next one under dual control: posward key import");
     if (newest > 0 && name->version <= newest)
         return err_set(e, ERR_EXISTS, "the token has version %u of this key; %s", newest,
                        newest < 255 ? "give a higher --version to load the next one"

@@ -14,7 +14,7 @@ typedef Posward__Hsm__V1__Proposal Proposal;
 static enum err_code call(struct cli *cli, const char *method, const ProtobufCMessage *request,
                           ProtobufCMessage **out_response, struct err *e)
 {
-    struct rpc_channel *const channel = cli_channel(cli, "hsm", e);
+    struct rpc_channel *const channel = cli_channel(cli, "hsm_control", e);
     const int64_t configured_ms = cli_timeout_ms(cli);
     const struct rpc_call_options options = {.timeout_ms =
                                                  configured_ms > APPROVE_MS ? configured_ms : APPROVE_MS};

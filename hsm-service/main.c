@@ -11,6 +11,7 @@ int main(int argc, char **argv)
         .rows = hsm_config_rows,
         .config_bytes = sizeof(struct hsm_config),
         .check = hsm_config_check,
+        .servers = front_servers,
         .start = front_start,
         .roles = front_roles,
         .rights = rights_table,

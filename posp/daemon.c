@@ -64,7 +64,8 @@ static enum err_code add_services(struct daemon_state *state, struct rpc_server 
     return rpc_server_add(server, &state->operations.service.base, e);
 }
 
-static enum err_code start(const void *config, struct rpc_server *server, void **out_state, struct err *e)
+static enum err_code start(const void *config, struct rpc_server *const *servers, void **out_state,
+                           struct err *e)
 {
     struct daemon_state *state = calloc(1, sizeof *state);
     if (state == NULL)
@@ -74,7 +75,7 @@ static enum err_code start(const void *config, struct rpc_server *server, void *
     pthread_mutex_init(&state->posp.numbers.lock, NULL);
     enum err_code code = open_parts(&state->posp, e);
     if (code == ERR_OK)
-        code = add_services(state, server, e);
+        code = add_services(state, servers[0], e);
     if (code != ERR_OK) {
         stop(state);
         return code;

@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "posward/hsm/v1/keys.pb-c.h"
+#include "posward/hsm/v1/hsm.pb-c.h"
 
 #include <stdlib.h>
 
@@ -117,8 +117,8 @@ static enum err_code send(struct posp *posp, struct report *r, struct err *e)
     ProtobufCMessage *response = NULL;
     request.n_uses = r->count;
     request.uses = r->pointers;
-    TRY(rpc_unary(posp->hsm_channel, &posward__hsm__v1__key_management__descriptor, "ReportKeyUse",
-                  &request.base, &options, &response, e));
+    TRY(rpc_unary(posp->hsm_channel, &posward__hsm__v1__data_plane__descriptor, "ReportKeyUse", &request.base,
+                  &options, &response, e));
     protobuf_c_message_free_unpacked(response, NULL);
     return ERR_OK;
 }

@@ -33,13 +33,13 @@ static enum err_code open_parts(struct posv *p, const struct posv_config *config
     return rpc_server_add(server, registry_service(p->registry), e);
 }
 
-static enum err_code posv_start(const void *config, struct rpc_server *server, void **out_state,
+static enum err_code posv_start(const void *config, struct rpc_server *const *servers, void **out_state,
                                 struct err *e)
 {
     struct posv *p = calloc(1, sizeof *p);
     if (p == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
-    const enum err_code code = open_parts(p, config, server, e);
+    const enum err_code code = open_parts(p, config, servers[0], e);
     if (code != ERR_OK) {
         posv_stop(p);
         return code;

@@ -209,7 +209,8 @@ static void stop(void *state)
     free(bank);
 }
 
-static enum err_code start(const void *config, struct rpc_server *server, void **out_state, struct err *e)
+static enum err_code start(const void *config, struct rpc_server *const *servers, void **out_state,
+                           struct err *e)
 {
     struct bank *bank = malloc(sizeof *bank);
     if (bank == NULL)
@@ -217,7 +218,7 @@ static enum err_code start(const void *config, struct rpc_server *server, void *
     *bank = (struct bank){.service = POSWARD__BUSINESS__V1__BUSINESS__INIT(serve_),
                           .config = config,
                           .started_ms = clock_monotonic_ms()};
-    const enum err_code code = open_parts(bank, server, e);
+    const enum err_code code = open_parts(bank, servers[0], e);
     if (code != ERR_OK) {
         stop(bank);
         return code;

@@ -12,9 +12,9 @@
 #include <posward/posv/v1/posv.pb-c.h>
 
 static const struct cli_service services[] = {
-    {&posward__hsm__v1__control__descriptor, "hsm", "GetTokenReport", "{\"chosenOnly\":true}"},
+    {&posward__hsm__v1__control__descriptor, "hsm_control", "GetTokenReport", "{\"chosenOnly\":true}"},
     {&posward__hsm__v1__data_plane__descriptor, "hsm"},
-    {&posward__hsm__v1__key_management__descriptor, "hsm"},
+    {&posward__hsm__v1__key_management__descriptor, "hsm_control"},
     {&posward__posp__v1__operations__descriptor, "posp"},
     {&posward__posp__v1__card_keys__descriptor, "posp"},
     {&posward__posv__v1__registry__descriptor, "posv"},

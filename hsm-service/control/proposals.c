@@ -148,7 +148,7 @@ static enum err_code read_row(sqlite3_stmt *row, struct control_proposal *p, str
                                                            sqlite3_column_blob(row, 12));
     if (p->request == NULL || (p->outcome == NULL && sqlite3_column_type(row, 12) != SQLITE_NULL))
         return err_set(e, ERR_IO,
-                       "proposal %s in the store cannot be read: restore control.path from a backup", p->id);
+                       "proposal %s in the store cannot be read: restore keymgmt.path from a backup", p->id);
     return ERR_OK;
 }
 

@@ -73,7 +73,7 @@ static const struct sqlite_schema schema = {
     .application_id = 0x504F5348, /* "POSH" */
     .migrations = migrations,
     .version = (int)(sizeof migrations / sizeof migrations[0]),
-    .key = "control.path",
+    .key = "keymgmt.path",
 };
 
 #define COLUMNS                                                                                              \
@@ -136,7 +136,7 @@ static enum err_code make_file(const char *path, struct err *e)
 static enum err_code open_all(struct control_store *s, const char *path, struct err *e)
 {
     if (strlen(path) >= PATH_MAX)
-        return err_set(e, ERR_INPUT, "control.path is longer than %d characters", PATH_MAX - 1);
+        return err_set(e, ERR_INPUT, "keymgmt.path is longer than %d characters", PATH_MAX - 1);
     TRY(sqlite_lock(path, "posward-hsm", &s->lock_fd, e));
     TRY(make_file(path, e));
     TRY(sqlite_link_open(&s->link, path, SQLITE_WRITER, BUSY_MS, e));

@@ -17,6 +17,7 @@
 typedef Posward__Hsm__V1__EchoRequest EchoRequest;
 typedef Posward__Hsm__V1__EchoResponse EchoResponse;
 typedef Posward__Hsm__V1__GetStatusResponse GetStatusResponse;
+typedef Posward__Hsm__V1__ReportKeyUseRequest ReportKeyUseRequest;
 
 static void finish_packed(struct rpc_call *call, const ProtobufCMessage *message)
 {
@@ -63,13 +64,15 @@ static void answer_status(struct front *f, struct rpc_call *call, const uint8_t 
     (void)len;
     char version[] = POSWARD_VERSION;
     GetStatusResponse status = POSWARD__HSM__V1__GET_STATUS_RESPONSE__INIT;
-    const struct rpc_server_counts counts = rpc_server_counts(f->server);
+    for (int plane = 0; plane < FRONT_PLANES; plane++) {
+        const struct rpc_server_counts counts = rpc_server_counts(f->servers[plane]);
+        status.calls_ok += counts.ok;
+        status.calls_failed += counts.failed;
+        status.in_flight += counts.in_flight;
+    }
     status.version = version;
     status.uptime_s = (clock_monotonic_ms() - f->start_ms) / 1000;
     status.keepers_wanted = (uint32_t)(f->config->keeper_count * (int64_t)f->pool.count);
-    status.calls_ok = counts.ok;
-    status.calls_failed = counts.failed;
-    status.in_flight = counts.in_flight;
     pthread_mutex_lock(&f->lock);
     status.keepers = f->ready;
     status.keeper_restarts = f->restarts;
@@ -77,13 +80,30 @@ static void answer_status(struct front *f, struct rpc_call *call, const uint8_t 
     finish_packed(call, &status.base);
 }
 
+static void answer_key_use(struct front *f, struct rpc_call *call, const uint8_t *bytes, size_t len)
+{
+    const Posward__Hsm__V1__ReportKeyUseResponse response = POSWARD__HSM__V1__REPORT_KEY_USE_RESPONSE__INIT;
+    ReportKeyUseRequest *const request = posward__hsm__v1__report_key_use_request__unpack(NULL, len, bytes);
+    struct err e = {0};
+    if (request == NULL)
+        fail(call, "the message is not a posward.hsm.v1.ReportKeyUseRequest");
+    else if (manage_report_key_use(f->manage, call, request, &e) != ERR_OK)
+        rpc_call_fail(call, &e);
+    else
+        finish_packed(call, &response.base);
+    posward__hsm__v1__report_key_use_request__free_unpacked(request, NULL);
+}
+
 /* What the front answers by itself; all else goes to a keeper. */
 static const struct own_method {
     const ProtobufCServiceDescriptor *service;
     const char *name;
     void (*answer)(struct front *f, struct rpc_call *call, const uint8_t *bytes, size_t len);
+    bool may_block;
 } own_methods[] = {
     {&posward__hsm__v1__data_plane__descriptor, "Echo", answer_echo},
+    {&posward__hsm__v1__data_plane__descriptor, "ReportKeyUse", answer_key_use, .may_block = true},
+    {&posward__hsm__v1__data_plane__descriptor, "GetStatus", answer_status},
     {&posward__hsm__v1__control__descriptor, "GetStatus", answer_status},
 };
 
@@ -115,13 +135,30 @@ static void take_control(void *context, struct rpc_call *call, unsigned index, c
         front_take(context, call, IPC_METHOD(IPC_CONTROL, index), bytes, len);
 }
 
-static struct front *make_front(const struct hsm_config *config, struct rpc_server *server)
+static enum err_code add_service(struct front *f, enum front_plane plane,
+                                 const ProtobufCServiceDescriptor *service, rpc_raw_fn take, struct err *e)
+{
+    TRY(rpc_server_add_raw(f->servers[plane], service, take, f, e));
+    for (size_t i = 0; i < sizeof own_methods / sizeof own_methods[0]; i++)
+        if (own_methods[i].service == service && own_methods[i].may_block)
+            TRY(rpc_server_raw_may_block(f->servers[plane], service, own_methods[i].name, e));
+    return ERR_OK;
+}
+
+static enum err_code add_services(struct front *f, struct err *e)
+{
+    TRY(add_service(f, FRONT_DATA, &posward__hsm__v1__data_plane__descriptor, take_data, e));
+    TRY(add_service(f, FRONT_CONTROL, &posward__hsm__v1__control__descriptor, take_control, e));
+    return manage_new(f, f->servers[FRONT_CONTROL], &f->manage, e);
+}
+
+static struct front *make_front(const struct hsm_config *config, struct rpc_server *const *servers)
 {
     struct front *const f = calloc(1, sizeof *f);
     if (f == NULL)
         return NULL;
     f->config = config;
-    f->server = server;
+    f->servers = servers;
     front_pool_init(&f->pool, config);
     f->start_ms = clock_monotonic_ms();
     f->wake_fd = -1;
@@ -151,10 +188,11 @@ static void warn_of_policy(const struct hsm_config *config)
                   "terminal signs in with layout 003");
 }
 
-enum err_code front_start(const void *config, struct rpc_server *server, void **out_front, struct err *e)
+enum err_code front_start(const void *config, struct rpc_server *const *servers, void **out_front,
+                          struct err *e)
 {
     TRY(harden_dumps(e)); /* deciphered tracks pass through */
-    struct front *const f = make_front(config, server);
+    struct front *const f = make_front(config, servers);
     if (f == NULL)
         return err_set(e, ERR_LIMIT, "no memory for the front");
     enum err_code code = front_audit_open(config, &f->audit, e);
@@ -163,11 +201,7 @@ enum err_code front_start(const void *config, struct rpc_server *server, void **
     if (code == ERR_OK)
         code = front_operations_new(&f->kinds, e);
     if (code == ERR_OK)
-        code = rpc_server_add_raw(server, &posward__hsm__v1__data_plane__descriptor, take_data, f, e);
-    if (code == ERR_OK)
-        code = rpc_server_add_raw(server, &posward__hsm__v1__control__descriptor, take_control, f, e);
-    if (code == ERR_OK)
-        code = manage_new(f, server, &f->manage, e);
+        code = add_services(f, e);
     if (code == ERR_OK)
         code = front_loop_start(f, e);
     if (code == ERR_OK)

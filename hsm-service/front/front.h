@@ -8,11 +8,15 @@
 #include "hsm-service/config.h"
 #include "run/prometheus.h"
 
-/* Who may call what. */
+/* The data plane is what POSP calls; the control plane is for operators, auditors and monitors. */
+enum front_plane { FRONT_DATA, FRONT_CONTROL, FRONT_PLANES };
+extern const struct service_server front_servers[];
+/* Who may call what, and where. */
 extern const struct roles_row front_roles[];
 
-/* Add the services and start the keepers; does not wait for one. `config` (struct hsm_config) is borrowed. */
-enum err_code front_start(const void *config, struct rpc_server *server, void **out_front,
+/* Add the services to `servers`, one a plane, and start the keepers; does not wait for one. `config` (struct
+ * hsm_config) and `servers` are borrowed. */
+enum err_code front_start(const void *config, struct rpc_server *const *servers, void **out_front,
                           struct err *e) MUST_CHECK;
 /* As service_spec.granted. */
 void front_granted(void *front, struct roles *roles);

@@ -1,4 +1,5 @@
 /* The front's one thread: reads what keepers say, and looks at the clock. */
+#include "hsm-service/front/front.h"
 #include "hsm-service/front/release.h"
 #include "hsm-service/front/state.h"
 
@@ -166,7 +167,8 @@ static void tell_health(struct front *f, bool *serving, unsigned tick)
     pthread_mutex_unlock(&f->lock);
     if (leave || (now == *serving && (now || tick % REASSERT_EVERY != 0)))
         return;
-    rpc_server_set_serving(f->server, now);
+    for (int plane = 0; plane < FRONT_PLANES; plane++)
+        rpc_server_set_serving(f->servers[plane], now);
     *serving = now;
 }
 

@@ -67,8 +67,8 @@ static struct control_policy configured(const struct hsm_config *c)
 {
     return (struct control_policy){
         .in_token = hsm_config_in_token(c),
-        .approvals = (uint32_t)c->control_approvals,
-        .expires_s = c->control_expire_seconds,
+        .approvals = (uint32_t)c->keymgmt_approvals,
+        .expires_s = c->keymgmt_expire_seconds,
         .pin = {(uint32_t)c->pin_terminal_per_minute, (uint32_t)c->pin_terminal_per_hour,
                 (uint32_t)c->pin_account_per_minute, (uint32_t)c->pin_account_per_hour}};
 }
@@ -77,9 +77,9 @@ static enum err_code open_control(struct manage *m, struct err *e)
 {
     const struct hsm_config *const c = m->front->config;
     const struct control_options options = {
-        .path = c->control_path, .configured = configured(c), .record = record, .context = m};
+        .path = c->keymgmt_path, .configured = configured(c), .record = record, .context = m};
     atomic_store(&m->in_token, options.configured.in_token);
-    if (c->control_path == NULL || c->control_path[0] == '\0')
+    if (c->keymgmt_path == NULL || c->keymgmt_path[0] == '\0')
         return ERR_OK;
     TRY(control_open(&options, &m->control, e));
     manage_apply_policy(m);

@@ -61,7 +61,7 @@ void manage_serve_propose(Posward__Hsm__V1__KeyManagement_Service *service, cons
                           Posward__Hsm__V1__Proposal_Closure closure, void *closure_data)
 {
     struct manage *const m = manage_of(service);
-    const struct control_caller caller = manage_caller(closure_data);
+    const struct control_caller caller = manage_caller(rpc_call_of(closure_data));
     struct control_proposal p = {0}, proposed = {0};
     struct err e = {0};
     enum err_code code = manage_check_open(m, &e);
@@ -112,7 +112,7 @@ void manage_serve_approve(Posward__Hsm__V1__KeyManagement_Service *service,
                           Posward__Hsm__V1__Proposal_Closure closure, void *closure_data)
 {
     struct manage *const m = manage_of(service);
-    const struct control_caller caller = manage_caller(closure_data);
+    const struct control_caller caller = manage_caller(rpc_call_of(closure_data));
     struct control_proposal p = {0};
     char lines[CONTROL_BREAK_BYTES] = "";
     struct err e = {0};
@@ -173,7 +173,7 @@ void manage_serve_submit_component(Posward__Hsm__V1__KeyManagement_Service *serv
                                    Posward__Hsm__V1__Proposal_Closure closure, void *closure_data)
 {
     struct manage *const m = manage_of(service);
-    const struct control_caller caller = manage_caller(closure_data);
+    const struct control_caller caller = manage_caller(rpc_call_of(closure_data));
     struct control_component component = {0};
     struct control_proposal p = {0};
     struct err e = {0};
@@ -194,7 +194,7 @@ void manage_serve_reject(Posward__Hsm__V1__KeyManagement_Service *service,
                          Posward__Hsm__V1__Proposal_Closure closure, void *closure_data)
 {
     struct manage *const m = manage_of(service);
-    const struct control_caller caller = manage_caller(closure_data);
+    const struct control_caller caller = manage_caller(rpc_call_of(closure_data));
     struct control_proposal p = {0};
     struct err e = {0};
     enum err_code code = manage_check_open(m, &e);

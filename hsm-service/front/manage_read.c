@@ -233,28 +233,19 @@ static enum err_code read_uses(const Posward__Hsm__V1__ReportKeyUseRequest *requ
     return ERR_OK;
 }
 
-void manage_serve_report_key_use(Posward__Hsm__V1__KeyManagement_Service *service,
-                                 const Posward__Hsm__V1__ReportKeyUseRequest *request,
-                                 Posward__Hsm__V1__ReportKeyUseResponse_Closure closure, void *closure_data)
+enum err_code manage_report_key_use(struct manage *m, const struct rpc_call *call,
+                                    const Posward__Hsm__V1__ReportKeyUseRequest *request, struct err *e)
 {
-    struct manage *const m = manage_of(service);
-    const struct control_caller caller = manage_caller(closure_data);
+    const struct control_caller caller = manage_caller(call);
+    TRY(manage_check_open(m, e));
+    if (request->n_uses > CONTROL_USES_MOST)
+        return err_set(e, ERR_INPUT, "a report has at most %d uses", CONTROL_USES_MOST);
     struct control_use *const uses = calloc(CONTROL_USES_MOST, sizeof *uses);
-    struct err e = {0};
-    enum err_code code =
-        uses != NULL ? manage_check_open(m, &e) : err_set(&e, ERR_LIMIT, "no memory for a report");
-    if (code == ERR_OK && request->n_uses > CONTROL_USES_MOST)
-        code = err_set(&e, ERR_INPUT, "a report has at most %d uses", CONTROL_USES_MOST);
+    if (uses == NULL)
+        return err_set(e, ERR_LIMIT, "no memory for a report");
+    enum err_code code = read_uses(request, uses, e);
     if (code == ERR_OK)
-        code = read_uses(request, uses, &e);
-    if (code == ERR_OK)
-        code = control_report(m->control, &caller, uses, request->n_uses, &e);
-    if (code == ERR_OK) {
-        const Posward__Hsm__V1__ReportKeyUseResponse response =
-            POSWARD__HSM__V1__REPORT_KEY_USE_RESPONSE__INIT;
-        closure(&response, closure_data);
-    } else {
-        rpc_call_fail(rpc_call_of(closure_data), &e);
-    }
+        code = control_report(m->control, &caller, uses, request->n_uses, e);
     free(uses);
+    return code;
 }

@@ -8,9 +8,8 @@ struct manage *manage_of(Posward__Hsm__V1__KeyManagement_Service *service)
     return (struct manage *)(void *)service;
 }
 
-struct control_caller manage_caller(void *closure_data)
+struct control_caller manage_caller(const struct rpc_call *call)
 {
-    const struct rpc_call *const call = rpc_call_of(closure_data);
     const struct rpc_peer *const peer = rpc_call_peer(call);
     return (struct control_caller){.identity = peer != NULL ? peer->identity : NULL,
                                    .trace = rpc_call_traceparent(call),
@@ -19,9 +18,8 @@ struct control_caller manage_caller(void *closure_data)
 
 enum err_code manage_check_open(const struct manage *m, struct err *e)
 {
-    return m->control != NULL
-               ? ERR_OK
-               : err_set(e, ERR_STATE, "this service keeps no key management: control.path is empty");
+    return m->control != NULL ? ERR_OK
+                              : err_set(e, ERR_STATE, "key management is disabled: keymgmt.path is not set");
 }
 
 void manage_answer(enum err_code code, struct control_proposal *p, Posward__Hsm__V1__Proposal_Closure closure,

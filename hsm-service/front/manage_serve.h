@@ -7,9 +7,9 @@
 #include "hsm-service/front/state.h"
 
 struct manage *manage_of(Posward__Hsm__V1__KeyManagement_Service *service);
-/* Who calls, by his certificate, and when. */
-struct control_caller manage_caller(void *closure_data);
-/* ERR_STATE: control.path is empty. */
+/* Who calls, by the certificate, and when. */
+struct control_caller manage_caller(const struct rpc_call *call);
+/* ERR_STATE: keymgmt.path is not set. */
 enum err_code manage_check_open(const struct manage *m, struct err *e) MUST_CHECK;
 /* End the call with the proposal, which is dropped, or with `e` where `code` is none. */
 void manage_answer(enum err_code code, struct control_proposal *p, Posward__Hsm__V1__Proposal_Closure closure,
@@ -47,8 +47,5 @@ void manage_serve_list_destroyed_keys(Posward__Hsm__V1__KeyManagement_Service *s
 void manage_serve_get_policy(Posward__Hsm__V1__KeyManagement_Service *service,
                              const Posward__Hsm__V1__GetPolicyRequest *request,
                              Posward__Hsm__V1__Policy_Closure closure, void *closure_data);
-void manage_serve_report_key_use(Posward__Hsm__V1__KeyManagement_Service *service,
-                                 const Posward__Hsm__V1__ReportKeyUseRequest *request,
-                                 Posward__Hsm__V1__ReportKeyUseResponse_Closure closure, void *closure_data);
 
 #endif

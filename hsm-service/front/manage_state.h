@@ -12,7 +12,7 @@ struct manage {
     Posward__Hsm__V1__KeyManagement_Service service; /* first */
     struct front *front;
     struct roles *roles;       /* NULL: before they were told */
-    struct control *control;   /* NULL: control.path is empty */
+    struct control *control;   /* NULL: keymgmt.path is not set */
     pthread_mutex_t executing; /* one order at a time */
     pthread_t thread;
     bool runs;

@@ -82,9 +82,9 @@ struct front_keeper {
 
 struct front {
     const struct hsm_config *config;
-    struct rpc_server *server;
-    struct front_audit *audit; /* NULL: none */
-    struct roles *roles;       /* who may do what; set before calls come */
+    struct rpc_server *const *servers; /* by enum front_plane */
+    struct front_audit *audit;         /* NULL: none */
+    struct roles *roles;               /* who may do what; set before calls come */
     struct admit *admit;
     struct front_operations *kinds;
     struct manage *manage;

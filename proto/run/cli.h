@@ -28,7 +28,8 @@ struct cli_option {
 struct cli_command {
     const char *group, *name; /* "device", "register" */
     const char *help;         /* one sentence */
-    /* An RPC: which endpoint of the client configuration ("hsm", "posp", "posv", "bank") and which method. */
+    /* An RPC: which endpoint of the client configuration ("hsm" is its data plane, "hsm_control" its control
+     * plane, "posp", "posv", "bank") and which method. */
     const char *endpoint;
     const ProtobufCServiceDescriptor *service;
     const char *method;

@@ -126,12 +126,13 @@ int cli_run_rpc(struct cli *cli, const struct cli_command *command, int argc, ch
 
 static void print_methods(const struct cli *cli, FILE *out)
 {
-    fputs("Usage: posward call SERVICE/METHOD [JSON | @FILE | @-] [--endpoint hsm|posp|posv|bank]\n"
+    fputs("Usage: posward call SERVICE/METHOD [JSON | @FILE | @-] [--endpoint " CLI_ENDPOINT_WORDS "]\n"
           "Calls any RPC; the request is proto3 JSON, {} when it is left out. Methods:\n\n",
           out);
     for (const struct cli_service *s = cli->services; s->service != NULL; s++) {
         for (unsigned i = 0; i < s->service->n_methods; i++)
-            fprintf(out, "  %-5s %s/%s\n", s->endpoint, s->service->name, s->service->methods[i].name);
+            fprintf(out, "  %-*s %s/%s\n", CLI_ENDPOINT_WIDTH, s->endpoint, s->service->name,
+                    s->service->methods[i].name);
     }
 }
 

@@ -7,8 +7,11 @@
 
 #define SYSTEM_PATH "/etc/posward/posward.yaml"
 
-const char *const cli_endpoint_names[CLI_ENDPOINT_COUNT] = {
-    [CLI_HSM] = "hsm", [CLI_POSP] = "posp", [CLI_POSV] = "posv", [CLI_BANK] = "bank"};
+const char *const cli_endpoint_names[CLI_ENDPOINT_COUNT] = {[CLI_HSM] = "hsm",
+                                                            [CLI_HSM_CONTROL] = "hsm_control",
+                                                            [CLI_POSP] = "posp",
+                                                            [CLI_POSV] = "posv",
+                                                            [CLI_BANK] = "bank"};
 
 #define ENDPOINT(name, id, address)                                                                          \
     {                                                                                                        \
@@ -19,6 +22,7 @@ const char *const cli_endpoint_names[CLI_ENDPOINT_COUNT] = {
 
 const struct conf_row cli_config_rows[] = {
     ENDPOINT("hsm", CLI_HSM, "127.0.0.1:7001"),
+    ENDPOINT("hsm_control", CLI_HSM_CONTROL, "127.0.0.1:7011"),
     ENDPOINT("posp", CLI_POSP, "127.0.0.1:7002"),
     ENDPOINT("posv", CLI_POSV, "127.0.0.1:7003"),
     ENDPOINT("bank", CLI_BANK, "127.0.0.1:7010"),
@@ -95,7 +99,7 @@ struct rpc_channel *cli_channel(struct cli *cli, const char *endpoint, struct er
             return NULL;
         return cli->channels[i];
     }
-    (void)err_set(e, ERR_INPUT, "'%.30s' is no endpoint: it is hsm, posp, posv or bank", endpoint);
+    (void)err_set(e, ERR_INPUT, "'%.30s' is no endpoint: there are " CLI_ENDPOINT_WORDS, endpoint);
     return NULL;
 }
 

@@ -10,7 +10,7 @@
 #define CLI_EXIT_USAGE 2
 #define CLI_MAX_INPUT  1048576 /* bytes of an @FILE or of JSON text */
 
-enum cli_endpoint { CLI_HSM, CLI_POSP, CLI_POSV, CLI_BANK, CLI_ENDPOINT_COUNT };
+enum cli_endpoint { CLI_HSM, CLI_HSM_CONTROL, CLI_POSP, CLI_POSV, CLI_BANK, CLI_ENDPOINT_COUNT };
 
 struct cli_config {
     char *endpoints[CLI_ENDPOINT_COUNT]; /* addresses; "": not in use */
@@ -37,6 +37,8 @@ const struct cli_command *cli_find_command(const struct cli *cli, const char *gr
 /* cli_config.c */
 extern const struct conf_row cli_config_rows[];
 extern const char *const cli_endpoint_names[CLI_ENDPOINT_COUNT];
+#define CLI_ENDPOINT_WORDS "hsm|hsm_control|posp|posv|bank" /* the same, as a choice */
+#define CLI_ENDPOINT_WIDTH 11                               /* of the longest */
 /* From `path`, $POSWARD_CONFIG, /etc/posward/posward.yaml if it is there; else loopback in plain text. */
 enum err_code cli_config_load(const char *path, struct cli_config *out_config, struct err *e) MUST_CHECK;
 /* Close channels and drop the configuration. */

@@ -15,7 +15,7 @@ const struct cli_option cli_global_options[] = {
     {0},
 };
 
-const struct cli_option cli_call_options[] = {{"endpoint", "hsm|posp|posv|bank", "Where to call it."}, {0}};
+const struct cli_option cli_call_options[] = {{"endpoint", CLI_ENDPOINT_WORDS, "Where to call it."}, {0}};
 
 struct walk {
     cli_option_fn each;

@@ -88,7 +88,8 @@ static void fill_report(struct cli *cli, struct report *r)
 
 static enum err_code print_text(const struct cli *cli, const struct report *r, struct err *e)
 {
-    printf("%-4s  %-22s  %s", cli_endpoint_names[r->endpoint], cli->config.endpoints[r->endpoint], r->health);
+    printf("%-*s  %-22s  %s", CLI_ENDPOINT_WIDTH, cli_endpoint_names[r->endpoint],
+           cli->config.endpoints[r->endpoint], r->health);
     if (r->latency_ms > 0)
         printf("  %.1f ms", r->latency_ms);
     printf("%s%s\n", r->e.code != ERR_OK ? "  " : "", r->e.note);

@@ -24,7 +24,8 @@ static const char *const reason_names[REASON_COUNT] = {"unauthenticated", "denie
 
 struct method {
     const char *path;
-    unsigned allowed;
+    unsigned allowed, server;
+    bool everywhere; /* a method of every server */
     atomic_uint_fast64_t refused[REASON_COUNT];
 };
 
@@ -54,11 +55,14 @@ static enum err_code take_rows(struct roles *r, const struct roles_options *opti
     if (r->methods == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
     for (size_t i = 0; i < count; i++)
-        r->methods[r->method_count++] =
-            (struct method){.path = options->rows[i].path, .allowed = options->rows[i].allowed};
+        r->methods[r->method_count++] = (struct method){.path = options->rows[i].path,
+                                                        .allowed = options->rows[i].allowed,
+                                                        .server = options->rows[i].server};
     for (size_t i = 0; i < COMMON_ROWS; i++)
-        r->methods[r->method_count++] = (struct method){
-            .path = common_rows[i].path, .allowed = options->reflection ? common_rows[i].allowed : 0};
+        r->methods[r->method_count++] =
+            (struct method){.path = common_rows[i].path,
+                            .allowed = options->reflection ? common_rows[i].allowed : 0,
+                            .everywhere = true};
     qsort(r->methods, r->method_count, sizeof *r->methods, by_path);
     for (size_t i = 1; i < r->method_count; i++)
         if (by_path(&r->methods[i - 1], &r->methods[i]) == 0)
@@ -159,16 +163,40 @@ static bool is_served(const struct rpc_server *server, const char *path)
     return false;
 }
 
-enum err_code roles_check_served(const struct roles *roles, const struct rpc_server *server, struct err *e)
+static bool is_of(const struct method *method, unsigned server)
+{
+    return method->everywhere || method->server == server;
+}
+
+static enum err_code check_server(const struct roles *roles, const struct rpc_server *server, unsigned number,
+                                  struct err *e)
 {
     const char *served;
-    for (size_t i = 0; (served = rpc_server_guarded_path(server, i)) != NULL; i++)
-        if (find_method(roles, served) == NULL)
+    for (size_t i = 0; (served = rpc_server_guarded_path(server, i)) != NULL; i++) {
+        const struct method *const method = find_method(roles, served);
+        if (method == NULL)
             return err_set(e, ERR_INTERNAL, "%s is served but has no row in the table of roles", served);
+        if (!is_of(method, number))
+            return err_set(e, ERR_INTERNAL,
+                           "%s is served on server %u; its row in the table of roles says %u", served, number,
+                           method->server);
+    }
     for (size_t i = 0; i < roles->method_count; i++)
-        if (!is_served(server, roles->methods[i].path))
+        if (is_of(&roles->methods[i], number) && !is_served(server, roles->methods[i].path))
             return err_set(e, ERR_INTERNAL, "%s has a row in the table of roles but is not served",
                            roles->methods[i].path);
+    return ERR_OK;
+}
+
+enum err_code roles_check_served(const struct roles *roles, struct rpc_server *const *servers, size_t count,
+                                 struct err *e)
+{
+    for (size_t i = 0; i < count; i++)
+        TRY(check_server(roles, servers[i], (unsigned)i, e));
+    for (size_t i = 0; i < roles->method_count; i++)
+        if (roles->methods[i].server >= count)
+            return err_set(e, ERR_INTERNAL, "%s has a row for server %u in the table of roles; there are %zu",
+                           roles->methods[i].path, roles->methods[i].server, count);
     return ERR_OK;
 }
 

@@ -30,6 +30,7 @@ enum role {
 struct roles_row {
     const char *path; /* "/package.Service/Method" */
     unsigned allowed; /* sum of enum role */
+    unsigned server;  /* which of the daemon's servers has it (service_spec.servers); 0 where there is one */
 };
 
 /* What a service lets single identities do beyond their methods. A table ends with a row without a name. */
@@ -79,9 +80,9 @@ enum err_code roles_new(const struct roles_options *options, struct roles **out_
                         struct err *e) MUST_CHECK;
 /* Accepts NULL. */
 void roles_free(struct roles *roles);
-/* Before start, after the last add: ERR_INTERNAL names a served method without a row, or a row whose method
- * is not served. */
-enum err_code roles_check_served(const struct roles *roles, const struct rpc_server *server,
+/* Before start, after the last add: ERR_INTERNAL names a served method without a row for its server, or a row
+ * whose method is not served there. `servers` are the daemon's, in order. */
+enum err_code roles_check_served(const struct roles *roles, struct rpc_server *const *servers, size_t count,
                                  struct err *e) MUST_CHECK;
 /* As rpc_authorise_fn, `roles` being a struct roles: ERR_UNAUTHENTICATED without an identity, ERR_DENIED
  * without the role; the note names identity, method and the roles that would do. Counts each refusal, and

@@ -2,41 +2,92 @@
 
 #include "rpc/status.h"
 
+/* The last label of a series; without a plane it ends the list. */
+static struct prometheus_label plane_label(const char *plane)
+{
+    return plane != NULL ? (struct prometheus_label){"plane", plane} : (struct prometheus_label){0};
+}
+
+struct writer {
+    struct prometheus *page;
+    const char *plane;
+};
+
+static void write_in_flight(const struct writer *w, const struct rpc_server *server)
+{
+    const struct prometheus_label labels[] = {plane_label(w->plane), {0}};
+    prometheus_count(w->page, labels, rpc_server_counts(server).in_flight);
+}
+
+static void write_outcomes(const struct writer *w, const struct rpc_server *server)
+{
+    const struct rpc_server_counts counts = rpc_server_counts(server);
+    const struct {
+        const char *outcome;
+        uint64_t count;
+    } rows[] = {{"ok", counts.ok}, {"failed", counts.failed}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct prometheus_label labels[] = {{"outcome", rows[i].outcome}, plane_label(w->plane), {0}};
+        prometheus_count(w->page, labels, rows[i].count);
+    }
+}
+
 static void write_handled(void *context, const struct rpc_method_counts *counts)
 {
+    const struct writer *const w = context;
     for (int status = 0; status < RPC_STATUS_COUNT; status++) {
         if (counts->handled[status] == 0 && status != 0)
             continue;
         const struct prometheus_label labels[] = {
-            {"method", counts->method}, {"code", rpc_status_name(status)}, {0}};
-        prometheus_count(context, labels, counts->handled[status]);
+            {"method", counts->method}, {"code", rpc_status_name(status)}, plane_label(w->plane), {0}};
+        prometheus_count(w->page, labels, counts->handled[status]);
     }
 }
 
 static void write_seconds(void *context, const struct rpc_method_counts *counts)
 {
+    const struct writer *const w = context;
     if (counts->within[RPC_LATENCY_BOUNDS] == 0)
         return;
-    const struct prometheus_label labels[] = {{"method", counts->method}, {0}};
-    prometheus_histogram(context, labels,
+    const struct prometheus_label labels[] = {{"method", counts->method}, plane_label(w->plane), {0}};
+    prometheus_histogram(w->page, labels,
                          &(struct prometheus_histogram){.bounds = rpc_latency_bounds,
                                                         .bound_count = RPC_LATENCY_BOUNDS,
                                                         .within = counts->within,
                                                         .sum = counts->seconds});
 }
 
-void rpc_metrics_write(const struct rpc_server *server, struct prometheus *page)
+static void write_all_handled(const struct writer *w, const struct rpc_server *server)
 {
-    const struct rpc_server_counts counts = rpc_server_counts(server);
-    prometheus_family(page, "posward_rpc_in_flight", PROMETHEUS_GAUGE, "gRPC calls being served.");
-    prometheus_count(page, NULL, counts.in_flight);
-    prometheus_family(page, "posward_rpc_calls_total", PROMETHEUS_COUNTER, "gRPC calls served, by outcome.");
-    prometheus_count(page, (const struct prometheus_label[]){{"outcome", "ok"}, {0}}, counts.ok);
-    prometheus_count(page, (const struct prometheus_label[]){{"outcome", "failed"}, {0}}, counts.failed);
-    prometheus_family(page, "posward_rpc_server_handled_total", PROMETHEUS_COUNTER,
-                      "gRPC calls served, by method and status.");
-    rpc_server_each_method(server, write_handled, page);
-    prometheus_family(page, "posward_rpc_server_handling_seconds", PROMETHEUS_HISTOGRAM,
-                      "Time from the arrival of a gRPC call to its answer, by method.");
-    rpc_server_each_method(server, write_seconds, page);
+    rpc_server_each_method(server, write_handled, (void *)(uintptr_t)w);
+}
+
+static void write_all_seconds(const struct writer *w, const struct rpc_server *server)
+{
+    rpc_server_each_method(server, write_seconds, (void *)(uintptr_t)w);
+}
+
+static const struct family {
+    const char *name;
+    enum prometheus_type type;
+    const char *help;
+    void (*write)(const struct writer *w, const struct rpc_server *server);
+} families[] = {
+    {"posward_rpc_in_flight", PROMETHEUS_GAUGE, "gRPC calls being served.", write_in_flight},
+    {"posward_rpc_calls_total", PROMETHEUS_COUNTER, "gRPC calls served, by outcome.", write_outcomes},
+    {"posward_rpc_server_handled_total", PROMETHEUS_COUNTER, "gRPC calls served, by method and status.",
+     write_all_handled},
+    {"posward_rpc_server_handling_seconds", PROMETHEUS_HISTOGRAM,
+     "Time from the arrival of a gRPC call to its answer, by method.", write_all_seconds},
+};
+
+void rpc_metrics_write(const struct rpc_metrics_source *sources, size_t count, struct prometheus *page)
+{
+    for (size_t f = 0; f < sizeof families / sizeof families[0]; f++) {
+        prometheus_family(page, families[f].name, families[f].type, families[f].help);
+        for (size_t i = 0; i < count; i++) {
+            const struct writer w = {.page = page, .plane = sources[i].plane};
+            families[f].write(&w, sources[i].server);
+        }
+    }
 }

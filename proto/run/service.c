@@ -5,6 +5,7 @@
 #include "run/metrics.h"
 #include "run/notify.h"
 #include "run/rpc_metrics.h"
+#include "run/servers.h"
 #include "run/service_options.h"
 
 #include <errno.h>
@@ -24,10 +25,9 @@ struct run {
     const struct service_config *config; /* points at the daemon's whole struct */
     struct roles *roles;                 /* NULL without a table */
     _Atomic uint64_t reloads, reloads_refused;
-    struct rpc_server *server;
+    struct servers servers;
     void *state;
     struct metrics *metrics;
-    bool listening;
     int64_t start_wall_ms, start_ms;
     sigset_t signals;
 };
@@ -68,7 +68,7 @@ static enum err_code check_config(const struct service_spec *spec, const struct 
     if (strcmp(c->log_format, "text") != 0 && strcmp(c->log_format, "json") != 0)
         return err_set(e, ERR_INPUT, "log.format is '%.20s'; it must be text or json", c->log_format);
     const struct rpc_tls tls = tls_of(c);
-    TRY(rpc_tls_check_server(&tls, c->listen, e));
+    TRY(servers_check(servers_rows(spec), c, &tls, e));
     struct roles *roles = NULL;
     TRY(make_roles(spec, c, &roles, e));
     roles_free(roles);
@@ -89,11 +89,10 @@ static void refused(void *context, const struct rpc_call *call, const char *path
     r->spec->refused(r->state, call, path, e);
 }
 
-static enum err_code make_server(struct run *r, struct err *e)
+static enum err_code make_servers(struct run *r, struct err *e)
 {
     const struct service_config *const c = r->config;
-    const struct rpc_server_options options = {.listen = c->listen,
-                                               .tls = tls_of(c),
+    const struct rpc_server_options options = {.tls = tls_of(c),
                                                .max_message_bytes = (size_t)c->max_message_bytes,
                                                .max_in_flight = (size_t)c->max_in_flight,
                                                .worker_count = (size_t)c->worker_count,
@@ -101,8 +100,8 @@ static enum err_code make_server(struct run *r, struct err *e)
                                                .authorise_context = r,
                                                .refused = r->spec->refused != NULL ? refused : NULL};
     TRY(make_roles(r->spec, c, &r->roles, e));
-    TRY(rpc_server_new(&options, &r->server, e));
-    TRY(r->spec->start(r->config, r->server, &r->state, e));
+    TRY(servers_new(servers_rows(r->spec), c, &options, &r->servers, e));
+    TRY(r->spec->start(r->config, r->servers.list, &r->state, e));
     if (r->roles == NULL)
         return ERR_OK;
     if (r->spec->granted != NULL)
@@ -110,7 +109,7 @@ static enum err_code make_server(struct run *r, struct err *e)
     if (c->insecure)
         log_event(LOG_WARN, "callers are not known: tls.insecure gives every caller the roles",
                   LOG_STR("roles", c->insecure_role));
-    return roles_check_served(r->roles, r->server, e);
+    return roles_check_served(r->roles, r->servers.list, r->servers.count, e);
 }
 
 static void write_tls(struct rpc_tls_state tls, struct prometheus *page)
@@ -139,6 +138,15 @@ static void write_reloads(const struct run *r, struct prometheus *page)
                      atomic_load(&r->reloads_refused));
 }
 
+static void write_servers(const struct run *r, struct prometheus *page)
+{
+    struct rpc_metrics_source sources[SERVICE_SERVERS_MAX] = {0};
+    for (size_t i = 0; i < r->servers.count; i++)
+        sources[i] =
+            (struct rpc_metrics_source){.server = r->servers.list[i], .plane = r->servers.rows[i].plane};
+    rpc_metrics_write(sources, r->servers.count, page);
+}
+
 static void write_page(void *context, FILE *out)
 {
     const struct run *const r = context;
@@ -153,8 +161,8 @@ static void write_page(void *context, FILE *out)
     prometheus_number(&page, NULL, (double)r->start_wall_ms / 1000.0);
     prometheus_family(&page, "posward_uptime_seconds", PROMETHEUS_GAUGE, "How long this process has served.");
     prometheus_number(&page, NULL, up);
-    rpc_metrics_write(r->server, &page);
-    write_tls(rpc_server_tls_state(r->server), &page);
+    write_servers(r, &page);
+    write_tls(servers_tls_state(&r->servers), &page);
     if (r->roles != NULL) {
         roles_metrics(r->roles, &page);
         write_reloads(r, &page);
@@ -170,24 +178,29 @@ static void tell_systemd(const char *state)
         log_failure(LOG_WARN, "systemd was not told", &e, LOG_STR("state", state));
 }
 
+static void say_serving(const struct run *r)
+{
+    struct log_field fields[SERVERS_LOG_FIELDS + 3] = {0};
+    const size_t count = servers_log_fields(&r->servers, r->config, fields);
+    fields[count] = LOG_INT("metrics_port", r->metrics != NULL ? metrics_port(r->metrics) : 0);
+    fields[count + 1] = LOG_STR("version", POSWARD_VERSION);
+    log_write(LOG_INFO, "serving", fields);
+}
+
 static enum err_code begin(struct run *r, struct err *e)
 {
-    TRY(make_server(r, e));
+    TRY(make_servers(r, e));
     if (r->spec->serve != NULL)
-        rpc_server_set_serving(r->server, false);
-    TRY(rpc_server_start(r->server, e));
-    r->listening = true;
+        servers_set_serving(&r->servers, false);
+    TRY(servers_start(&r->servers, e));
     if (r->spec->serve != NULL) {
-        TRY(r->spec->serve(r->state, r->server, e));
-        rpc_server_set_serving(r->server, true);
+        TRY(r->spec->serve(r->state, r->servers.list[0], e));
+        servers_set_serving(&r->servers, true);
     }
     const char *const metrics_at = r->config->metrics_listen;
     if (metrics_at != NULL && metrics_at[0] != '\0')
         TRY(metrics_new(metrics_at, write_page, r, &r->metrics, e));
-    log_event(LOG_INFO, "serving", LOG_STR("listen", r->config->listen),
-              LOG_INT("port", rpc_server_port(r->server)),
-              LOG_INT("metrics_port", r->metrics != NULL ? metrics_port(r->metrics) : 0),
-              LOG_STR("version", POSWARD_VERSION));
+    say_serving(r);
     tell_systemd("READY=1");
     return ERR_OK;
 }
@@ -218,12 +231,12 @@ static void reload_roles(struct run *r)
     }
     atomic_fetch_add(&r->reloads, 1);
     log_event(LOG_INFO, "roles are read again; other keys need a restart");
-    rpc_server_recheck(r->server);
+    servers_recheck(&r->servers);
 }
 
 static void tell_certificates(const struct run *r)
 {
-    const struct rpc_tls_state tls = rpc_server_tls_state(r->server);
+    const struct rpc_tls_state tls = servers_tls_state(&r->servers);
     if (tls.broken)
         log_event(LOG_ERROR, "the certificates' files are broken; the ones before are in use");
     else if (tls.secure)
@@ -262,21 +275,19 @@ static enum err_code wait_for_stop(struct run *r, struct err *e)
 }
 
 /* From any point of begin(): own listeners, calls in flight, metrics (its page reads the state), state,
- * server. */
+ * servers. */
 static void end(struct run *r, bool started)
 {
     if (started)
         tell_systemd("STOPPING=1");
-    if (r->listening)
-        rpc_server_set_serving(r->server, false);
+    servers_set_serving(&r->servers, false);
     if (r->spec->drain != NULL && r->state != NULL)
         r->spec->drain(r->state);
-    if (r->listening)
-        rpc_server_drain(r->server, started ? r->config->lame_duck_ms : 0, r->config->drain_ms);
+    servers_drain(&r->servers, started ? r->config->lame_duck_ms : 0, r->config->drain_ms);
     metrics_free(r->metrics);
     if (r->spec->stop != NULL)
         r->spec->stop(r->state);
-    rpc_server_free(r->server);
+    servers_free(&r->servers);
     roles_free(r->roles);
 }
 

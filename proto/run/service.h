@@ -1,9 +1,9 @@
-/* What every daemon does, once: options, configuration, logging, gRPC server, metrics, signals, drain.
+/* What every daemon does, once: options, configuration, logging, gRPC servers, metrics, signals, drain.
  *
  * main.c is a spec and `return service_main(&spec, argc, argv);`. Options: --config FILE, --check-config,
  * --help,
  * --help-config, --version. SIGTERM and SIGINT drain; SIGHUP calls `reload`. Exit status: 0 orderly, 1 start
- * or run failed, 2 usage. When it serves, it logs "serving" with the port and tells systemd by sd_notify's
+ * or run failed, 2 usage. When it serves, it logs "serving" with each port and tells systemd by sd_notify's
  * protocol. SIGTERM, SIGINT and SIGHUP are blocked in every thread from before `start` on, and SIGPIPE is
  * ignored: a daemon that spawns a process gives it an empty mask and default handlers
  * (posix_spawnattr_setsigmask, ..._setsigdefault). The functions of the spec run on the main thread, unless
@@ -118,6 +118,16 @@ struct service_config {
         .help = "Time that calls in flight have to finish before they are cancelled."                        \
     }
 
+/* A gRPC server of a daemon: a port with a completion queue, slots and workers of its own. The limits of
+ * service_config apply to each. */
+#define SERVICE_SERVERS_MAX 2
+struct service_server {
+    const char *plane;      /* label of its metrics; NULL: none, where there is one server */
+    const char *listen_key; /* its address in the configuration and the log, such as "listen" */
+    const char *port_key;   /* its port in the log, such as "port" */
+    size_t listen;          /* offset of the address, a char *, in the daemon's whole struct */
+};
+
 struct service_spec {
     const char *name;            /* "posward-posv" */
     const char *summary;         /* one sentence for --help */
@@ -127,11 +137,17 @@ struct service_spec {
      * for
      * --check-config too, with the daemon's whole struct. NULL: nothing to check. */
     enum err_code (*check)(const void *config, struct err *e);
-    /* Open what the daemon needs and add its services to `server`. `config` lives until after `stop`. */
-    enum err_code (*start)(const void *config, struct rpc_server *server, void **out_state, struct err *e);
-    /* Runs after the server listens; NULL: nothing. Health is NOT_SERVING until it returns. */
+    /* Ends with a row without listen_key; at most SERVICE_SERVERS_MAX. NULL: one server, on `listen`. */
+    const struct service_server *servers;
+    /* Open what the daemon needs and add its services to its servers, which are in the order of `servers`:
+     * servers[0] is the only one of most daemons. `config` lives until after `stop`, the array too. */
+    enum err_code (*start)(const void *config, struct rpc_server *const *servers, void **out_state,
+                           struct err *e);
+    /* Runs after all servers listen, with the first of them; NULL: nothing. Health is NOT_SERVING until it
+     * returns. */
     enum err_code (*serve)(void *state, struct rpc_server *server, struct err *e);
-    /* The table of method x role; `start` must add exactly its methods. NULL: everyone who can connect. */
+    /* The table of method x role, by server; `start` must add exactly its methods. NULL: everyone who can
+     * connect. */
     const struct roles_row *roles;
     /* What roles may grant besides; NULL: nothing, and may, zones and pin_pairs are refused in its
      * configuration. */
@@ -145,9 +161,9 @@ struct service_spec {
     /* As rpc_refused_fn, with the state that `start` made. Any thread. NULL: nothing. */
     void (*refused)(void *state, const struct rpc_call *call, const char *path, const struct err *e);
     void (*drain)(
-        void *state); /* before the gRPC server drains: stop own listeners, if any run; NULL: nothing */
+        void *state); /* before the gRPC servers drain: stop own listeners, if any run; NULL: nothing */
     void (*reload)(void *state); /* SIGHUP, after the roles were read again; NULL: no more to do */
-    void (*stop)(void *state);   /* after the gRPC server is down; accepts NULL */
+    void (*stop)(void *state);   /* after the gRPC servers are down; accepts NULL */
     /* Append own families; NULL: none. The common ones are there already. Runs on the
      * endpoint's thread, from the end of `serve` until before `stop`. */
     void (*metrics)(void *state, struct prometheus *page);

@@ -80,7 +80,7 @@ class Estate:
                                        for time in ("minute", "hour")})
         sections["keepers"].setdefault("environment", environment)
         with open(self.config, "w") as f:
-            f.write("listen: 127.0.0.1:0\ntls:\n  insecure: true\nmetrics:\n  listen: 127.0.0.1:0\ntoken:\n")
+            f.write("listen: 127.0.0.1:0\ncontrol_listen: 127.0.0.1:0\ntls:\n  insecure: true\nmetrics:\n  listen: 127.0.0.1:0\ntoken:\n")
             f.writelines(f"  {line}\n" for line in self.token_lines)
             f.write(f"  pin_file: {self.dir}/pin\n  lock_file: {self.dir}/lock\n")
             for name, rows in sections.items():
@@ -109,9 +109,12 @@ class Estate:
         self.daemon = Daemon("hsm", self.config, self.dir, self.environment)
         self.process, self.log, self.wait_log = self.daemon.process, self.daemon.log, self.daemon.wait_log
         self.port = int(self.wait_log(rf"{wait} .*?\bport=(\d+)").group(1))
+        self.control_port = int(re.search(r"control_port=(\d+)", self.log()).group(1))
         self.metrics_port = int(re.search(r"metrics_port=(\d+)", self.log()).group(1))
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.port}", [("grpc.use_local_subchannel_pool", 1)])
-        self.data, self.control = stubs.DataPlaneStub(self.channel), stubs.ControlStub(self.channel)
+        self.channel, self.control_channel = (
+            grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.use_local_subchannel_pool", 1)])
+            for port in (self.port, self.control_port))
+        self.data, self.control = stubs.DataPlaneStub(self.channel), stubs.ControlStub(self.control_channel)
         return self
 
     def status(self):
@@ -128,6 +131,7 @@ class Estate:
         if self.process is None:
             return 0
         self.channel.close()
+        self.control_channel.close()
         status = self.daemon.end()
         self.process = None
         assert not re.search(r"Sanitizer|runtime error", self.log()), self.log()

@@ -226,11 +226,13 @@ class PospEstate(hsm_estate.Estate):
         self.write_peers(workers, bank_target, limits)
 
     def write_peers(self, workers, bank_target, limits):
-        for name in ("hsm", "posv", "bank", "posp", "terminals"):
+        for name in ("hsm", "hsm_control", "posv", "bank", "posp", "terminals"):
             self.ports[name] = free_port(self.ports.values())
         with open(self.config) as f:
             text = f.read()
-        self.put("hsm.yaml", text.replace("listen: 127.0.0.1:0", f"listen: 127.0.0.1:{self.ports['hsm']}", 1))
+        self.put("hsm.yaml", text.replace(
+            "listen: 127.0.0.1:0\ncontrol_listen: 127.0.0.1:0",
+            f"listen: 127.0.0.1:{self.ports['hsm']}\ncontrol_listen: 127.0.0.1:{self.ports['hsm_control']}", 1))
         head = "listen: 127.0.0.1:{}\ntls: {{insecure: true}}\nmetrics: {{listen: 127.0.0.1:0}}\nlog: {{level: debug}}\n"
         self.put("posv.yaml", head.format(self.ports["posv"]) + f"store: {{path: {self.dir}/posv.db}}\n")
         accounts = "".join(f'  - {{pan: "{pan}", pin: "{PIN}", expiry: "3012", balance: {balance}}}\n'

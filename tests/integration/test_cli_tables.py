@@ -92,7 +92,7 @@ class Tables(unittest.TestCase):
         self.assertEqual(self.complete("call", ""), self.methods)
         config = os.path.join(self.dir, "nobody.yaml")
         with open(config, "w", encoding="ascii") as file:
-            file.write("endpoints:\n" + "".join(f"  {name}: 127.0.0.1:1\n" for name in ("hsm", "posp", "posv", "bank")) +
+            file.write("endpoints:\n" + "".join(f"  {name}: 127.0.0.1:1\n" for name in ("hsm", "hsm_control", "posp", "posv", "bank")) +
                        "tls:\n  insecure: true\n")
         for method in sorted(self.methods):
             done = run("--config", config, "call", method, check=False)

@@ -77,6 +77,7 @@ class Ceremony(unittest.TestCase):
                   if (key.role, key.suite) == ("psam-master", "tdes")]
         self.assertEqual(key.kcv.hex().upper(), kcv3(KEY))
         config = self.estate.secret("client.yaml", f"endpoints:\n  hsm: 127.0.0.1:{self.estate.port}\n"
+                                                   f"  hsm_control: 127.0.0.1:{self.estate.control_port}\n"
                                                    "tls:\n  insecure: true")
         listed = self.estate.cli("key", "list", "--config", config)
         self.assertRegex(listed.stdout, rf"psam-master +tdes +1 +{kcv3(KEY)}")

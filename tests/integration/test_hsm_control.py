@@ -236,7 +236,7 @@ class Expiry(unittest.TestCase):
             with open(path, encoding="ascii") as file:
                 text = file.read()
             with open(path, "w", encoding="ascii") as file:
-                file.write(text.replace("control:\n", "control:\n  expire_seconds: 60\n"))
+                file.write(text.replace("keymgmt:\n", "keymgmt:\n  expire_seconds: 60\n"))
             estate.tool("stop", "hsm")
             estate.tool("start", "hsm")
 

@@ -88,12 +88,12 @@ class Keepers(unittest.TestCase):
         self.assertEqual(load.failures, [])
 
     def test_operators_are_answered_while_all_keepers_have_their_hands_full(self):
-        self.estate.write_config(keepers={"count": 1, "sessions": 1}, control={"path": f"{self.estate.dir}/control.db"})
+        self.estate.write_config(keepers={"count": 1, "sessions": 1}, keymgmt={"path": f"{self.estate.dir}/keymgmt.db"})
         self.estate.start()
         self.addCleanup(self.end)
         self.zone = hsm.KeyRef(zone=hsm.ZoneKey(zone="bank", suite=types.SUITE_TDES))
-        manage = key_stubs.KeyManagementStub(self.estate.channel)
-        name = keys.KeyName(role="psam-master", suite="tdes", version=1)
+        manage = key_stubs.KeyManagementStub(self.estate.control_channel)
+        name = hsm.KeyName(role="psam-master", suite="tdes", version=1)
         load = Load(self.mac, clients=12)
         try:
             for _ in range(60):

@@ -96,7 +96,8 @@ class Loaded(unittest.TestCase):
         cls.estate.start()
         cls.data = cls.estate.data
         with open(f"{cls.estate.dir}/posward.yaml", "w", encoding="ascii") as file:
-            file.write(f"endpoints:\n  hsm: 127.0.0.1:{cls.estate.port}\ntls:\n  insecure: true\n")
+            file.write(f"endpoints:\n  hsm: 127.0.0.1:{cls.estate.port}\n  hsm_control: 127.0.0.1:{cls.estate.control_port}\n"
+                       "tls:\n  insecure: true\n")
 
     @classmethod
     def tearDownClass(cls):

@@ -53,7 +53,7 @@ class System(Operators, Estate):
         with open(f"{self.dir}/hsm.yaml", encoding="ascii") as file:
             text = file.read()
         with open(f"{self.dir}/ceremony.yaml", "w", encoding="ascii") as file:  # ceremonies are for tokens without dual control
-            file.write(text.replace(f"control:\n  path: {self.dir}/control.db\n", ""))
+            file.write(text.replace(f"keymgmt:\n  path: {self.dir}/keymgmt.db\n", ""))
         parts, words = [os.urandom(16) for _ in range(2)], []
         for i, part in enumerate(parts):
             path = f"{self.dir}/secrets/part{i}"

@@ -23,13 +23,13 @@ class Rotating(PospEstate):
         with open(self.config) as f:
             ceremonies = f.read()
         with open(f"{self.dir}/hsm.yaml", "a") as f:
-            f.write(f"control:\n  path: {self.dir}/control.db\n")
+            f.write(f"keymgmt:\n  path: {self.dir}/keymgmt.db\n")
         self.config = f"{self.dir}/ceremony.yaml"
         self.put("ceremony.yaml", ceremonies)
         with open(f"{self.dir}/posp.yaml") as f:
             text = f.read()
         self.put("posp.yaml", text.replace("timeout_ms: 3000}", "timeout_ms: 10000, report_period_ms: 1000}", 1))
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.ports['hsm']}")
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.ports['hsm_control']}")
         self.masters = {1: self.keys["psam-master-tdes"]}
 
     def reload(self, role, version):
@@ -41,7 +41,7 @@ class Rotating(PospEstate):
 
     def used(self, role, suite, version):
         manage = key_stubs.KeyManagementStub(self.channel)
-        uses = manage.GetKey(keys.GetKeyRequest(key=keys.KeyName(role=role, suite=suite, version=version)),
+        uses = manage.GetKey(keys.GetKeyRequest(key=hsm.KeyName(role=role, suite=suite, version=version)),
                              timeout=10).uses
         return sum(u.count for u in uses)
 

@@ -28,21 +28,21 @@ REFUSED = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
 REFLECTION = [f"/grpc.reflection.{v}.ServerReflection/ServerReflectionInfo" for v in ("v1", "v1alpha")]
 HEALTH = "/grpc.health.v1.Health/Check"
 
+# By port: the HSM service has two, all other services have one.
 POLICY = {
     "hsm": {
         "/posward.hsm.v1.DataPlane/": {
             **dict.fromkeys(("DiversifyCardKey", "GenerateWorkingKeys", "GenerateMac", "VerifyMac", "TranslatePin",
                              "EncryptData", "DecryptData", "ProcessTransaction", "ProcessBatch",
                              "ResealBlobs"), {"posp"}),
-            "Echo": {"posp", "operator", "monitor"}},
-        "/posward.hsm.v1.Control/": {"GetTokenReport": LOOKERS, "ListKeys": {"operator", "auditor"},
-                                     "GetStatus": LOOKERS | {"posp"}},
+            "ReportKeyUse": {"posp"}, "Echo": {"posp", "operator", "monitor"}, "GetStatus": LOOKERS | {"posp"}}},
+    "hsm_control": {
+        "/posward.hsm.v1.Control/": {"GetTokenReport": LOOKERS, "ListKeys": {"operator", "auditor"}, "GetStatus": LOOKERS},
         "/posward.hsm.v1.KeyManagement/": {
             **dict.fromkeys(("Propose", "Approve", "Reject", "SubmitComponent"), {"operator"}),
             **dict.fromkeys(("GetTransportKeys", "GetProposal", "ListProposals", "GetKey", "GetPolicy",
                              "ListDestroyedKeys"),
-                            {"operator", "auditor"}),
-            "ReportKeyUse": {"posp"}}},
+                            {"operator", "auditor"})}},
     "posp": {
         "/posward.posp.v1.CardKeys/": {"RequestCardKey": {"issuer"}, "ConfirmCardKey": {"issuer"},
                                        "GetCard": {"issuer", "operator", "auditor"}},
@@ -58,6 +58,7 @@ POLICY = {
 }
 TABLE = {service: {**{prefix + name: roles for prefix, methods in groups.items() for name, roles in methods.items()},
                    **dict.fromkeys(REFLECTION, LOOKERS)} for service, groups in POLICY.items()}
+DAEMONS = ("hsm", "posp", "posv", "bank")
 STREAMS = {"/posward.posv.v1.Registry/WatchDevices", "/posward.posp.v1.Operations/ResealStore"}
 
 # What the HSM service's identities of role posp may be granted (hsm-service/front/rights.c).
@@ -104,7 +105,7 @@ class Estate:
             self.env = dict(line.strip().split("=", 1) for line in file)
         rows = [(f"spiffe://posward/{name}" if name != "named" else name, roles) for name, roles in HOLDERS.items() if roles]
         grants = "roles:\n" + "".join(f"  - identity: {who}\n    roles: {', '.join(sorted(what))}\n" for who, what in rows)
-        for service in TABLE:
+        for service in DAEMONS:
             # Walked here is the table of methods: at the HSM service role posp has every right.
             may = f"    may: [{', '.join(RIGHTS)}]\n" if service == "hsm" else ""
             self.edit(service, r"^roles:\n(?:  .*\n)*", grants.replace("roles: posp\n", "roles: posp\n" + may))
@@ -144,6 +145,7 @@ class Estate:
                                    [("grpc.use_local_subchannel_pool", 1)])
 
     def page(self, service):
+        service = service.removesuffix("_control")  # both ports are on one page
         with urllib.request.urlopen(f"http://127.0.0.1:{self.env['PORT_METRICS_' + service.upper()]}/metrics") as page:
             text = page.read().decode()
         prometheus_text.parse(text)  # with roles and certificates in use, it is well-formed too
@@ -239,6 +241,20 @@ class Roles(unittest.TestCase):
                 with self.estate.channel(service, who) as channel:
                     self.assertEqual(call(channel, HEALTH), (grpc.StatusCode.OK, ""))
 
+    def test_each_port_of_the_hsm_service_serves_its_own_methods_only(self):
+        for port, other in (("hsm", "hsm_control"), ("hsm_control", "hsm")):
+            for who in ("posp", "operator"):
+                with self.estate.channel(port, who) as channel:
+                    for path in set(TABLE[other]) - set(REFLECTION):
+                        with self.subTest(port=port, who=who, path=path):
+                            self.assertEqual(call(channel, path)[0], grpc.StatusCode.UNIMPLEMENTED)
+
+    def test_each_port_of_the_hsm_service_describes_what_it_serves(self):
+        for port, services in (("hsm", {b"DataPlane"}), ("hsm_control", {b"Control", b"KeyManagement"})):
+            with self.estate.channel(port, "monitor") as channel:
+                answer = next(channel.stream_stream(REFLECTION[0])(iter([b"\x3a\x00"]), timeout=20))
+            self.assertEqual(set(re.findall(rb"posward\.hsm\.v1\.(\w+)", answer)), services)
+
     def test_refusals_are_logged(self):
         path = "/posward.posv.v1.Registry/RetireDevice"
         with self.estate.channel("posv", "auditor") as channel:
@@ -288,7 +304,7 @@ class Roles(unittest.TestCase):
             self.assertEqual(subprocess.run([*pki, "--new-ca"], capture_output=True, check=False).returncode, 2)
             ok("monitor")  # its leaf is of the old authority still
             subprocess.run([*pki, *dict.fromkeys(names)], check=True)
-            for service in TABLE:
+            for service in DAEMONS:
                 self.assertEqual(self.estate.metric(service, "posward_tls_certificate_broken"), 0)
             ok("monitor")
             subprocess.run([*pki, "--drop-old-ca"], check=True)

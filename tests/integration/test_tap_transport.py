@@ -141,7 +141,7 @@ def scan_commands(estate):
 def scan_files(estate):
     paths = [path for pattern in ("log/*", "audit/*", "*.db", "*.db-wal", "travels.*") for path in
              glob.glob(f"{estate.dir}/{pattern}")]
-    assert any("control.db" in path for path in paths) and any("/audit/" in path for path in paths), paths
+    assert any("keymgmt.db" in path for path in paths) and any("/audit/" in path for path in paths), paths
     index = leaks.Index(estate.secrets)
     hits = [hit for path in paths for hit in leaks.find_in_file(index, path)]
     index.close()

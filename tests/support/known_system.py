@@ -69,7 +69,7 @@ class KnownSystem(PospEstate):
         self.edit("bank.yaml", *[(f'{{pan: "{pan}", pin: "{posp_estate.PIN}"', f'{{pan: "{pan}", pin: "{pin}"')
                                  for pan, pin in self.pins.items()])
         self.edit("hsm.yaml", ("token:\n", "log: {level: debug}\ntoken:\n"))
-        endpoints = "".join(f"  {name}: 127.0.0.1:{self.ports[name]}\n" for name in ("hsm", "posp", "posv", "bank"))
+        endpoints = "".join(f"  {name}: 127.0.0.1:{self.ports[name]}\n" for name in ("hsm", "hsm_control", "posp", "posv", "bank"))
         with open(f"{self.dir}/hsm.yaml") as f:  # for ceremonies, which no tap hears: custodians type keys in
             self.put("ceremony.yaml", f.read())
         self.put("posward.yaml", f"endpoints:\n{endpoints}tls: {{insecure: true}}\n")
@@ -125,8 +125,10 @@ class KnownSystem(PospEstate):
 
     def begin(self):
         self.launch("hsm").launch("posv", "bank").launch("posp")
-        channel = hsm_estate.grpc.insecure_channel(f"127.0.0.1:{self.ports['hsm']}", [("grpc.use_local_subchannel_pool", 1)])
-        self.data, self.control = hsm_estate.stubs.DataPlaneStub(channel), hsm_estate.stubs.ControlStub(channel)
+        data, control = (
+            hsm_estate.grpc.insecure_channel(f"127.0.0.1:{self.ports[name]}", [("grpc.use_local_subchannel_pool", 1)])
+            for name in ("hsm", "hsm_control"))
+        self.data, self.control = hsm_estate.stubs.DataPlaneStub(data), hsm_estate.stubs.ControlStub(control)
         return self
 
     def new_storage_key(self, version):

@@ -24,6 +24,9 @@ START_TEST(defaults_are_those_documented)
     struct err e = {0};
     ck_assert_ok(load(TOKEN, &c, &e), e);
     ck_assert_str_eq(c.service.listen, "127.0.0.1:7001");
+    ck_assert_str_eq(c.control_listen, "127.0.0.1:7011");
+    ck_assert_str_eq(c.keymgmt_path, "");
+    ck_assert_int_eq(c.keymgmt_approvals, 2);
     ck_assert_int_eq(c.keeper_count, 2);
     ck_assert_int_eq(c.keeper_sessions, 2);
     ck_assert_int_eq(c.retire_after, 200000);
@@ -50,9 +53,22 @@ START_TEST(the_sample_is_accepted)
 }
 END_TEST
 
+START_TEST(dual_control_is_read_by_the_name_of_before)
+{
+    struct hsm_config c;
+    struct err e = {0};
+    ck_assert_ok(load(TOKEN "control:\n  path: /c.db\n  approvals: 3\n  expire_seconds: 60\n", &c, &e), e);
+    ck_assert_str_eq(c.keymgmt_path, "/c.db");
+    ck_assert_int_eq(c.keymgmt_approvals, 3);
+    ck_assert_int_eq(c.keymgmt_expire_seconds, 60);
+    conf_drop(hsm_config_rows, &c);
+}
+END_TEST
+
 static const struct {
     const char *text, *names;
 } wrong[] = {
+    {TOKEN "control:\n  path: /c.db\nkeymgmt:\n  approvals: 3\n", "keep 'keymgmt.approvals'"},
     {"token:\n  label: a\n  pin_file: /p\n", "token.module"},
     {"token:\n  module: /m.so\n  pin_file: /p\n", "token.label"},
     {"token:\n  module: /m.so\n  label: a\n", "token.pin_file"},
@@ -192,6 +208,7 @@ static Suite *suite(void)
     TCase *t = tcase_create("config");
     tcase_add_test(t, defaults_are_those_documented);
     tcase_add_test(t, the_sample_is_accepted);
+    tcase_add_test(t, dual_control_is_read_by_the_name_of_before);
     tcase_add_loop_test(t, wrong_values_are_named, 0, sizeof wrong / sizeof wrong[0]);
     tcase_add_test(t, last_day_of_form_1_ends_at_midnight);
     tcase_add_test(t, in_token_is_understood);

@@ -174,7 +174,9 @@ static void setup(void)
     char path[64];
     suite_scratch_name("cli", path, sizeof path);
     const int fd = mkstemp(path);
-    dprintf(fd, "tls.insecure: true\nendpoints: {posv: '127.0.0.1:%d', hsm: '', posp: '', bank: ''}\n",
+    dprintf(fd,
+            "tls.insecure: true\nendpoints: {posv: '127.0.0.1:%d', hsm: '', hsm_control: '', posp: '', bank: "
+            "''}\n",
             rpc_server_port(server));
     close(fd);
     setenv("POSWARD_CONFIG", path, 1);
@@ -295,8 +297,8 @@ static const struct {
     {"call posward.posv.v1.Registry/GetDevice {", 2, NULL, "the request is no JSON"},
     {"call posward.posv.v1.Registry/GetDevice {} {}", 2, NULL, "'{}' is one argument too many\n"},
     {"call posward.posv.v1.Registry/GetDevice --endpoint nowhere", 1, NULL, "'nowhere' is no endpoint"},
-    {"call", 2, NULL, "  bank  posward.business.v1.Business/Authorize\n"},
-    {"call --help", 0, "  posv  posward.posv.v1.Registry/WatchDevices\n", NULL},
+    {"call", 2, NULL, "  bank        posward.business.v1.Business/Authorize\n"},
+    {"call --help", 0, "  posv        posward.posv.v1.Registry/WatchDevices\n", NULL},
     {"status", 0, "  SERVING  ", NULL},
     {"status", 0, "      devices_active: 12\n", NULL},
     {"status more", 2, NULL, "'more' is one argument too many\n"},
@@ -343,13 +345,14 @@ START_TEST(status_fails_when_one_is_away)
     suite_scratch_name("cli", path, sizeof path);
     const int fd = mkstemp(path);
     dprintf(fd,
-            "tls.insecure: true\nendpoints: {posv: '127.0.0.1:%d', hsm: '127.0.0.1:1', posp: '', bank: ''}\n",
+            "tls.insecure: true\nendpoints: {posv: '127.0.0.1:%d', hsm: '127.0.0.1:1', hsm_control: '', "
+            "posp: '', bank: ''}\n",
             rpc_server_port(server));
     close(fd);
     snprintf(line, sizeof line, "status --config %s", path);
     const struct result r = run(line);
     ck_assert_int_eq(r.status, 1);
-    ck_assert_ptr_nonnull(strstr(r.out, "hsm   127.0.0.1:1             UNAVAILABLE  "));
+    ck_assert_ptr_nonnull(strstr(r.out, "hsm          127.0.0.1:1             UNAVAILABLE  "));
     ck_assert_ptr_nonnull(strstr(r.out, "  SERVING  "));
     unlink(path);
 }

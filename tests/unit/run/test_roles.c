@@ -202,12 +202,22 @@ START_TEST(roles_check_served_names_the_method)
                                                  {STATUS, ROLE_POSP},
                                                  {"/posward.business.v1.Business/Gone", ROLE_POSP},
                                                  {0}};
+    static const struct roles_row other_rows[] = {
+        {AUTHORIZE, ROLE_POSP}, {REVERSE, ROLE_POSP}, {STATUS, ROLE_POSP, 1}, {0}};
+    static const struct roles_row far_rows[] = {{AUTHORIZE, ROLE_POSP},
+                                                {REVERSE, ROLE_POSP},
+                                                {STATUS, ROLE_POSP},
+                                                {"/posward.business.v1.Business/Gone", ROLE_POSP, 1},
+                                                {0}};
     static const struct {
         const struct roles_row *rows;
         const char *note; /* NULL: fits */
     } cases[] = {
         {rows, NULL},
         {short_rows, REVERSE " is served but has no row"},
+        {other_rows, STATUS " is served on server 0; its row in the table of roles says 1"},
+        {far_rows,
+         "/posward.business.v1.Business/Gone has a row for server 1 in the table of roles; there are 1"},
         {long_rows, "/posward.business.v1.Business/Gone has a row in the table of roles but is not served"},
     };
     const struct rpc_server_options server_options = {.listen = "127.0.0.1:0", .tls.insecure = true};
@@ -219,7 +229,7 @@ START_TEST(roles_check_served_names_the_method)
         struct roles_options options = options_of();
         options.rows = cases[i].rows;
         struct roles *roles = make(&options);
-        const enum err_code code = roles_check_served(roles, server, &e);
+        const enum err_code code = roles_check_served(roles, &server, 1, &e);
         ck_assert_int_eq(code, cases[i].note == NULL ? ERR_OK : ERR_INTERNAL);
         if (cases[i].note != NULL)
             ck_assert_msg(strstr(e.note, cases[i].note) != NULL, "case %zu: %s", i, e.note);

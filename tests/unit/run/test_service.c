@@ -9,6 +9,7 @@
 #include <grpc/health/v1/health.pb-c.h>
 #include <poll.h>
 #include <posward/business/v1/business.pb-c.h>
+#include <posward/hsm/v1/hsm.pb-c.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -22,12 +23,17 @@
 
 struct config {
     struct service_config common;
-    char *fail; /* which hook fails: "start", "serve" or "check" */
+    char *fail;   /* which hook fails: "start", "serve" or "check" */
+    char *second; /* address of the second server, where there is one */
 };
 
 static const struct conf_row rows[] = {
     SERVICE_CONFIG_ROWS("127.0.0.1:0", "127.0.0.1:0"),
     {.key = "fail", .type = CONF_STRING, .offset = offsetof(struct config, fail), .fallback = "none"},
+    {.key = "second",
+     .type = CONF_STRING,
+     .offset = offsetof(struct config, second),
+     .fallback = "127.0.0.1:0"},
     CONF_END};
 
 static const struct config *live; /* of the child: hooks without a state see it too */
@@ -80,11 +86,41 @@ static enum err_code check(const void *config, struct err *e)
     return fail_at("check", e);
 }
 
-static enum err_code start(const void *config, struct rpc_server *server, void **out_state, struct err *e)
+static void answer_empty(void *context, struct rpc_call *call, unsigned method_index, const uint8_t *bytes,
+                         size_t len)
+{
+    (void)context;
+    (void)method_index;
+    (void)bytes;
+    (void)len;
+    rpc_call_finish(call, (const uint8_t *)"", 0);
+}
+
+/* Two servers: the services of the first and, on the second, one more. */
+static const struct service_server two_servers[] = {
+    {"first", "listen", "port", offsetof(struct config, common.listen)},
+    {"second", "second", "second_port", offsetof(struct config, second)},
+    {0},
+};
+static const struct roles_row two_rows[] = {
+    {"/posward.business.v1.Business/Authorize", ROLE_ALL},
+    {"/posward.business.v1.Business/Reverse", ROLE_ALL},
+    {"/posward.business.v1.Business/GetStatus", ROLE_ALL},
+    {"/posward.hsm.v1.Control/GetTokenReport", ROLE_ALL, 1},
+    {"/posward.hsm.v1.Control/ListKeys", 0, 1},
+    {"/posward.hsm.v1.Control/GetStatus", ROLE_ALL, 1},
+    {0},
+};
+static bool two; /* set before the child starts */
+
+static enum err_code start(const void *config, struct rpc_server *const *servers, void **out_state,
+                           struct err *e)
 {
     live = config;
     TRY(fail_at("start", e));
-    TRY(rpc_server_add(server, (ProtobufCService *)&business, e));
+    TRY(rpc_server_add(servers[0], (ProtobufCService *)&business, e));
+    if (two)
+        TRY(rpc_server_add_raw(servers[1], &posward__hsm__v1__control__descriptor, answer_empty, NULL, e));
     *out_state = (void *)(uintptr_t)live;
     return ERR_OK;
 }
@@ -299,6 +335,26 @@ static void call_methods(int port)
     rpc_channel_free(channel);
 }
 
+/* The class of one call with an empty request. */
+static enum err_code call_empty(int port, const ProtobufCServiceDescriptor *service, const char *method)
+{
+    char target[32];
+    snprintf(target, sizeof target, "127.0.0.1:%d", port);
+    const struct rpc_channel_options options = {.target = target, .tls.insecure = true};
+    const struct rpc_call_options how = {0};
+    struct rpc_channel *channel = NULL;
+    struct err e = {0};
+    ck_assert_ok(rpc_channel_new(&options, &channel, &e), e);
+    /* All requests of these services are messages without fields that must be set. */
+    const Posward__Hsm__V1__GetStatusRequest request = POSWARD__HSM__V1__GET_STATUS_REQUEST__INIT;
+    ProtobufCMessage *answer = NULL;
+    const enum err_code code = rpc_unary(channel, service, method, &request.base, &how, &answer, &e);
+    if (answer != NULL)
+        protobuf_c_message_free_unpacked(answer, NULL);
+    rpc_channel_free(channel);
+    return code;
+}
+
 static int notify_listen(char path[64])
 {
     suite_scratch_name("notify", path, 64); /* bind takes it as it is: no one else is in the folder */
@@ -380,6 +436,102 @@ START_TEST(service_serves_and_stops_in_order)
     close(notices);
     unlink(notify);
     unlink(path);
+}
+END_TEST
+
+/* Each family once, each series of health once a server. */
+static void check_two_on_page(const char *page)
+{
+    static const char *const lines[] = {
+        "posward_rpc_in_flight{plane=\"first\"} 0\n",
+        "posward_rpc_in_flight{plane=\"second\"} 0\n",
+        "{method=\"grpc.health.v1.Health/Check\",code=\"OK\",plane=\"first\"} 2\n",
+        "{method=\"grpc.health.v1.Health/Check\",code=\"OK\",plane=\"second\"} 1\n",
+        "{method=\"posward.business.v1.Business/GetStatus\",code=\"OK\",plane=\"first\"} 1\n",
+        "{method=\"posward.hsm.v1.Control/GetStatus\",code=\"OK\",plane=\"second\"} 1\n",
+        "{method=\"unknown\",code=\"UNIMPLEMENTED\",plane=\"second\"} 1\n",
+        "posward_refusals_total{method=\"posward.hsm.v1.Control/ListKeys\",reason=\"denied\"} 1\n",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        ck_assert_msg(strstr(page, lines[i]) != NULL, "no %s in: %s", lines[i], page);
+    const char *const family = strstr(page, "# TYPE posward_rpc_server_handled_total ");
+    ck_assert_ptr_nonnull(family);
+    ck_assert_ptr_null(strstr(family + 1, "# TYPE posward_rpc_server_handled_total "));
+}
+
+START_TEST(service_with_two_servers_serves_each_its_own)
+{
+    char path[64], page[65536];
+    const ProtobufCServiceDescriptor *const first = business.base.descriptor,
+                                            *const second = &posward__hsm__v1__control__descriptor;
+    two = true;
+    spec.servers = two_servers;
+    spec.roles = two_rows;
+    spec.authorise = NULL;
+    write_config(path, "tls: {insecure: true}\ndrain: {lame_duck_ms: 0}\n");
+    char name[] = "posward-unit", option[] = "--config";
+    char *argv[] = {name, option, path, NULL};
+    struct child c;
+    child_start(&c, argv);
+    child_expect(&c, "version=");
+    child_expect(&c, "second=127.0.0.1:0 second_port=");
+    const int ports[] = {number_after(&c, " port="), number_after(&c, " second_port=")};
+    ck_assert_int_ne(ports[0], ports[1]);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(health_at(ports[i]),
+                         GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING);
+    ck_assert_int_eq(call_empty(ports[0], first, "GetStatus"), ERR_OK);
+    ck_assert_int_eq(call_empty(ports[1], first, "GetStatus"), ERR_UNSUPPORTED);
+    ck_assert_int_eq(call_empty(ports[1], second, "GetStatus"), ERR_OK);
+    ck_assert_int_eq(call_empty(ports[0], second, "GetStatus"), ERR_UNSUPPORTED);
+    ck_assert_int_eq(call_empty(ports[1], second, "ListKeys"), ERR_DENIED);
+    http(number_after(&c, "metrics_port="), "GET /metrics HTTP/1.0\r\n\r\n", page, sizeof page);
+    check_two_on_page(page);
+    kill(c.pid, SIGTERM);
+    ck_assert_int_eq(child_end(&c), 0);
+    unlink(path);
+}
+END_TEST
+
+static const struct {
+    const char *config, *says;
+} two_wrong[] = {
+    {"tls.insecure: true\nlisten: 127.0.0.1:7001\nsecond: 127.0.0.1:7001\n",
+     "listen and second are both 127.0.0.1:7001; each needs a port of its own"},
+    {"tls.insecure: true\nsecond: ''\n", "second is not set; it must be HOST:PORT"},
+    {"tls.insecure: true\nsecond: 0.0.0.0:7011\n", "second: "},
+};
+
+START_TEST(service_with_two_servers_refuses_addresses)
+{
+    char option[] = "--check-config";
+    struct child c;
+    spec.servers = two_servers;
+    ck_assert_int_eq(run_with(two_wrong[_i].config, option, &c), 1);
+    ck_assert_msg(strstr(c.said, two_wrong[_i].says) != NULL, "\"%s\" not in: %s", two_wrong[_i].says,
+                  c.said);
+}
+END_TEST
+
+/* The first one serves already when the second one's port turns out to be taken. */
+START_TEST(service_whose_second_port_is_taken_ends_in_order)
+{
+    char text[80];
+    struct child c;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(listen(fd, 1), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    two = true;
+    spec.servers = two_servers;
+    spec.roles = two_rows;
+    snprintf(text, sizeof text, "tls.insecure: true\nsecond: 127.0.0.1:%d\n", ntohs(address.sin_port));
+    ck_assert_int_eq(run_with(text, NULL, &c), 1);
+    ck_assert_msg(strstr(c.said, "is the port taken?") != NULL, "%s", c.said);
+    ck_assert_ptr_nonnull(strstr(c.said, "hook stop state=1"));
+    close(fd);
 }
 END_TEST
 
@@ -513,6 +665,10 @@ static Suite *suite(void)
     TCase *tc = tcase_create("service");
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, service_serves_and_stops_in_order);
+    tcase_add_test(tc, service_with_two_servers_serves_each_its_own);
+    tcase_add_loop_test(tc, service_with_two_servers_refuses_addresses, 0,
+                        (int)(sizeof two_wrong / sizeof two_wrong[0]));
+    tcase_add_test(tc, service_whose_second_port_is_taken_ends_in_order);
     tcase_add_test(tc, service_answers_http_strictly);
     tcase_add_test(tc, service_shares_its_metrics_port_with_nobody);
     tcase_add_loop_test(tc, service_refuses_or_answers, 0, (int)(sizeof runs / sizeof runs[0]));
