@@ -227,6 +227,13 @@ const struct conf_row hsm_config_rows[] = {
      .least = 0,
      .most = 1000000,
      .help = "Those that may come at once after a pause; 0: as many as in a second."},
+    {.key = "limits.control_max_in_flight",
+     NUMBER(control_max_in_flight),
+     .fallback = "64",
+     .least = 1,
+     .most = 65536,
+     .help = "Calls in flight on the control plane, in place of limits.max_in_flight. Some of them wait for "
+             "keepers, as payments do: few of them keep the wait of payments short."},
     {.key = "limits.quotas",
      .type = CONF_LIST,
      .offset = offsetof(struct hsm_config, quotas),

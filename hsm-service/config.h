@@ -44,6 +44,7 @@ struct hsm_config {
     int64_t tdes_mak_bytes_min; /* HSM_MAK_SINGLE or HSM_MAK_DOUBLE */
     char *blob_form1_until;     /* "YYYY-MM-DD", or "" */
     char *control_listen;       /* the control plane */
+    int64_t control_max_in_flight;
     char *keymgmt_path;         /* "": no key management by gRPC */
     int64_t keymgmt_approvals, keymgmt_expire_seconds;
     char *audit_path;                                     /* "": no audit log */

@@ -21,7 +21,8 @@
 const struct service_server front_servers[] = {
     [FRONT_DATA] = {"data", "listen", "port", offsetof(struct hsm_config, service.listen)},
     [FRONT_CONTROL] = {"control", "control_listen", "control_port",
-                       offsetof(struct hsm_config, control_listen)},
+                       offsetof(struct hsm_config, control_listen),
+                       offsetof(struct hsm_config, control_max_in_flight)},
     [FRONT_PLANES] = {0},
 };
 

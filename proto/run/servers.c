@@ -49,6 +49,9 @@ enum err_code servers_new(const struct service_server *rows, const struct servic
     for (const struct service_server *row = rows; row->listen_key != NULL; row++) {
         struct rpc_server_options own = *options;
         own.listen = servers_address(row, config);
+        if (row->max_in_flight != 0)
+            own.max_in_flight =
+                (size_t) * (const int64_t *)(const void *)((const char *)config + row->max_in_flight);
         if (out_servers->count == SERVICE_SERVERS_MAX)
             return err_set(e, ERR_INTERNAL, "a daemon has at most %d servers", SERVICE_SERVERS_MAX);
         TRY(rpc_server_new(&own, &out_servers->list[out_servers->count], e));

@@ -20,7 +20,7 @@ const char *servers_address(const struct service_server *row, const struct servi
 /* ERR_INPUT: an address that `tls` does not allow, or that stands twice. */
 enum err_code servers_check(const struct service_server *rows, const struct service_config *config,
                             const struct rpc_tls *tls, struct err *e) MUST_CHECK;
-/* `options` are those of each server, except for `listen`. On failure what was made is in *out_servers, for
+/* `options` are those of each server, except for `listen` and limits of its own. On failure what was made is in *out_servers, for
  * servers_free. */
 enum err_code servers_new(const struct service_server *rows, const struct service_config *config,
                           const struct rpc_server_options *options, struct servers *out_servers,

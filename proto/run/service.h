@@ -119,13 +119,14 @@ struct service_config {
     }
 
 /* A gRPC server of a daemon: a port with a completion queue, slots and workers of its own. The limits of
- * service_config apply to each. */
+ * service_config apply to each, but for what a row says otherwise. */
 #define SERVICE_SERVERS_MAX 2
 struct service_server {
     const char *plane;      /* label of its metrics; NULL: none, where there is one server */
     const char *listen_key; /* its address in the configuration and the log, such as "listen" */
     const char *port_key;   /* its port in the log, such as "port" */
     size_t listen;          /* offset of the address, a char *, in the daemon's whole struct */
+    size_t max_in_flight;   /* offset of its own limit, an int64_t; 0: limits.max_in_flight */
 };
 
 struct service_spec {
