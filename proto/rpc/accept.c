@@ -63,14 +63,6 @@ void *rpc_io_main(void *argument)
     }
 }
 
-static bool slot_take(struct rpc_slots *slots)
-{
-    if (atomic_fetch_add(&slots->used, 1) < slots->limit)
-        return true;
-    atomic_fetch_sub(&slots->used, 1);
-    return false;
-}
-
 static void read_traceparent(struct rpc_call *call)
 {
     for (size_t i = 0; i < call->metadata.count; i++) {
@@ -149,20 +141,22 @@ static enum err_code decide(struct rpc_call *call, const char *path, struct err 
         return err_set(e, ERR_UNSUPPORTED, "unknown method %.150s", path);
     if (atomic_load(&server->draining) && !call->method->open)
         return err_set(e, ERR_UNAVAILABLE, "the server is going down; try another or again");
-    if (!slot_take(call->method->slots))
-        return err_set(e, ERR_LIMIT, "%zu %s are the limit; try again later", call->method->slots->limit,
-                       call->method->slots->option);
-    call->slots = call->method->slots;
     /* Before it is asked: whoever changes what `authorise` says finds this call, or is seen by it. */
     atomic_store(&call->known, true);
-    if (server->options.authorise == NULL || call->method->open)
-        return ERR_OK;
-    return server->options.authorise(server->options.authorise_context, &call->peer, path, e);
+    if (server->options.authorise != NULL && !call->method->open)
+        TRY(server->options.authorise(server->options.authorise_context, &call->peer, path, e));
+    return rpc_slots_take(&server->slots, &call->slot, RPC_SLOT_WAITING, call->identity, e);
+}
+
+static void tell_refused(struct rpc_call *call, const char *path, const struct err *e)
+{
+    const struct rpc_server_options *const options = &call->server->options;
+    if (options->refused != NULL)
+        options->refused(options->authorise_context, call, path, e);
 }
 
 static enum err_code admit(struct rpc_call *call, struct err *e)
 {
-    const struct rpc_server_options *options = &call->server->options;
     char path[RPC_PATH_BYTES];
     const size_t len = GRPC_SLICE_LENGTH(call->details.method);
     if (len >= sizeof path)
@@ -170,10 +164,9 @@ static enum err_code admit(struct rpc_call *call, struct err *e)
     memcpy(path, GRPC_SLICE_START_PTR(call->details.method), len);
     path[len] = '\0';
     const enum err_code code = decide(call, path, e);
-    if (code != ERR_OK && options->refused != NULL) {
-        e->code = code;
-        options->refused(options->authorise_context, call, path, e);
-    }
+    e->code = code;
+    if (code != ERR_OK)
+        tell_refused(call, path, e);
     return code;
 }
 
@@ -192,12 +185,8 @@ static void admit_and_go_on(struct rpc_call *call)
         rpc_call_fail(call, &e);
         return;
     }
-    if (!call->method->client_streams)
-        atomic_store(&call->request_due_ms, clock_monotonic_ms() + call->server->options.request_wait_ms);
-    if (!call->method->client_streams && !call->method->server_streams)
-        start_receive(call);
-    else if (rpc_stream_call_start(call, &e) != ERR_OK)
-        rpc_call_fail(call, &e);
+    atomic_store(&call->request_due_ms, clock_monotonic_ms() + call->server->options.request_wait_ms);
+    start_receive(call);
 }
 
 static void begin(struct rpc_call *call)
@@ -259,9 +248,7 @@ void rpc_run_raw(struct rpc_call *call)
     struct err e = {0};
     enum err_code code = ERR_OK;
     const size_t most = call->server->options.max_message_bytes;
-    if (call->payload == NULL)
-        code = err_set(&e, ERR_INPUT, "no message of type %s was sent", call->method->input->name);
-    else if (grpc_byte_buffer_length(call->payload) > most)
+    if (grpc_byte_buffer_length(call->payload) > most)
         code = err_set(&e, ERR_LIMIT, "message is over the limit of %zu bytes", most);
     else
         code = payload_view_init(&view, call->payload, &e);
@@ -274,18 +261,51 @@ void rpc_run_raw(struct rpc_call *call)
     payload_view_drop(&view);
 }
 
-/* Takes over the reference of the event. */
+/* Now that it has something to do the call takes a slot: who only opens calls holds none. */
+static enum err_code take_slot(struct rpc_call *call, struct err *e)
+{
+    const struct rpc_method *const method = call->method;
+    const enum err_code code =
+        rpc_slots_take(&call->server->slots, &call->slot, method->slot, call->identity, e);
+    e->code = code;
+    if (code != ERR_OK)
+        tell_refused(call, method->path, e);
+    return code;
+}
+
+static void start_stream(struct rpc_call *call)
+{
+    struct err e = {0};
+    if (rpc_stream_call_start(call, &e) != ERR_OK)
+        rpc_call_fail(call, &e);
+}
+
+static void go_on(struct rpc_call *call)
+{
+    const struct rpc_method *const method = call->method;
+    struct err e = {0};
+    if (call->payload == NULL && !method->client_streams)
+        e.code = err_set(&e, ERR_INPUT, "no message of type %s was sent", method->input->name);
+    else
+        e.code = take_slot(call, &e);
+    if (e.code != ERR_OK) {
+        rpc_call_fail(call, &e);
+    } else if (method->client_streams || method->server_streams) {
+        start_stream(call);
+    } else if (method->raw == NULL || method->raw_may_block) {
+        rpc_call_ref(call); /* the queue's */
+        rpc_pool_put(&call->server->pool, call);
+    } else if (!rpc_call_refuse_stale(call)) {
+        rpc_run_raw(call);
+    }
+}
+
 static void on_received(struct rpc_call *call, bool ok)
 {
     (void)ok; /* then there is no payload, and that is answered */
     atomic_store(&call->request_due_ms, 0);
-    if (call->method->raw == NULL || call->method->raw_may_block) {
-        rpc_pool_put(&call->server->pool, call);
-        return;
-    }
     const struct trace before = trace_enter(call->trace);
-    if (!rpc_call_refuse_stale(call))
-        rpc_run_raw(call);
+    go_on(call);
     (void)trace_enter(before);
     rpc_call_unref(call);
 }

@@ -40,9 +40,7 @@ static void count_outcome(struct rpc_call *call, int status)
     rpc_measure_add(rpc_server_measure(call->server, call->method), status, took_us);
     log_outcome(call, status, took_us);
     /* Before the client can know the answer: its next call finds the slot free. */
-    if (call->slots != NULL)
-        atomic_fetch_sub(&call->slots->used, 1);
-    call->slots = NULL;
+    rpc_slots_give_back(&call->server->slots, &call->slot);
 }
 
 /* gRFC A6: clients that retry wait so long. */

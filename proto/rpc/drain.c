@@ -74,11 +74,13 @@ void rpc_server_free(struct rpc_server *server)
         }
         grpc_server_destroy(server->core);
         grpc_completion_queue_destroy(server->queue);
+        grpc_resource_quota_unref(server->quota);
     }
     rpc_certificates_free(server->certificates);
     rpc_index_drop(&server->index);
     pthread_cond_destroy(&server->quiet);
     pthread_mutex_destroy(&server->lock);
+    rpc_slots_drop(&server->slots);
     free(server->methods);
     free(server->measures);
     free(server->listen);

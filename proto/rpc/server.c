@@ -1,17 +1,16 @@
 #include "rpc/core_log.h"
 #include "rpc/server_state.h"
 
-#include "rpc/keepalive.h"
-
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_IN_FLIGHT       1024
-#define DEFAULT_STREAMS         64
-#define DEFAULT_WORKERS         4
-#define DEFAULT_REQUEST_WAIT_MS 10000
+#define DEFAULT_IN_FLIGHT          1024
+#define DEFAULT_STREAMS            64
+#define DEFAULT_WORKERS            4
+#define DEFAULT_REQUEST_WAIT_MS    10000
+#define DEFAULT_CONNECTION_STREAMS 128
+#define DEFAULT_MEMORY_BYTES       ((size_t)256 << 20)
 
 static size_t or_default(size_t value, size_t fallback)
 {
@@ -25,12 +24,14 @@ static void set_options(struct rpc_server *server, const struct rpc_server_optio
     server->options.worker_count = or_default(options->worker_count, DEFAULT_WORKERS);
     if (options->request_wait_ms <= 0)
         server->options.request_wait_ms = DEFAULT_REQUEST_WAIT_MS;
-    server->unary_slots.limit = or_default(options->max_in_flight, DEFAULT_IN_FLIGHT);
-    server->unary_slots.option = "calls in flight (max_in_flight)";
-    server->stream_slots.limit = or_default(options->max_streams, DEFAULT_STREAMS);
-    server->stream_slots.option = "streams (max_streams)";
-    server->housekeeping_slots.limit = RPC_MAX_HOUSEKEEPING;
-    server->housekeeping_slots.option = "health and reflection calls";
+    server->options.max_connection_streams =
+        or_default(options->max_connection_streams, DEFAULT_CONNECTION_STREAMS);
+    server->options.memory_bytes = or_default(options->memory_bytes, DEFAULT_MEMORY_BYTES);
+    size_t *const limit = server->slots.limit;
+    limit[RPC_SLOT_WAITING] = or_default(options->max_waiting, RPC_WAITING_MAX);
+    limit[RPC_SLOT_UNARY] = or_default(options->max_in_flight, DEFAULT_IN_FLIGHT);
+    limit[RPC_SLOT_STREAM] = or_default(options->max_streams, DEFAULT_STREAMS);
+    limit[RPC_SLOT_HOUSEKEEPING] = RPC_MAX_HOUSEKEEPING;
 }
 
 static enum err_code add_method(struct rpc_server *server, const ProtobufCServiceDescriptor *service,
@@ -47,7 +48,7 @@ static enum err_code add_method(struct rpc_server *server, const ProtobufCServic
         .index = index,
         .client_streams = markers.client,
         .server_streams = markers.server,
-        .slots = markers.client || markers.server ? &server->stream_slots : &server->unary_slots,
+        .slot = markers.client || markers.server ? RPC_SLOT_STREAM : RPC_SLOT_UNARY,
     };
     const int len = snprintf(method->path, sizeof method->path, "/%s/%s", service->name, descriptor->name);
     if (len >= (int)sizeof method->path)
@@ -119,36 +120,8 @@ static enum err_code add_housekeeping(struct rpc_server *server, struct err *e)
     TRY(rpc_server_add(server, &server->reflection.v1.base, e));
     TRY(rpc_server_add(server, &server->reflection.v1alpha.base, e));
     for (size_t i = 0; i < server->method_count; i++)
-        server->methods[i].slots = &server->housekeeping_slots;
+        server->methods[i].slot = RPC_SLOT_HOUSEKEEPING;
     return ERR_OK;
-}
-
-static grpc_arg int_arg(const char *key, int value)
-{
-    return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value};
-}
-
-static grpc_server *make_core(const struct rpc_server *server)
-{
-    const size_t most = server->options.max_message_bytes;
-    grpc_arg args[] = {
-        int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, most > INT_MAX ? INT_MAX : (int)most),
-        int_arg(GRPC_ARG_MAX_METADATA_SIZE, RPC_MAX_METADATA_BYTES),
-        /* A second server on the port must fail, not share it. */
-        int_arg(GRPC_ARG_ALLOW_REUSEPORT, 0),
-        /* Identity only: nothing here is worth a decompression bomb. */
-        int_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE),
-        /* Peers that connect and say nothing. */
-        int_arg(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10000),
-        /* Find peers that died without a word, so that their streams end. */
-        int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, RPC_SERVER_KEEPALIVE_MS),
-        int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, RPC_SERVER_KEEPALIVE_TIMEOUT_MS),
-        int_arg(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
-        int_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
-        int_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, RPC_SERVER_PING_INTERVAL_MS),
-    };
-    const grpc_channel_args all = {sizeof args / sizeof args[0], args};
-    return grpc_server_create(&all, NULL);
 }
 
 enum err_code rpc_server_new(const struct rpc_server_options *options, struct rpc_server **out_server,
@@ -165,6 +138,7 @@ enum err_code rpc_server_new(const struct rpc_server_options *options, struct rp
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&server->quiet, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    rpc_slots_init(&server->slots);
     set_options(server, options);
     atomic_store(&server->serving, true);
     server->listen = strdup(options->listen);
@@ -231,7 +205,7 @@ static enum err_code bind_port(struct rpc_server *server, struct err *e)
 {
     grpc_server_credentials *credentials = NULL;
     TRY(rpc_server_credentials(&server->options.tls, server->listen, &server->certificates, &credentials, e));
-    server->core = make_core(server);
+    rpc_core_make(server);
     server->queue = grpc_completion_queue_create_for_next(NULL);
     grpc_server_register_completion_queue(server->core, server->queue, NULL);
     server->port = grpc_server_add_http2_port(server->core, server->listen, credentials);
@@ -279,7 +253,9 @@ int rpc_server_port(const struct rpc_server *server)
 struct rpc_server_counts rpc_server_counts(const struct rpc_server *server)
 {
     return (struct rpc_server_counts){
-        .in_flight = atomic_load(&server->unary_slots.used) + atomic_load(&server->stream_slots.used),
+        .waiting = rpc_slots_used(&server->slots, RPC_SLOT_WAITING),
+        .in_flight =
+            rpc_slots_used(&server->slots, RPC_SLOT_UNARY) + rpc_slots_used(&server->slots, RPC_SLOT_STREAM),
         .ok = atomic_load(&server->ok),
         .failed = atomic_load(&server->failed),
     };

@@ -36,16 +36,20 @@ typedef void (*rpc_refused_fn)(void *context, const struct rpc_call *call, const
 struct rpc_server_options {
     const char *listen; /* "127.0.0.1:7001"; port 0 takes a free one */
     struct rpc_tls tls;
-    size_t max_message_bytes;   /* 0: 1 MiB; larger requests get RESOURCE_EXHAUSTED */
-    size_t max_in_flight;       /* 0: 1024 calls; more get RESOURCE_EXHAUSTED at once */
-    size_t max_streams;         /* 0: 64 server-streaming calls, counted apart */
-    size_t worker_count;        /* 0: 4 threads for unary handlers */
+    size_t max_message_bytes;      /* 0: 1 MiB; larger requests get RESOURCE_EXHAUSTED */
+    size_t max_in_flight;          /* 0: 1024 calls; more get RESOURCE_EXHAUSTED at once */
+    size_t max_streams;            /* 0: 64 server-streaming calls, counted apart */
+    size_t max_waiting;            /* 0: 1024 calls whose request has not come, counted apart */
+    size_t max_connection_streams; /* 0: 128 calls at a time on one connection; more wait at the client */
+    size_t memory_bytes; /* 0: 256 MiB for the buffers of all connections; over it core drops connections */
+    size_t worker_count; /* 0: 4 threads for unary handlers */
     rpc_authorise_fn authorise; /* NULL: everyone who can connect */
     void *authorise_context;
     rpc_refused_fn refused;              /* NULL: nobody; gets authorise_context */
     const uint8_t *extra_descriptor_set; /* a FileDescriptorSet besides posward's own, borrowed; NULL: none */
     size_t extra_descriptor_set_len;
-    int64_t request_wait_ms; /* 0: 10000; a call whose request has not come by then is cancelled */
+    int64_t request_wait_ms;   /* 0: 10000; a call whose request has not come by then is cancelled */
+    int64_t connection_age_ms; /* 0: 1 h; an older connection takes no new calls, and those it has go on */
 };
 
 enum err_code rpc_server_new(const struct rpc_server_options *options, struct rpc_server **out_server,
@@ -91,6 +95,7 @@ void rpc_server_free(struct rpc_server *server);
 
 /* Calls in flight and served so far, by outcome; for metrics and status. */
 struct rpc_server_counts {
+    uint64_t waiting; /* calls whose request has not come */
     uint64_t in_flight, ok, failed;
 };
 struct rpc_server_counts rpc_server_counts(const struct rpc_server *server);

@@ -1,9 +1,15 @@
 /* The server's inside, shared by the files that make it up. Private to rpc.
  *
- * server.c   options, methods, start, counts        accept.c  new calls: path, limits, identity,
- * authorisation call.c     life of a call, handler's view of it    answer.c  sending: message, status pool.c
- * workers for unary handlers              stream_call.c  a thread for each streaming call drain.c    the
- * orderly end                         health.c, reflection.c  the services on every server */
+ *   server.c       options, methods, start, counts
+ *   core_options.c what gRPC core is told to bound
+ *   accept.c       new calls: path, identity, authorisation, the request, its slot
+ *   slots.c        how many calls there may be, and how many of one caller
+ *   call.c         life of a call, handler's view of it
+ *   answer.c       sending: message, status
+ *   pool.c         workers for unary handlers
+ *   stream_call.c  a thread for each streaming call
+ *   drain.c        the orderly end
+ *   health.c, reflection.c  the services on every server */
 #ifndef POSWARD_RPC_SERVER_STATE_H
 #define POSWARD_RPC_SERVER_STATE_H
 
@@ -17,26 +23,21 @@
 #include "rpc/measure.h"
 #include "rpc/payload.h"
 #include "rpc/server.h"
+#include "rpc/slots.h"
 
 #include <grpc/grpc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
 #define RPC_IO_THREADS         2
-#define RPC_POSTED_CALLS       32  /* requests for a call that core holds ready */
-#define RPC_MAX_HOUSEKEEPING   256 /* health watchers and reflection streams; they take nobody's slot */
+#define RPC_POSTED_CALLS       32   /* requests for a call that core holds ready */
+#define RPC_MAX_HOUSEKEEPING   256  /* health watchers and reflection streams; they take nobody's slot */
+#define RPC_WAITING_MAX        1024 /* calls whose request has not come */
 #define RPC_MAX_METHODS        512
 #define RPC_PATH_BYTES         256  /* of a method path, with NUL; longer ones are unknown */
 #define RPC_MAX_IDENTITY_BYTES 2048 /* the longest SPIFFE identity */
 #define RPC_MAX_METADATA_BYTES 8192
 #define RPC_STREAM_STACK_BYTES ((size_t)512 * 1024)
-
-/* A counter of calls with a ceiling. */
-struct rpc_slots {
-    atomic_size_t used;
-    size_t limit;
-    const char *option; /* named in the refusal */
-};
 
 struct rpc_method {
     char path[RPC_PATH_BYTES];
@@ -48,7 +49,7 @@ struct rpc_method {
     rpc_raw_fn raw;
     void *raw_context;
     bool raw_may_block;
-    struct rpc_slots *slots;
+    enum rpc_slot_kind slot;
 };
 
 typedef void (*rpc_event_fn)(struct rpc_call *call, bool ok);
@@ -76,7 +77,7 @@ struct rpc_call {
     atomic_int_fast64_t request_due_ms; /* monotonic; 0: not waiting for the first message */
     int core_cancelled;
     gpr_timespec deadline;
-    struct rpc_slots *slots;
+    struct rpc_slot slot;
 
     struct rpc_peer peer;
     char *address, *identity;
@@ -121,10 +122,11 @@ struct rpc_server {
     struct rpc_method *methods;
     size_t method_count;
     struct rpc_measure *measures; /* one a method, and one for unknown methods at the end */
-    struct rpc_slots unary_slots, stream_slots, housekeeping_slots;
+    struct rpc_slots slots;
     struct rpc_certificates *certificates;
     grpc_server *core;
     grpc_completion_queue *queue;
+    grpc_resource_quota *quota;
     pthread_t io_threads[RPC_IO_THREADS];
     size_t io_thread_count;
     struct rpc_pool pool;
@@ -182,7 +184,10 @@ void rpc_pool_put(struct rpc_pool *pool, struct rpc_call *call);
 /* After the last put: let the workers finish what is queued, and join them. */
 void rpc_pool_stop(struct rpc_pool *pool);
 
-/* stream_call.c */
+/* core_options.c: the core server with its bounds, and the quota, which is the server's own. */
+void rpc_core_make(struct rpc_server *server);
+
+/* stream_call.c: the first message, if there was one, is in call->payload. */
 enum err_code rpc_stream_call_start(struct rpc_call *call, struct err *e) MUST_CHECK;
 
 /* health.c, reflection.c */

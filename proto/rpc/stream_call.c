@@ -5,7 +5,6 @@
 static void on_stream_received(struct rpc_call *call, bool ok)
 {
     (void)ok; /* no payload then: the half-close, or the end */
-    atomic_store(&call->request_due_ms, 0);
     pthread_mutex_lock(&call->lock);
     call->receiving = false;
     pthread_cond_broadcast(&call->changed);
@@ -45,7 +44,6 @@ static bool handle(struct rpc_call *call)
 
 static void serve_one_request(struct rpc_call *call)
 {
-    receive(call);
     if (!rpc_call_refuse_stale(call))
         (void)handle(call);
 }
@@ -53,13 +51,9 @@ static void serve_one_request(struct rpc_call *call)
 static void serve_many_requests(struct rpc_call *call)
 {
     const struct rpc_method *method = call->method;
-    for (;;) {
-        receive(call);
-        if (call->payload == NULL)
-            break;
+    for (; call->payload != NULL; receive(call))
         if (!handle(call))
             return;
-    }
     if (!atomic_load(&call->cancelled))
         method->service->invoke(method->service, method->index, NULL, rpc_answer, call);
 }

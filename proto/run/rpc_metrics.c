@@ -19,6 +19,12 @@ static void write_in_flight(const struct writer *w, const struct rpc_server *ser
     prometheus_count(w->page, labels, rpc_server_counts(server).in_flight);
 }
 
+static void write_waiting(const struct writer *w, const struct rpc_server *server)
+{
+    const struct prometheus_label labels[] = {plane_label(w->plane), {0}};
+    prometheus_count(w->page, labels, rpc_server_counts(server).waiting);
+}
+
 static void write_outcomes(const struct writer *w, const struct rpc_server *server)
 {
     const struct rpc_server_counts counts = rpc_server_counts(server);
@@ -74,6 +80,7 @@ static const struct family {
     void (*write)(const struct writer *w, const struct rpc_server *server);
 } families[] = {
     {"posward_rpc_in_flight", PROMETHEUS_GAUGE, "gRPC calls being served.", write_in_flight},
+    {"posward_rpc_waiting", PROMETHEUS_GAUGE, "gRPC calls whose request has not come.", write_waiting},
     {"posward_rpc_calls_total", PROMETHEUS_COUNTER, "gRPC calls served, by outcome.", write_outcomes},
     {"posward_rpc_server_handled_total", PROMETHEUS_COUNTER, "gRPC calls served, by method and status.",
      write_all_handled},

@@ -95,6 +95,8 @@ static enum err_code make_servers(struct run *r, struct err *e)
     const struct rpc_server_options options = {.tls = tls_of(c),
                                                .max_message_bytes = (size_t)c->max_message_bytes,
                                                .max_in_flight = (size_t)c->max_in_flight,
+                                               .max_connection_streams = (size_t)c->max_connection_streams,
+                                               .memory_bytes = (size_t)c->memory_mib << 20,
                                                .worker_count = (size_t)c->worker_count,
                                                .authorise = authorise,
                                                .authorise_context = r,

@@ -28,7 +28,8 @@ struct service_config {
     char *log_format;                  /* "log.format": text, json */
     char *metrics_listen;              /* "metrics.listen": HTTP address for /metrics; absent: none */
     int64_t max_message_bytes, max_in_flight, worker_count; /* "limits.*" */
-    int64_t lame_duck_ms, drain_ms;                         /* "drain.*" */
+    int64_t max_connection_streams, memory_mib;
+    int64_t lame_duck_ms, drain_ms; /* "drain.*" */
 };
 /* The rows of service_config, for the head of a daemon's own row table (offsets from 0). */
 #define SERVICE_CONFIG_ROWS(default_listen, default_metrics)                                                 \
@@ -97,7 +98,22 @@ struct service_config {
          .fallback = "1024",                                                                                 \
          .least = 1,                                                                                         \
          .most = 65536,                                                                                      \
-         .help = "Calls in flight; one more is answered RESOURCE_EXHAUSTED."},                               \
+         .help = "Calls in flight; one more is answered RESOURCE_EXHAUSTED. One identity gets at most "      \
+                 "three quarters of them."},                                                                 \
+        {.key = "limits.max_connection_streams",                                                             \
+         .type = CONF_INT,                                                                                   \
+         .offset = offsetof(struct service_config, max_connection_streams),                                  \
+         .fallback = "128",                                                                                  \
+         .least = 1,                                                                                         \
+         .most = 65536,                                                                                      \
+         .help = "Calls at a time on one connection; more wait at the client."},                             \
+        {.key = "limits.memory_mib",                                                                         \
+         .type = CONF_INT,                                                                                   \
+         .offset = offsetof(struct service_config, memory_mib),                                              \
+         .fallback = "256",                                                                                  \
+         .least = 16,                                                                                        \
+         .most = 65536,                                                                                      \
+         .help = "Memory for the buffers of gRPC connections; over it connections are closed."},             \
         {.key = "limits.worker_count",                                                                       \
          .type = CONF_INT,                                                                                   \
          .offset = offsetof(struct service_config, worker_count),                                            \

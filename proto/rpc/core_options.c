@@ -1,0 +1,52 @@
+#include "rpc/keepalive.h"
+#include "rpc/server_state.h"
+
+#include <limits.h>
+
+/* Peers that connect and say nothing. */
+#define HANDSHAKE_MS 10000
+/* A connection without calls is closed; a client's channel connects again when it has a call. */
+#define CONNECTION_IDLE_MS 600000
+/* A connection takes no more calls then, and its client opens another: an identity is proven anew. Calls and
+ * streams that are there go on for as long as they like. */
+#define CONNECTION_AGE_MS 3600000
+
+static grpc_arg int_arg(const char *key, int value)
+{
+    return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value};
+}
+
+static int to_int(size_t value)
+{
+    return value > INT_MAX ? INT_MAX : (int)value;
+}
+
+void rpc_core_make(struct rpc_server *server)
+{
+    const struct rpc_server_options *const o = &server->options;
+    server->quota = grpc_resource_quota_create("server");
+    grpc_resource_quota_resize(server->quota, o->memory_bytes);
+    grpc_arg args[] = {
+        int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, to_int(o->max_message_bytes)),
+        int_arg(GRPC_ARG_MAX_METADATA_SIZE, RPC_MAX_METADATA_BYTES),
+        int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, to_int(o->max_connection_streams)),
+        /* A second server on the port must fail, not share it. */
+        int_arg(GRPC_ARG_ALLOW_REUSEPORT, 0),
+        /* Identity only: nothing here is worth a decompression bomb. */
+        int_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE),
+        int_arg(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_MS),
+        int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, RPC_SERVER_KEEPALIVE_MS),
+        int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, RPC_SERVER_KEEPALIVE_TIMEOUT_MS),
+        int_arg(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+        int_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
+        int_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, RPC_SERVER_PING_INTERVAL_MS),
+        int_arg(GRPC_ARG_MAX_CONNECTION_IDLE_MS, CONNECTION_IDLE_MS),
+        int_arg(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                o->connection_age_ms > 0 ? (int)o->connection_age_ms : CONNECTION_AGE_MS),
+        {.type = GRPC_ARG_POINTER,
+         .key = (char *)GRPC_ARG_RESOURCE_QUOTA,
+         .value.pointer = {.p = server->quota, .vtable = grpc_resource_quota_arg_vtable()}},
+    };
+    const grpc_channel_args all = {sizeof args / sizeof args[0], args};
+    server->core = grpc_server_create(&all, NULL);
+}
