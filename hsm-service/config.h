@@ -5,12 +5,13 @@
 
 #include "run/service.h"
 
-#define HSM_KEEPERS_MOST  32
-#define HSM_SESSIONS_MOST 64
-#define HSM_TOKENS_MOST   8
-#define HSM_NAME_BYTES    64 /* of a token's name here, with its end */
-#define HSM_MAK_SINGLE    8 /* bytes of a TDES terminal's MAC key: single DES, as sign-in layout 003 has it */
-#define HSM_MAK_DOUBLE    16
+#define HSM_KEEPERS_MOST       32
+#define HSM_SESSIONS_MOST      64
+#define HSM_KEEPER_DESCRIPTORS 4 /* of one keeper in the front, while it starts */
+#define HSM_TOKENS_MOST        8
+#define HSM_NAME_BYTES         64 /* of a token's name here, with its end */
+#define HSM_MAK_SINGLE         8 /* bytes of a TDES terminal's MAC key: single DES, as sign-in layout 003 has it */
+#define HSM_MAK_DOUBLE         16
 
 /* One item of the list limits.quotas. */
 struct hsm_quota {
@@ -77,6 +78,8 @@ enum err_code hsm_config_check_policy(const struct hsm_config *config, struct er
  * of the calendar. */
 enum err_code hsm_config_form1_until(const struct hsm_config *config, int64_t *out_ms,
                                      struct err *e) MUST_CHECK;
+/* As service_spec.descriptors: for the keepers of all tokens, each with a successor beside it. */
+size_t hsm_config_descriptors(const void *config, const char **out_key);
 /* What counts for one class of uses: its own setting, or audit.use. */
 const char *hsm_config_use(const struct hsm_config *config, const char *of_class);
 /* policy.exposure = in_token. */

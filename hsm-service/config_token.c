@@ -154,3 +154,10 @@ enum err_code hsm_config_check_tokens(const struct hsm_config *c, struct err *e)
     }
     return ERR_OK;
 }
+
+size_t hsm_config_descriptors(const void *config, const char **out_key)
+{
+    const struct hsm_config *const c = config;
+    *out_key = "keepers.count";
+    return 2 * HSM_KEEPER_DESCRIPTORS * (size_t)c->keeper_count * hsm_config_tokens(c);
+}

@@ -12,6 +12,7 @@ int main(int argc, char **argv)
         .config_bytes = sizeof(struct hsm_config),
         .check = hsm_config_check,
         .servers = front_servers,
+        .descriptors = hsm_config_descriptors,
         .start = front_start,
         .roles = front_roles,
         .rights = rights_table,

@@ -110,6 +110,12 @@ static void metrics(void *context, struct prometheus *page)
     reseal_metrics(posp->reseal, page);
 }
 
+static size_t descriptors(const void *config, const char **out_key)
+{
+    *out_key = "terminals.max_connections";
+    return (size_t)((const struct posp_config *)config)->terminals_max_connections;
+}
+
 const struct service_spec posp_service = {
     .name = "posward-posp",
     .summary = "Terminal front end: sign-in, MAC check, decryption, routing to business units; card keys for "
@@ -117,6 +123,7 @@ const struct service_spec posp_service = {
     .rows = posp_config_rows,
     .config_bytes = sizeof(struct posp_config),
     .check = check,
+    .descriptors = descriptors,
     .start = start,
     .roles = posp_roles,
     .serve = serve,

@@ -145,7 +145,9 @@ static enum err_code decide(struct rpc_call *call, const char *path, struct err 
     atomic_store(&call->known, true);
     if (server->options.authorise != NULL && !call->method->open)
         TRY(server->options.authorise(server->options.authorise_context, &call->peer, path, e));
-    return rpc_slots_take(&server->slots, &call->slot, RPC_SLOT_WAITING, call->identity, e);
+    TRY(rpc_slots_take(&server->slots, &call->slot, RPC_SLOT_WAITING, call->identity, e));
+    rpc_connections_prove(server, call);
+    return ERR_OK;
 }
 
 static void tell_refused(struct rpc_call *call, const char *path, const struct err *e)
@@ -237,8 +239,10 @@ static void on_accepted(struct rpc_call *call, bool ok)
 
 static void on_closed(struct rpc_call *call, bool ok)
 {
-    if (!ok || call->core_cancelled)
+    if (!ok || call->core_cancelled) {
         rpc_call_mark_cancelled(call);
+        rpc_connections_count_reset(call->server, call);
+    }
     rpc_call_unref(call);
 }
 

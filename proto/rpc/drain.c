@@ -83,6 +83,7 @@ void rpc_server_free(struct rpc_server *server)
     rpc_slots_drop(&server->slots);
     free(server->methods);
     free(server->measures);
+    free(server->connections.entries);
     free(server->listen);
     free(server);
     grpc_shutdown();

@@ -24,7 +24,7 @@ static status_t state(const struct rpc_server *server, const char *service)
 {
     if (!serves(server, service))
         return GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN;
-    return atomic_load(&server->serving)
+    return atomic_load(&server->serving) && !atomic_load(&server->deaf)
                ? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
                : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING;
 }

@@ -10,6 +10,7 @@
 #define DEFAULT_WORKERS            4
 #define DEFAULT_REQUEST_WAIT_MS    10000
 #define DEFAULT_CONNECTION_STREAMS 128
+#define DEFAULT_CONNECTIONS        512
 #define DEFAULT_MEMORY_BYTES       ((size_t)256 << 20)
 
 static size_t or_default(size_t value, size_t fallback)
@@ -27,6 +28,7 @@ static void set_options(struct rpc_server *server, const struct rpc_server_optio
     server->options.max_connection_streams =
         or_default(options->max_connection_streams, DEFAULT_CONNECTION_STREAMS);
     server->options.memory_bytes = or_default(options->memory_bytes, DEFAULT_MEMORY_BYTES);
+    server->connections.limit = or_default(options->max_connections, DEFAULT_CONNECTIONS);
     size_t *const limit = server->slots.limit;
     limit[RPC_SLOT_WAITING] = or_default(options->max_waiting, RPC_WAITING_MAX);
     limit[RPC_SLOT_UNARY] = or_default(options->max_in_flight, DEFAULT_IN_FLIGHT);
@@ -144,8 +146,10 @@ enum err_code rpc_server_new(const struct rpc_server_options *options, struct rp
     server->listen = strdup(options->listen);
     server->methods = calloc(RPC_MAX_METHODS, sizeof *server->methods);
     server->measures = calloc(RPC_MAX_METHODS + 1, sizeof *server->measures);
+    server->connections.entries = calloc(RPC_CONNECTION_ENTRIES, sizeof *server->connections.entries);
     enum err_code code = ERR_OK;
-    if (server->listen == NULL || server->methods == NULL || server->measures == NULL)
+    if (server->listen == NULL || server->methods == NULL || server->measures == NULL ||
+        server->connections.entries == NULL)
         code = err_set(e, ERR_LIMIT, "out of memory");
     if (code == ERR_OK)
         code = rpc_index_init(&server->index, options->extra_descriptor_set,
@@ -226,6 +230,7 @@ enum err_code rpc_server_start(struct rpc_server *server, struct err *e)
         if (pthread_create(&server->io_threads[server->io_thread_count], NULL, rpc_io_main, server) != 0)
             return err_errno(e, "start an I/O thread");
     server->started = true;
+    server->accept_failures = core_log_accept_failures();
     grpc_server_start(server->core);
     for (int i = 0; i < RPC_POSTED_CALLS; i++)
         TRY(rpc_accept_post(server, e));
@@ -258,5 +263,9 @@ struct rpc_server_counts rpc_server_counts(const struct rpc_server *server)
             rpc_slots_used(&server->slots, RPC_SLOT_UNARY) + rpc_slots_used(&server->slots, RPC_SLOT_STREAM),
         .ok = atomic_load(&server->ok),
         .failed = atomic_load(&server->failed),
+        .connections = atomic_load(&server->connections.open),
+        .closed_over = atomic_load(&server->connections.over),
+        .closed_resets = atomic_load(&server->connections.flooded),
+        .deaf = atomic_load(&server->deaf),
     };
 }

@@ -40,12 +40,14 @@ struct rpc_server_options {
     size_t max_in_flight;          /* 0: 1024 calls; more get RESOURCE_EXHAUSTED at once */
     size_t max_streams;            /* 0: 64 server-streaming calls, counted apart */
     size_t max_waiting;            /* 0: 1024 calls whose request has not come, counted apart */
+    size_t max_connections;        /* 0: 512; more are closed, see rpc/connections.h */
     size_t max_connection_streams; /* 0: 128 calls at a time on one connection; more wait at the client */
     size_t memory_bytes; /* 0: 256 MiB for the buffers of all connections; over it core drops connections */
     size_t worker_count; /* 0: 4 threads for unary handlers */
     rpc_authorise_fn authorise; /* NULL: everyone who can connect */
     void *authorise_context;
-    rpc_refused_fn refused;              /* NULL: nobody; gets authorise_context */
+    void (*deaf)(void *context); /* once, when core accepts no more connections; gets authorise_context */
+    rpc_refused_fn refused;      /* NULL: nobody; gets authorise_context */
     const uint8_t *extra_descriptor_set; /* a FileDescriptorSet besides posward's own, borrowed; NULL: none */
     size_t extra_descriptor_set_len;
     int64_t request_wait_ms;   /* 0: 10000; a call whose request has not come by then is cancelled */
@@ -97,6 +99,9 @@ void rpc_server_free(struct rpc_server *server);
 struct rpc_server_counts {
     uint64_t waiting; /* calls whose request has not come */
     uint64_t in_flight, ok, failed;
+    uint64_t connections;                /* at the last look */
+    uint64_t closed_over, closed_resets; /* connections closed so far: over max_connections, for resets */
+    bool deaf;                           /* no new connection is accepted: only a new process can */
 };
 struct rpc_server_counts rpc_server_counts(const struct rpc_server *server);
 /* The certificate in use; after start. Any thread. */

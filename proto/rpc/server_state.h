@@ -4,6 +4,7 @@
  *   core_options.c what gRPC core is told to bound
  *   accept.c       new calls: path, identity, authorisation, the request, its slot
  *   slots.c        how many calls there may be, and how many of one caller
+ *   connections.c  how many connections, and whose
  *   call.c         life of a call, handler's view of it
  *   answer.c       sending: message, status
  *   pool.c         workers for unary handlers
@@ -17,6 +18,7 @@
 #include "grpc/health/v1/health.pb-c.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "grpc/reflection/v1alpha/reflection.pb-c.h"
+#include "rpc/connections.h"
 #include "rpc/credentials.h"
 #include "rpc/handoff.h"
 #include "rpc/index.h"
@@ -123,6 +125,7 @@ struct rpc_server {
     size_t method_count;
     struct rpc_measure *measures; /* one a method, and one for unknown methods at the end */
     struct rpc_slots slots;
+    struct rpc_connections connections;
     struct rpc_certificates *certificates;
     grpc_server *core;
     grpc_completion_queue *queue;
@@ -136,6 +139,8 @@ struct rpc_server {
     bool started, drained;
     atomic_bool serving, draining;
     atomic_int_fast64_t next_sweep_ms;
+    uint64_t accept_failures; /* of the whole process, before this server listened */
+    atomic_bool deaf;         /* core accepts no more connections */
     atomic_uint_fast64_t ok, failed;
 
     pthread_mutex_t lock; /* what follows */

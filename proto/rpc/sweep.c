@@ -1,15 +1,11 @@
 #include "base/clock.h"
+#include "rpc/core_log.h"
 #include "rpc/server_state.h"
 #include "rpc/status.h"
 
-/* A client that opens calls and never sends their requests would otherwise hold every slot for ever. */
-void rpc_sweep(struct rpc_server *server)
+/* A client that opens calls and never sends their requests would otherwise hold its slots for ever. */
+static void cancel_overdue(struct rpc_server *server, int64_t now_ms)
 {
-    const int64_t now_ms = clock_monotonic_ms();
-    int_fast64_t due_ms = atomic_load(&server->next_sweep_ms);
-    if (now_ms < due_ms ||
-        !atomic_compare_exchange_strong(&server->next_sweep_ms, &due_ms, now_ms + RPC_SWEEP_TICK_MS))
-        return;
     pthread_mutex_lock(&server->lock);
     for (struct rpc_call *call = server->live; call != NULL; call = call->live_next) {
         const int64_t request_due_ms = atomic_load(&call->request_due_ms);
@@ -20,6 +16,29 @@ void rpc_sweep(struct rpc_server *server)
                                            "the request message did not come in time", NULL);
     }
     pthread_mutex_unlock(&server->lock);
+}
+
+/* Core's log does not say which listener it was, so it counts for every server of the process. */
+static void notice_deafness(struct rpc_server *server)
+{
+    const struct rpc_server_options *const o = &server->options;
+    if (core_log_accept_failures() == server->accept_failures || atomic_exchange(&server->deaf, true))
+        return;
+    rpc_server_set_serving(server, false);
+    if (o->deaf != NULL)
+        o->deaf(o->authorise_context);
+}
+
+void rpc_sweep(struct rpc_server *server)
+{
+    const int64_t now_ms = clock_monotonic_ms();
+    int_fast64_t due_ms = atomic_load(&server->next_sweep_ms);
+    if (now_ms < due_ms || !atomic_compare_exchange_strong(&server->next_sweep_ms, &due_ms, INT64_MAX))
+        return;
+    cancel_overdue(server, now_ms);
+    notice_deafness(server);
+    rpc_connections_sweep(server);
+    atomic_store(&server->next_sweep_ms, clock_monotonic_ms() + RPC_SWEEP_TICK_MS);
 }
 
 void rpc_server_recheck(struct rpc_server *server)

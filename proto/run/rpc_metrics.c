@@ -25,6 +25,31 @@ static void write_waiting(const struct writer *w, const struct rpc_server *serve
     prometheus_count(w->page, labels, rpc_server_counts(server).waiting);
 }
 
+static void write_accepting(const struct writer *w, const struct rpc_server *server)
+{
+    const struct prometheus_label labels[] = {plane_label(w->plane), {0}};
+    prometheus_count(w->page, labels, !rpc_server_counts(server).deaf);
+}
+
+static void write_connections(const struct writer *w, const struct rpc_server *server)
+{
+    const struct prometheus_label labels[] = {plane_label(w->plane), {0}};
+    prometheus_count(w->page, labels, rpc_server_counts(server).connections);
+}
+
+static void write_closed(const struct writer *w, const struct rpc_server *server)
+{
+    const struct rpc_server_counts counts = rpc_server_counts(server);
+    const struct {
+        const char *reason;
+        uint64_t count;
+    } rows[] = {{"limit", counts.closed_over}, {"resets", counts.closed_resets}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct prometheus_label labels[] = {{"reason", rows[i].reason}, plane_label(w->plane), {0}};
+        prometheus_count(w->page, labels, rows[i].count);
+    }
+}
+
 static void write_outcomes(const struct writer *w, const struct rpc_server *server)
 {
     const struct rpc_server_counts counts = rpc_server_counts(server);
@@ -81,6 +106,11 @@ static const struct family {
 } families[] = {
     {"posward_rpc_in_flight", PROMETHEUS_GAUGE, "gRPC calls being served.", write_in_flight},
     {"posward_rpc_waiting", PROMETHEUS_GAUGE, "gRPC calls whose request has not come.", write_waiting},
+    {"posward_rpc_accepting", PROMETHEUS_GAUGE,
+     "Whether new connections are accepted; at 0 the process ends, to be started again.", write_accepting},
+    {"posward_rpc_connections", PROMETHEUS_GAUGE, "gRPC connections.", write_connections},
+    {"posward_rpc_connections_closed_total", PROMETHEUS_COUNTER,
+     "gRPC connections that this side closed: over the limit, or for calls reset at once.", write_closed},
     {"posward_rpc_calls_total", PROMETHEUS_COUNTER, "gRPC calls served, by outcome.", write_outcomes},
     {"posward_rpc_server_handled_total", PROMETHEUS_COUNTER, "gRPC calls served, by method and status.",
      write_all_handled},

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "run/descriptors.h"
 #include "run/metrics.h"
 #include "run/notify.h"
 #include "run/rpc_metrics.h"
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define TICK_S 1 /* how late joined refusals may be logged */
 
@@ -28,6 +30,7 @@ struct run {
     struct servers servers;
     void *state;
     struct metrics *metrics;
+    atomic_bool deaf;
     int64_t start_wall_ms, start_ms;
     sigset_t signals;
 };
@@ -89,17 +92,39 @@ static void refused(void *context, const struct rpc_call *call, const char *path
     r->spec->refused(r->state, call, path, e);
 }
 
+/* Nothing mends a listener inside a started core server, so the process ends in order and its supervisor
+ * starts it again. The main thread takes signals one by one, and this is one. */
+static void deaf(void *context)
+{
+    struct run *const r = context;
+    log_event(LOG_ERROR, "no more connections are accepted; the process ends, to be started again");
+    if (!atomic_exchange(&r->deaf, true))
+        (void)kill(getpid(), SIGTERM);
+}
+
+static enum err_code raise_descriptors(const struct run *r, struct err *e)
+{
+    struct descriptors_need need = {0};
+    for (const struct service_server *row = servers_rows(r->spec); row->listen_key != NULL; row++)
+        need.connections += (size_t)r->config->max_connections;
+    if (r->spec->descriptors != NULL)
+        need.own = r->spec->descriptors(r->config, &need.own_key);
+    return descriptors_raise(&need, e);
+}
+
 static enum err_code make_servers(struct run *r, struct err *e)
 {
     const struct service_config *const c = r->config;
     const struct rpc_server_options options = {.tls = tls_of(c),
                                                .max_message_bytes = (size_t)c->max_message_bytes,
                                                .max_in_flight = (size_t)c->max_in_flight,
+                                               .max_connections = (size_t)c->max_connections,
                                                .max_connection_streams = (size_t)c->max_connection_streams,
                                                .memory_bytes = (size_t)c->memory_mib << 20,
                                                .worker_count = (size_t)c->worker_count,
                                                .authorise = authorise,
                                                .authorise_context = r,
+                                               .deaf = deaf,
                                                .refused = r->spec->refused != NULL ? refused : NULL};
     TRY(make_roles(r->spec, c, &r->roles, e));
     TRY(servers_new(servers_rows(r->spec), c, &options, &r->servers, e));
@@ -191,6 +216,7 @@ static void say_serving(const struct run *r)
 
 static enum err_code begin(struct run *r, struct err *e)
 {
+    TRY(raise_descriptors(r, e));
     TRY(make_servers(r, e));
     if (r->spec->serve != NULL)
         servers_set_serving(&r->servers, false);
@@ -264,6 +290,11 @@ static enum err_code wait_for_stop(struct run *r, struct err *e)
         const int number = sigtimedwait(&r->signals, NULL, &tick);
         if (number < 0 && errno != EAGAIN && errno != EINTR)
             return err_errno(e, "sigtimedwait");
+        if (atomic_load(&r->deaf))
+            return err_set(
+                e, ERR_LIMIT,
+                "accepting a connection failed, probably for want of file descriptors: raise their "
+                "hard limit (LimitNOFILE=), or lower limits.max_connections");
         if (r->roles != NULL)
             roles_tick(r->roles);
         if (number < 0)

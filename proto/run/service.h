@@ -28,7 +28,7 @@ struct service_config {
     char *log_format;                  /* "log.format": text, json */
     char *metrics_listen;              /* "metrics.listen": HTTP address for /metrics; absent: none */
     int64_t max_message_bytes, max_in_flight, worker_count; /* "limits.*" */
-    int64_t max_connection_streams, memory_mib;
+    int64_t max_connections, max_connection_streams, memory_mib;
     int64_t lame_duck_ms, drain_ms; /* "drain.*" */
 };
 /* The rows of service_config, for the head of a daemon's own row table (offsets from 0). */
@@ -100,6 +100,13 @@ struct service_config {
          .most = 65536,                                                                                      \
          .help = "Calls in flight; one more is answered RESOURCE_EXHAUSTED. One identity gets at most "      \
                  "three quarters of them."},                                                                 \
+        {.key = "limits.max_connections",                                                                    \
+         .type = CONF_INT,                                                                                   \
+         .offset = offsetof(struct service_config, max_connections),                                         \
+         .fallback = "512",                                                                                  \
+         .least = 8,                                                                                         \
+         .most = 65536,                                                                                      \
+         .help = "gRPC connections; over it some are closed, first those without a call."},                  \
         {.key = "limits.max_connection_streams",                                                             \
          .type = CONF_INT,                                                                                   \
          .offset = offsetof(struct service_config, max_connection_streams),                                  \
@@ -154,6 +161,9 @@ struct service_spec {
      * for
      * --check-config too, with the daemon's whole struct. NULL: nothing to check. */
     enum err_code (*check)(const void *config, struct err *e);
+    /* The descriptors that it needs besides its gRPC connections, and in *out_key the key of the
+     * configuration that decides on them. NULL: few. */
+    size_t (*descriptors)(const void *config, const char **out_key);
     /* Ends with a row without listen_key; at most SERVICE_SERVERS_MAX. NULL: one server, on `listen`. */
     const struct service_server *servers;
     /* Open what the daemon needs and add its services to its servers, which are in the order of `servers`:

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -659,6 +660,82 @@ START_TEST(service_gives_the_other_mode_its_arguments)
 }
 END_TEST
 
+static size_t many_descriptors(const void *config, const char **out_key)
+{
+    (void)config;
+    *out_key = "unit.things";
+    return 30000;
+}
+
+START_TEST(configuration_that_needs_more_descriptors_than_there_are_is_refused)
+{
+    const struct rlimit limit = {20000, 20000};
+    struct child c;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    spec.descriptors = many_descriptors;
+    ck_assert_int_eq(run_with("tls: {insecure: true}\nlimits: {max_connections: 100}\n", NULL, &c), 1);
+    ck_assert_msg(strstr(c.said,
+                         "30356 file descriptors are needed (100 for limits.max_connections, 30000 for "
+                         "unit.things, 256 besides) and 20000 allowed: raise the hard limit "
+                         "(LimitNOFILE=, ulimit -Hn) or lower these keys") != NULL,
+                  "%s", c.said);
+}
+END_TEST
+
+static void start_serving(struct child *c, const char *config)
+{
+    char path[64];
+    char name[] = "posward-unit", option[] = "--config";
+    write_config(path, config);
+    char *argv[] = {name, option, path, NULL};
+    child_start(c, argv);
+    child_expect(c, "version=");
+    child_expect(c, "\n");
+    unlink(path);
+}
+
+START_TEST(descriptors_are_raised_to_the_hard_limit)
+{
+    struct rlimit limit = {600, 2000};
+    struct child c;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    start_serving(&c, "tls: {insecure: true}\ndrain: {lame_duck_ms: 0}\n");
+    ck_assert_int_eq(prlimit(c.pid, RLIMIT_NOFILE, NULL, &limit), 0);
+    ck_assert_uint_eq(limit.rlim_cur, 2000);
+    ck_assert_int_eq(kill(c.pid, SIGTERM), 0);
+    ck_assert_int_eq(child_end(&c), 0);
+}
+END_TEST
+
+/* Opens connections that say nothing until the daemon is out of descriptors; returns how many. */
+static size_t connect_silently(int port, int fds[], size_t count)
+{
+    const struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    size_t opened = 0;
+    for (; opened < count; opened++) {
+        fds[opened] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (connect(fds[opened], (const struct sockaddr *)&address, sizeof address) != 0)
+            break;
+    }
+    return opened;
+}
+
+START_TEST(daemon_that_accepts_no_more_ends_in_order)
+{
+    const struct rlimit few = {48, 48};
+    struct child c;
+    int fds[100];
+    start_serving(&c, "tls: {insecure: true}\ndrain: {lame_duck_ms: 0}\n");
+    ck_assert_int_eq(prlimit(c.pid, RLIMIT_NOFILE, &few, NULL), 0);
+    ck_assert_uint_gt(connect_silently(number_after(&c, " port="), fds, 100), few.rlim_cur);
+    ck_assert_int_eq(child_end(&c), 1);
+    ck_assert_ptr_nonnull(strstr(c.said, "no more connections are accepted"));
+    ck_assert_ptr_nonnull(strstr(c.said, "raise their hard limit (LimitNOFILE=)"));
+    ck_assert_ptr_nonnull(strstr(c.said, "hook stop"));
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("service");
@@ -675,6 +752,9 @@ static Suite *suite(void)
     tcase_add_test(tc, service_does_not_start_with_a_method_that_has_no_row);
     tcase_add_test(tc, service_with_rights_takes_grants);
     tcase_add_test(tc, service_gives_the_other_mode_its_arguments);
+    tcase_add_test(tc, configuration_that_needs_more_descriptors_than_there_are_is_refused);
+    tcase_add_test(tc, descriptors_are_raised_to_the_hard_limit);
+    tcase_add_test(tc, daemon_that_accepts_no_more_ends_in_order);
     suite_add_tcase(s, tc);
     return s;
 }
