@@ -5,7 +5,6 @@
 #include <grpc/support/alloc.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 static void on_accepted(struct rpc_call *call, bool ok);
 static void on_closed(struct rpc_call *call, bool ok);
@@ -87,19 +86,12 @@ static char *dup_property(const grpc_auth_context *context, const char *name)
     return strndup(first->value, first->value_length);
 }
 
-/* Whether a name claims to be a SPIFFE identity. */
-static bool is_spiffe(const char *text, size_t len)
-{
-    static const char scheme[] = "spiffe:";
-    return len >= sizeof scheme - 1 && strncasecmp(text, scheme, sizeof scheme - 1) == 0;
-}
-
 static bool claims_spiffe(const grpc_auth_context *context)
 {
     grpc_auth_property_iterator iterator =
         grpc_auth_context_find_properties_by_name(context, GRPC_PEER_URI_PROPERTY_NAME);
     for (const grpc_auth_property *p; (p = grpc_auth_property_iterator_next(&iterator)) != NULL;)
-        if (is_spiffe(p->value, p->value_length))
+        if (rpc_identity_is_spiffe(p->value, p->value_length))
             return true;
     return false;
 }
@@ -113,7 +105,7 @@ static char *dup_identity(const grpc_auth_context *context)
     if (identity != NULL || claims_spiffe(context))
         return identity;
     identity = dup_property(context, GRPC_X509_CN_PROPERTY_NAME);
-    if (identity != NULL && is_spiffe(identity, strlen(identity))) {
+    if (identity != NULL && rpc_identity_is_spiffe(identity, strlen(identity))) {
         free(identity);
         return NULL;
     }
@@ -133,9 +125,21 @@ static void read_peer(struct rpc_call *call)
     grpc_auth_context_release(context);
 }
 
+/* The handshake asked, perhaps under a configuration that was changed since. */
+static enum err_code check_welcome(struct rpc_call *call, struct err *e)
+{
+    const struct rpc_server_options *const o = &call->server->options;
+    if (o->may_connect == NULL || o->tls.ca_path == NULL ||
+        o->may_connect(o->authorise_context, call->identity))
+        return ERR_OK;
+    rpc_connections_refuse(call->server, call);
+    return err_set(e, ERR_DENIED, "this identity has no role here any more; the connection will be closed");
+}
+
 static enum err_code decide(struct rpc_call *call, const char *path, struct err *e)
 {
     struct rpc_server *server = call->server;
+    const struct rpc_server_options *const o = &server->options;
     call->method = rpc_server_method(server, path);
     if (call->method == NULL)
         return err_set(e, ERR_UNSUPPORTED, "unknown method %.150s", path);
@@ -143,8 +147,9 @@ static enum err_code decide(struct rpc_call *call, const char *path, struct err 
         return err_set(e, ERR_UNAVAILABLE, "the server is going down; try another or again");
     /* Before it is asked: whoever changes what `authorise` says finds this call, or is seen by it. */
     atomic_store(&call->known, true);
-    if (server->options.authorise != NULL && !call->method->open)
-        TRY(server->options.authorise(server->options.authorise_context, &call->peer, path, e));
+    TRY(check_welcome(call, e));
+    if (o->authorise != NULL && !call->method->open)
+        TRY(o->authorise(o->authorise_context, &call->peer, path, e));
     TRY(rpc_slots_take(&server->slots, &call->slot, RPC_SLOT_WAITING, call->identity, e));
     rpc_connections_prove(server, call);
     return ERR_OK;

@@ -20,6 +20,7 @@ struct seen {
     int fd;
     uint64_t address, identity; /* hashes; identity 0: no call was admitted yet */
     uint_fast32_t resets;
+    bool unwelcome;
 };
 
 struct look {
@@ -53,7 +54,15 @@ void rpc_connections_prove(struct rpc_server *server, const struct rpc_call *cal
     atomic_store(&entry->address, 0);
     atomic_store(&entry->identity, identity);
     atomic_store(&entry->resets, 0);
+    atomic_store(&entry->unwelcome, false);
     atomic_store(&entry->address, address);
+}
+
+void rpc_connections_refuse(struct rpc_server *server, const struct rpc_call *call)
+{
+    rpc_connections_prove(server, call);
+    if (call->address != NULL)
+        atomic_store(&entry_of(server, hash_of(call->address))->unwelcome, true);
 }
 
 void rpc_connections_count_reset(struct rpc_server *server, const struct rpc_call *call)
@@ -132,6 +141,7 @@ static void look_at(struct rpc_server *server, struct look *look)
         if (atomic_load(&entry->address) == seen.address) {
             seen.identity = atomic_load(&entry->identity);
             seen.resets = atomic_exchange(&entry->resets, 0);
+            seen.unwelcome = atomic_load(&entry->unwelcome);
         }
         if (!add_seen(look, seen))
             break;
@@ -205,11 +215,22 @@ static size_t close_over(struct rpc_server *server, struct look *look)
     return closed;
 }
 
-static size_t close_flooding(const struct rpc_server *server, const struct look *look)
+static bool is_flooding(const struct seen *seen)
+{
+    return seen->resets > RPC_RESETS_MAX;
+}
+
+static bool is_unwelcome(const struct seen *seen)
+{
+    return seen->unwelcome;
+}
+
+static size_t close_each(const struct rpc_server *server, const struct look *look,
+                         bool (*is)(const struct seen *))
 {
     size_t closed = 0;
     for (size_t i = 0; i < look->count; i++)
-        if (look->items[i].resets > RPC_RESETS_MAX)
+        if (is(&look->items[i]))
             closed += close_one(server, &look->items[i]);
     return closed;
 }
@@ -220,7 +241,8 @@ void rpc_connections_sweep(struct rpc_server *server)
     struct look look = {0};
     look_at(server, &look);
     atomic_store(&c->open, look.count);
-    const size_t flooded = close_flooding(server, &look), over = close_over(server, &look);
+    const size_t flooded = close_each(server, &look, is_flooding), over = close_over(server, &look);
+    (void)close_each(server, &look, is_unwelcome);
     atomic_fetch_add(&c->flooded, flooded);
     atomic_fetch_add(&c->over, over);
     if (flooded > 0)

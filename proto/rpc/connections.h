@@ -19,7 +19,8 @@
  * as one without a call. */
 struct rpc_connection_entry {
     atomic_uint_fast64_t address, identity; /* hashes; address 0: none */
-    atomic_uint_fast32_t resets;            /* in this tick */
+    atomic_bool unwelcome;
+    atomic_uint_fast32_t resets; /* in this tick */
 };
 
 struct rpc_connections {
@@ -34,6 +35,8 @@ struct rpc_server;
 
 /* A call of this connection was admitted. Any thread. */
 void rpc_connections_prove(struct rpc_server *server, const struct rpc_call *call);
+/* Its peer may not connect any more: close it, but not before the call under way is answered. Any thread. */
+void rpc_connections_refuse(struct rpc_server *server, const struct rpc_call *call);
 /* Its client took a call back. Any thread. */
 void rpc_connections_count_reset(struct rpc_server *server, const struct rpc_call *call);
 /* Look, and close what is too much. One thread at a time. */

@@ -208,7 +208,9 @@ static enum err_code check_methods(struct rpc_server *server, struct err *e)
 static enum err_code bind_port(struct rpc_server *server, struct err *e)
 {
     grpc_server_credentials *credentials = NULL;
-    TRY(rpc_server_credentials(&server->options.tls, server->listen, &server->certificates, &credentials, e));
+    const struct rpc_connect_gate gate = {server->options.may_connect, server->options.authorise_context};
+    TRY(rpc_server_credentials(&server->options.tls, server->listen, &gate, &server->certificates,
+                               &credentials, e));
     rpc_core_make(server);
     server->queue = grpc_completion_queue_create_for_next(NULL);
     grpc_server_register_completion_queue(server->core, server->queue, NULL);

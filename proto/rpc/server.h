@@ -44,7 +44,8 @@ struct rpc_server_options {
     size_t max_connection_streams; /* 0: 128 calls at a time on one connection; more wait at the client */
     size_t memory_bytes; /* 0: 256 MiB for the buffers of all connections; over it core drops connections */
     size_t worker_count; /* 0: 4 threads for unary handlers */
-    rpc_authorise_fn authorise; /* NULL: everyone who can connect */
+    rpc_may_connect_fn may_connect; /* gets authorise_context; NULL: everyone whose certificate verifies */
+    rpc_authorise_fn authorise;     /* NULL: everyone who can connect */
     void *authorise_context;
     void (*deaf)(void *context); /* once, when core accepts no more connections; gets authorise_context */
     rpc_refused_fn refused;      /* NULL: nobody; gets authorise_context */

@@ -38,6 +38,7 @@ void rpc_sweep(struct rpc_server *server)
     cancel_overdue(server, now_ms);
     notice_deafness(server);
     rpc_connections_sweep(server);
+    (void)rpc_certificates_state(server->certificates); /* finds files that changed */
     atomic_store(&server->next_sweep_ms, clock_monotonic_ms() + RPC_SWEEP_TICK_MS);
 }
 

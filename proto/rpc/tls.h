@@ -25,6 +25,9 @@ struct rpc_peer {
         *identity; /* SPIFFE URI SAN, else the common name; NULL without a verified client certificate */
 };
 
+/* Whether a peer that proved this identity may connect at all; NULL: its certificate has none. Any thread. */
+typedef bool (*rpc_may_connect_fn)(void *context, const char *identity);
+
 /* ERR_INPUT when `tls` and `address` do not go together: insecure off loopback, half a key pair, a missing
  * file. */
 enum err_code rpc_tls_check(const struct rpc_tls *tls, const char *address, struct err *e) MUST_CHECK;
@@ -38,6 +41,7 @@ struct rpc_tls_state {
     int64_t expires_s; /* end of the leaf's validity, in seconds since 1970; 0: there was none so far */
     uint64_t taken;    /* file changes that became what handshakes use, the first one included */
     uint64_t kept;     /* file changes that were broken: the certificate in use stayed */
+    uint64_t refused;  /* handshakes of peers with a valid certificate that may not connect */
     bool broken;       /* the files as last seen are not those in use */
 };
 

@@ -122,6 +122,7 @@ struct rpc_tls_state servers_tls_state(const struct servers *s)
     for (size_t i = 1; i < s->count; i++) {
         const struct rpc_tls_state one = rpc_server_tls_state(s->list[i]);
         all.broken |= one.broken;
+        all.refused += one.refused;
         all.expires_s = one.expires_s < all.expires_s ? one.expires_s : all.expires_s;
         all.taken = one.taken < all.taken ? one.taken : all.taken;
         all.kept = one.kept > all.kept ? one.kept : all.kept;

@@ -86,6 +86,12 @@ static enum err_code authorise(void *context, const struct rpc_peer *peer, const
     return r->spec->authorise != NULL ? r->spec->authorise(r->state, peer, path, e) : ERR_OK;
 }
 
+static bool may_connect(void *context, const char *identity)
+{
+    const struct run *const r = context;
+    return r->roles == NULL || roles_knows(r->roles, identity);
+}
+
 static void refused(void *context, const struct rpc_call *call, const char *path, const struct err *e)
 {
     const struct run *const r = context;
@@ -122,6 +128,7 @@ static enum err_code make_servers(struct run *r, struct err *e)
                                                .max_connection_streams = (size_t)c->max_connection_streams,
                                                .memory_bytes = (size_t)c->memory_mib << 20,
                                                .worker_count = (size_t)c->worker_count,
+                                               .may_connect = may_connect,
                                                .authorise = authorise,
                                                .authorise_context = r,
                                                .deaf = deaf,
@@ -153,6 +160,16 @@ static void write_tls(struct rpc_tls_state tls, struct prometheus *page)
                       "PEM files that changed: taken, or broken and the old ones kept.");
     prometheus_count(page, (const struct prometheus_label[]){{"outcome", "taken"}, {0}}, tls.taken);
     prometheus_count(page, (const struct prometheus_label[]){{"outcome", "kept_old"}, {0}}, tls.kept);
+}
+
+static void write_refused(struct rpc_tls_state tls, struct prometheus *page)
+{
+    if (!tls.secure)
+        return;
+    prometheus_family(
+        page, "posward_tls_peers_refused_total", PROMETHEUS_COUNTER,
+        "Connections refused in the TLS handshake: a valid certificate of an identity without a role.");
+    prometheus_count(page, NULL, tls.refused);
 }
 
 static void write_reloads(const struct run *r, struct prometheus *page)
@@ -190,6 +207,7 @@ static void write_page(void *context, FILE *out)
     prometheus_number(&page, NULL, up);
     write_servers(r, &page);
     write_tls(servers_tls_state(&r->servers), &page);
+    write_refused(servers_tls_state(&r->servers), &page);
     if (r->roles != NULL) {
         roles_metrics(r->roles, &page);
         write_reloads(r, &page);

@@ -59,7 +59,7 @@ struct service_config {
          .type = CONF_LIST,                                                                                  \
          .offset = offsetof(struct service_config, roles),                                                   \
          .list = &roles_grant_list,                                                                          \
-         .help = "Who has which roles. Whoever is not here may ask for the service's health, no more."},     \
+         .help = "Who has which roles. Whoever is not here is refused in the TLS handshake."},               \
         {.key = "insecure_role",                                                                             \
          .type = CONF_STRING,                                                                                \
          .offset = offsetof(struct service_config, insecure_role),                                           \

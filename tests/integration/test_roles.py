@@ -211,6 +211,9 @@ class Roles(unittest.TestCase):
             self.assertNotIn(code, REFUSED + (grpc.StatusCode.UNIMPLEMENTED,), note)
             self.assertFalse(code == grpc.StatusCode.UNAVAILABLE and "handshake" in note.lower(), note)
             return
+        if not roles:  # not even connected
+            self.assertEqual(code, grpc.StatusCode.UNAVAILABLE, note)
+            return
         self.assertEqual(code, grpc.StatusCode.PERMISSION_DENIED, note)
         identity = who if who == "named" else f"spiffe://posward/{who}"
         for part in (identity, path[:64], *allowed):
@@ -225,7 +228,7 @@ class Roles(unittest.TestCase):
             for service in TABLE:
                 for path, (code, note) in self.walk(service, who).items():
                     with self.subTest(who=who, path=path):
-                        self.assertEqual(code, grpc.StatusCode.UNAUTHENTICATED, note)
+                        self.assertEqual(code, grpc.StatusCode.UNAVAILABLE, note)
 
     def test_no_certificate_or_a_foreign_one_does_not_connect(self):
         for who in (None, "foreign"):
@@ -235,11 +238,20 @@ class Roles(unittest.TestCase):
                         with self.subTest(who=who, path=path):
                             self.assertEqual(call(channel, path)[0], grpc.StatusCode.UNAVAILABLE)
 
-    def test_health_is_open_to_every_certificate(self):
+    def test_health_is_open_to_every_role_and_nobody_else_gets_through_the_handshake(self):
+        refused = "posward_tls_peers_refused_total"
         for service in TABLE:
-            for who in ("stranger", "nameless", "monitor"):
+            for who in ROLES:
                 with self.estate.channel(service, who) as channel:
                     self.assertEqual(call(channel, HEALTH), (grpc.StatusCode.OK, ""))
+            for who in ("stranger", "nameless"):
+                before = self.estate.metric(service, refused)
+                time.sleep(1.1)  # past the other tests' share of lines
+                with self.estate.channel(service, who) as channel:
+                    self.assertEqual(call(channel, HEALTH)[0], grpc.StatusCode.UNAVAILABLE)
+                self.assertGreater(self.estate.metric(service, refused), before)
+            self.assertRegex(self.estate.log(service),
+                             "connection refused: its identity has no role here.*spiffe://posward/stranger")
 
     def test_each_port_of_the_hsm_service_serves_its_own_methods_only(self):
         for port, other in (("hsm", "hsm_control"), ("hsm_control", "hsm")):
@@ -292,9 +304,17 @@ class Roles(unittest.TestCase):
         pki = [f"{SOURCE}/deploy/pki", self.estate.pki]
         names = ["hsm", "posp", "posv", "bank", *ROLES, "both", "stranger"]
 
-        def ok(who, code=grpc.StatusCode.OK):
-            with self.estate.channel("posv", who) as channel:
-                self.assertEqual(call(channel, status)[0], code)
+        def becomes(code, dial):
+            """Handshakes use changed files a second or two later."""
+            for _ in range(600):
+                with dial() as channel:
+                    if (got := call(channel, status)[0]) == code:
+                        return
+                time.sleep(0.05)
+            self.assertEqual(got, code)
+
+        def ok(who):
+            becomes(grpc.StatusCode.OK, lambda: self.estate.channel("posv", who))
         shutil.copytree(self.estate.pki, f"{self.estate.dir}/old")
         self.addCleanup(self.estate.odd_leaves)
         with self.estate.channel("posv", "posp") as early:
@@ -311,10 +331,10 @@ class Roles(unittest.TestCase):
             ok("monitor")
             with open(f"{self.estate.pki}/monitor.pem", "rb") as file:
                 self.assertNotEqual(file.read(), self.estate.read("old/monitor.pem"))
-            with grpc.secure_channel(f"127.0.0.1:{self.estate.port('posv')}", grpc.ssl_channel_credentials(
+            becomes(grpc.StatusCode.UNAVAILABLE, lambda: grpc.secure_channel(
+                f"127.0.0.1:{self.estate.port('posv')}", grpc.ssl_channel_credentials(
                     self.estate.read("pki/ca.pem"), self.estate.read("old/monitor.key"), self.estate.read("old/monitor.pem")),
-                    [("grpc.use_local_subchannel_pool", 1)]) as late:
-                self.assertEqual(call(late, status)[0], grpc.StatusCode.UNAVAILABLE)
+                [("grpc.use_local_subchannel_pool", 1)]))
             self.assertEqual(call(early, status)[0], grpc.StatusCode.OK)
             self.assertTrue(stream.is_active())
         self.estate.tool("stop", "posv")
@@ -365,6 +385,8 @@ class Roles(unittest.TestCase):
             self.assertEqual(caught.exception.code(), grpc.StatusCode.PERMISSION_DENIED, caught.exception.details())
             self.assertIn("spiffe://posward/posp", caught.exception.details())
             self.assertEqual(call(posp, status)[0], grpc.StatusCode.PERMISSION_DENIED)
+            with self.estate.channel("posv", "posp") as late:
+                self.assertEqual(call(late, HEALTH)[0], grpc.StatusCode.UNAVAILABLE)
             self.assertTrue(streams[1].is_active())
             self.estate.edit("posv", r"roles: auditor", "roles: root")
             self.assertFalse(self.hang_up("posv"))
