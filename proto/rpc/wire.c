@@ -84,9 +84,10 @@ static inline bool read_field(struct reader *r, struct wire_field *f)
     return read_value(r, f);
 }
 
+/* No bytes may be NULL, to which C does not even allow 0 to be added. */
 static inline struct reader reader_of(struct wire_bytes b)
 {
-    return (struct reader){.at = b.data, .end = b.data + b.len};
+    return (struct reader){.at = b.data, .end = b.len > 0 ? b.data + b.len : b.data};
 }
 
 bool wire_take(struct wire_bytes *b, struct wire_field *out_field)
