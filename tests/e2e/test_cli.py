@@ -15,7 +15,7 @@ from estate import BIN, Estate  # noqa: E402
 READS = [("hsm", "status"), ("key", "list"), ("key", "proposals"), ("key", "destroyed"), ("key", "policy"), ("token", "report"),
          ("posp", "status"), ("posv", "status"), ("device", "list"), ("transaction", "list"), ("card", "record", "PSAM"),
          ("device", "show", "TERMINAL"), ("call", "posward.business.v1.Business/GetStatus"),
-         ("call", "posward.hsm.v1.Control/ListKeys")]
+         ("call", "posward.hsm.v1.Control/ListKeys"), ("call", "posward.hsm.v1.DataPlane/GetStatus")]
 WRITES = [("hsm", "echo", "--payload", "00ff10"),
           ("hsm", "generate-working-keys", "--psam-number", "PSAM", "--suite", "tdes", "--master-version", "1",
            "--keys", '{"usage": "KEY_USAGE_MAK"}'),
@@ -57,6 +57,11 @@ class Cli(unittest.TestCase):
                               capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual((done.returncode, done.stderr), (0, ""), words)
         return done.stdout
+
+    def test_status_asks_every_port(self):
+        rows = json.loads(self.run_words(("status",), "--json"))
+        self.assertEqual([(row["endpoint"], row["health"]) for row in rows],
+                         [(name, "SERVING") for name in ("hsm", "hsm_control", "posp", "posv", "bank")])
 
     def test_reads_say_the_same_as_table_and_as_json(self):
         for words in READS:

@@ -19,10 +19,16 @@ RULES = f"{SOURCE}/deploy/prometheus"
 HANDLED, SECONDS = "posward_rpc_server_handled_total", "posward_rpc_server_handling_seconds"
 OWN = {"hsm": "posward_hsm_keepers_ready", "bank": "posward_build_info", "posv": "posward_posv_devices",
        "posp": "posward_posp_sign_ins_total"}
+PLANES = {"hsm": ("data", "control")}  # who has two gRPC servers has a label `plane`
 
 
-def handled(families, method, code="OK"):
-    return families[HANDLED].samples.get((HANDLED, (("method", method), ("code", code))))
+def method_labels(name, method, *more):
+    """The labels of a method that stands on the first server of daemon `name`."""
+    return (("method", method), *more, *(("plane", plane) for plane in PLANES.get(name, ())[:1]))
+
+
+def handled(families, name, method, code="OK"):
+    return families[name][HANDLED].samples.get((HANDLED, method_labels(name, method, ("code", code))))
 
 
 class Metrics(unittest.TestCase):
@@ -61,13 +67,19 @@ class Metrics(unittest.TestCase):
             families = self.families[name]
             methods = {dict(labels)["method"] for _, labels in families[HANDLED].samples}
             self.assertIn(method, methods)
-            self.assertGreaterEqual(handled(families, method), 1, method)
-            count = families[SECONDS].samples[SECONDS + "_count", (("method", method),)]
+            self.assertGreaterEqual(handled(self.families, name, method), 1, method)
+            count = families[SECONDS].samples[SECONDS + "_count", method_labels(name, method)]
             total = sum(value for (_, labels), value in families[HANDLED].samples.items() if ("method", method) in labels)
             self.assertEqual(count, total, method)
-            self.assertGreater(families[SECONDS].samples[SECONDS + "_sum", (("method", method),)], 0)
-        self.assertGreaterEqual(handled(self.families["posv"], "posward.posv.v1.Registry/GetDevice", "NOT_FOUND"), 1)
-        self.assertEqual(handled(self.families["bank"], "posward.business.v1.Business/Authorize"), 1)
+            self.assertGreater(families[SECONDS].samples[SECONDS + "_sum", method_labels(name, method)], 0)
+        self.assertGreaterEqual(handled(self.families, "posv", "posward.posv.v1.Registry/GetDevice", "NOT_FOUND"), 1)
+        self.assertEqual(handled(self.families, "bank", "posward.business.v1.Business/Authorize"), 1)
+
+    def test_who_has_two_servers_counts_each(self):
+        for name, families in self.families.items():
+            for family in ("posward_rpc_in_flight", "posward_rpc_calls_total", HANDLED):
+                planes = {dict(labels).get("plane") for _, labels in families[family].samples}
+                self.assertEqual(planes, set(PLANES.get(name, (None,))), (name, family))
 
     def test_counters_do_not_fall(self):
         for name, before in self.families.items():

@@ -86,6 +86,7 @@ class Tables(unittest.TestCase):
         for words in (["--config"], ["key", "init", "--hsm-config"], ["hsm", "verify-mac", "--data"]):
             self.assertEqual(self.complete(*words, "com"), {"completion"}, words)
         self.assertEqual(self.complete("call", "a.B/C", "--endpoint", "pos"), {"posp", "posv"})
+        self.assertEqual(self.complete("call", "a.B/C", "--endpoint", "hsm"), {"hsm", "hsm_control"})
 
     def test_every_rpc_can_be_called(self):
         self.assertGreater(len(self.methods), 20)
