@@ -54,8 +54,7 @@ enum err_code blob_rule_ref(const struct keeper_call *call, const struct tok_key
     return ERR_OK;
 }
 
-/* Of one form: by what that form knows. Calls of form 1 compare with each blob before, as times need not be
- * in order. */
+/* Both of one form. Form 1 has the times only, in whatever order the keys were made. */
 static bool same_sign_in(const struct tok_blob_info *a, const struct tok_blob_info *b)
 {
     if (a->form != 1)
