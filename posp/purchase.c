@@ -77,7 +77,7 @@ static const struct {
     const char *code;
 } hsm_codes[] = {
     {ERR_CHECK, F39_PIN_FORMAT},   /* a blob's tag, or a PIN block whose format has to be changed */
-    {ERR_INPUT, F39_PIN_FORMAT},   /* fields 2 and 35 disagree once field 35 is deciphered: another TDK */
+    {ERR_INPUT, F39_FORMAT},       /* the message: fields 2, 14 and 35 disagree once 35 is deciphered */
     {ERR_DENIED, F39_PIN_FORMAT},  /* a blob of before that is not served any more, an 8-byte PIK */
     {ERR_NOT_FOUND, F39_SECURITY}, /* a zone key's version */
     {ERR_UNSUPPORTED, F39_SECURITY},

@@ -6,9 +6,9 @@ import unittest
 
 import grpc
 
+from posp_estate import PAN, Line, PospEstate, business, frame, unpack
 from estate import START_S
 from hsm_estate import hsm, stubs
-from posp_estate import PAN, Line, PospEstate, business, frame, unpack
 
 OTHER_PAN = "6225758326736427"
 REFUSED = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.PERMISSION_DENIED)
@@ -69,7 +69,7 @@ class OnTheLine(unittest.TestCase):
 
     def test_fields_that_contradict_each_other(self):
         t, aes = terminal(), terminal("aes-128")
-        rows = [(t, {2: OTHER_PAN}, ("99",)), (aes, {2: OTHER_PAN}, ("99",)),
+        rows = [(t, {2: OTHER_PAN}, ("30",)), (aes, {2: OTHER_PAN}, ("30",)),
                 (t, {2: OTHER_PAN, 52: None, 53: "0610000000000000"}, ("30",)),
                 (t, {2: OTHER_PAN, 35: PAN + "D30121011111111", 53: "2600000000000000"}, ("30",)),
                 (t, {52: None}, ("30",)), (t, {53: None}, ("30",)), (t, {53: "0610000000000000"}, ("30",)),
@@ -87,6 +87,7 @@ class OnTheLine(unittest.TestCase):
                 line.send(frame(bad))
                 answer = line.receive()
                 if answer is None:  # no request at all: closed
+                    line.close()
                     line = Line(estate.terminals_port)
                 else:
                     self.assertNotEqual(unpack(answer)[1][39], "00", at)
@@ -119,14 +120,14 @@ class WithPospsCredential(unittest.TestCase):
         keys = keys or self.blobs(t)
         request = hsm.ProcessTransactionRequest(message=message, psam_number=psam or t.psam, dialect="unionpay")
         if "m" in parts:
-            request.proof.blob = keys["mak"]
+            request.mac.blob = keys["mak"]
         if "p" in parts:
-            request.pin_part.blob = keys["pik"]
-            request.pin_part.destination.zone = "bank"
-            request.pin_part.destination.suite = 2 if t.aes else 1
-            request.pin_part.destination_format = hsm.PIN_FORMAT_ISO_4 if t.aes else hsm.PIN_FORMAT_ISO_0
+            request.pin.blob = keys["pik"]
+            request.pin.destination.zone = "bank"
+            request.pin.destination.suite = 2 if t.aes else 1
+            request.pin.destination_format = hsm.PIN_FORMAT_ISO_4 if t.aes else hsm.PIN_FORMAT_ISO_0
         if "t" in parts:
-            request.track_part.blob = keys["tdk"]
+            request.track.blob = keys["tdk"]
         return service.ProcessTransaction(request, timeout=START_S)
 
     def assert_no_pin(self, t, message, why, **details):

@@ -46,7 +46,6 @@ static void keep(const transaction *t)
     asked->len = t->message.len;
     snprintf(asked->dialect, sizeof asked->dialect, "%s", t->dialect);
     snprintf(asked->psam_number, sizeof asked->psam_number, "%s", t->psam_number);
-    asked->old_form = t->mac != NULL || t->pin != NULL || t->track != NULL;
     if (t->mac != NULL)
         asked->mak = t->mac->blob.data[0];
     if (t->pin != NULL) {
@@ -63,11 +62,12 @@ static enum err_code read_card(const transaction *t, const struct iso_suite *sui
     TRY(iso_unpack(&a->message, &iso_unionpay, t->message.data, t->message.len, &e));
     TRY(iso_card_read(&a->message, suite, &a->card, &e));
     struct iso_card copy = a->card;
-    return t->pin != NULL ? iso_card_complete(&copy, suite, a->card.cipher, a->card.cipher_len, &e)
-                               : ERR_OK;
+    return t->pin != NULL || t->track != NULL
+               ? iso_card_complete(&copy, suite, a->card.cipher, a->card.cipher_len, &e)
+               : ERR_OK;
 }
 
-/* As the service does: nothing without a MAC that matches, no PIN out of a message that contradicts itself.
+/* As the service does: nothing without a MAC that matches, no part of a message that contradicts itself.
  */
 static int process(const transaction *t, struct answers *a)
 {

@@ -19,7 +19,6 @@ struct peers_asked {
     char dialect[32], psam_number[STORE_PSAM_BYTES], zone[32];
     uint8_t mak, pik, tdk; /* 0: the part is absent */
     Posward__Hsm__V1__PinFormat destination_format;
-    bool old_form; /* a part of the form that is not used any more */
 };
 
 struct peers {

@@ -43,7 +43,7 @@ static const struct row rows[] = {
     /* contradictions: nobody is asked where everything is clear */
     {"F2 and F35 of two cards", OTHER, TRACK, "2600000000000000", 8, 0, "", "30"},
     {"the same, deciphered", OTHER, TRACK, "0610000000000000", 0, 0, "MT", "30"},
-    {"the same with a PIN", OTHER, TRACK, "2610000000000000", 8, 0, "MTP", "99"},
+    {"the same with a PIN", OTHER, TRACK, "2610000000000000", 8, 0, "MTP", "30"},
     {"F53 without F52", PAN, NULL, "2600000000000000", 0, 0, "", "30"},
     {"F52 without F53", PAN, NULL, NULL, 8, 0, "", "30"},
     {"PIN without card", NULL, NULL, "2600000000000000", 8, 0, "", "30"},
@@ -105,7 +105,6 @@ static void check_asked(const struct row *r, const struct iso_message *m)
         ck_assert_mem_eq(a->message, bytes, len);
         ck_assert_str_eq(a->dialect, "unionpay");
         ck_assert_str_eq(a->psam_number, is_aes(r) ? "62010000001234567892" : "62010000001234567891");
-        ck_assert(!a->old_form);
         if (a->pik == 0)
             continue;
         ck_assert_str_eq(a->zone, "bank");
@@ -168,7 +167,7 @@ static const struct {
     const char *code;
 } refusals[] = {
     {GRPC_STATUS_DATA_LOSS, 0, "99"},
-    {GRPC_STATUS_INVALID_ARGUMENT, 0, "99"},
+    {GRPC_STATUS_INVALID_ARGUMENT, 0, "30"},
     {GRPC_STATUS_PERMISSION_DENIED, 0, "99"}, /* blobs of before: the terminal signs in again */
     {GRPC_STATUS_NOT_FOUND, 0, "A7"},
     {GRPC_STATUS_UNIMPLEMENTED, 0, "A7"},
