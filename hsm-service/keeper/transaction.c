@@ -1,6 +1,7 @@
 /* A transaction is its message: MAC, card number, PIN block and track are read from the bytes that the
  * terminal sent, nothing beside them is believed. */
 #include "base/secret.h"
+#include "hsm-service/keeper/blob_rule.h"
 #include "hsm-service/keeper/cases.h"
 #include "hsm-service/keeper/convert.h"
 #include "iso8583/card.h"
@@ -63,28 +64,30 @@ static struct tok_key_ref blob_ref(const struct proven *t, const ProtobufCBinary
 
 /* ---- The blobs: of one card, made in one sign-in ---- */
 
-static enum err_code read_blob(struct proven *t, const ProtobufCBinaryData *blob, const char *part,
+static enum err_code read_blob(const ProtobufCBinaryData *blob, const char *part,
                                struct tok_blob_info *out_info, struct err *e)
 {
     if (convert_length(blob->len, "blob", 1, TOK_BLOB_BYTES, e) != ERR_OK ||
-        tok_blob_info(t->call->session, blob->data, blob->len, out_info, e) != ERR_OK)
+        tok_blob_peek(blob->data, blob->len, out_info, e) != ERR_OK)
         return err_context(e, "%s", part);
     return ERR_OK;
 }
 
 static enum err_code read_blobs(struct proven *t, struct err *e)
 {
-    struct tok_blob_info others[2];
+    struct tok_blob_info infos[3];
+    size_t count = 1;
     if (t->in->mac == NULL)
         return err_set(e, ERR_INPUT,
                        "mac is missing: nothing of a message is used before its MAC was verified");
-    TRY(read_blob(t, &t->in->mac->blob, "mac", &t->mak, e));
-    t->suite = t->mak.suite == TOK_TDES ? &iso_suite_tdes : &iso_suite_aes;
+    TRY(read_blob(&t->in->mac->blob, "mac", &infos[0], e));
     if (t->in->pin != NULL)
-        TRY(read_blob(t, &t->in->pin->blob, "pin", &others[0], e));
+        TRY(read_blob(&t->in->pin->blob, "pin", &infos[count++], e));
     if (t->in->track != NULL)
-        TRY(read_blob(t, &t->in->track->blob, "track", &others[1], e));
-    return ERR_OK;
+        TRY(read_blob(&t->in->track->blob, "track", &infos[count++], e));
+    t->mak = infos[0];
+    t->suite = t->mak.suite == TOK_TDES ? &iso_suite_tdes : &iso_suite_aes;
+    return blob_rule_together(t->call, infos, count, e);
 }
 
 /* ---- The parts, in their order ---- */
