@@ -7,6 +7,7 @@ import grpc
 from cryptography.hazmat.primitives.ciphers import algorithms, modes
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
+import proven
 import reference as ref
 from hsm_estate import Estate, hsm, types
 
@@ -135,43 +136,47 @@ class Methods:
                     back = self.data.DecryptData(hsm.DecryptDataRequest(key=key, mode=mode, iv=iv, data=sent.data))
                     self.assertEqual(back.data, data)
 
-    def transaction(self, **changes):
-        answer, (pik, mak, tdk) = self.working_keys("tdes", (PIK, 16), (MAK, 16), (TDK, 16))
-        blobs = [hsm.KeyRef(blob=key.blob) for key in answer.keys]
-        data, track = os.urandom(120), os.urandom(16)
-        mac = ref.unionpay_mac(mak, data)
-        request = hsm.ProcessTransactionRequest(
-            mac=hsm.VerifyMacRequest(key=blobs[1], algorithm=hsm.MAC_ALGORITHM_UNIONPAY_ECB, data=data,
-                                     mac=changes.get("mac", mac)),
-            pin=hsm.TranslatePinRequest(source=blobs[0], destination=zone(), pan=PAN,
-                                        source_format=hsm.PIN_FORMAT_ISO_0, destination_format=hsm.PIN_FORMAT_ISO_0,
-                                        block=ref.des_ecb(pik, ref.pin_block_0("1234", PAN))),
-            track=hsm.DecryptDataRequest(key=blobs[2], data=ref.des_ecb(tdk, track)))
-        return request, track
-
-    def check_transaction(self, answer, track):
+    def check_transaction(self, terminal, answer):
         self.assertTrue(answer.mac.matches)
-        opened = ref.des_ecb(self.estate.keys["zone-pin-tdes"], answer.pin.block, decrypt=True)
-        self.assertEqual(opened, ref.pin_block_0("1234", PAN))
-        self.assertEqual(answer.track.data, track)
+        self.assertEqual(terminal.opened(answer.pin.block), terminal.expected())
+        self.assertEqual(answer.track.data, terminal.clear_part())
         self.assertEqual(answer.grade, max(answer.mac.grade, answer.pin.grade, answer.track.grade))
 
     def test_transaction(self):
-        request, track = self.transaction()
-        self.check_transaction(self.data.ProcessTransaction(request), track)
-        only_track = self.data.ProcessTransaction(hsm.ProcessTransactionRequest(track=request.track))
-        self.assertEqual(only_track.track.data, track)
-        self.assertFalse(only_track.HasField("mac") or only_track.HasField("pin"))
+        for suite in SUITES:
+            terminal = proven.Terminal(self.estate, suite)
+            message = terminal.message()
+            self.check_transaction(terminal, self.data.ProcessTransaction(terminal.request(message)))
+            only_mac = self.data.ProcessTransaction(terminal.request(message, pin=False, track=False))
+            self.assertTrue(only_mac.mac.matches)
+            self.assertFalse(only_mac.HasField("pin") or only_mac.HasField("track"))
+            track = self.data.ProcessTransaction(terminal.request(message, pin=False))
+            self.assertEqual(track.track.data, terminal.clear_part())
+            self.assertFalse(track.HasField("pin"))
+
+    def test_transaction_with_the_card_number_in_the_clear(self):
+        for suite in SUITES:
+            terminal = proven.Terminal(self.estate, suite)
+            answer = self.data.ProcessTransaction(terminal.request(terminal.message(track=False), track=False))
+            self.assertEqual(terminal.opened(answer.pin.block), terminal.expected())
+
+    def test_transaction_to_another_format(self):
+        terminal = proven.Terminal(self.estate)
+        answer = self.data.ProcessTransaction(terminal.request(terminal.message(), to_format=hsm.PIN_FORMAT_ISO_4))
+        self.assertEqual(terminal.opened(answer.pin.block, hsm.PIN_FORMAT_ISO_4),
+                         terminal.expected(to_format=hsm.PIN_FORMAT_ISO_4))
 
     def test_transaction_with_a_wrong_mac_does_nothing_else(self):
-        request, _ = self.transaction(mac=b"00000000")
-        request.pin.block = b"short"  # not even looked at
+        terminal = proven.Terminal(self.estate)
+        request = terminal.request(terminal.message()[:-8] + b"00000000")
+        request.pin.destination.zone = "none"  # not even looked at
         answer = self.data.ProcessTransaction(request)
         self.assertTrue(answer.HasField("mac"))
         self.assertFalse(answer.mac.matches or answer.HasField("pin") or answer.HasField("track"))
 
     def test_batch_keeps_order_and_fails_alone(self):
-        transaction, track = self.transaction()
+        terminal = proven.Terminal(self.estate)
+        transaction = terminal.request(terminal.message())
         key, clear = self.blob_of("tdes", MAK)
         items = []
         for i in range(256):
@@ -182,7 +187,7 @@ class Methods:
             elif kind == 1:
                 items.append(hsm.BatchItem(process_transaction=transaction))
             elif kind == 2:
-                items.append(hsm.BatchItem(verify_mac=hsm.VerifyMacRequest(key=transaction.pin.source,
+                items.append(hsm.BatchItem(verify_mac=hsm.VerifyMacRequest(key=terminal.ref("pik"),
                                                                            algorithm=hsm.MAC_ALGORITHM_X9_19,
                                                                            data=b"a", mac=bytes(8))))
             else:
@@ -193,7 +198,7 @@ class Methods:
             if i % 4 == 0:
                 self.assertEqual(result.generate_mac.mac, ref.unionpay_mac(clear, bytes([i])))
             elif i % 4 == 1:
-                self.check_transaction(result.process_transaction, track)
+                self.check_transaction(terminal, result.process_transaction)
             elif i % 4 == 2:
                 self.assertEqual(result.status, grpc.StatusCode.PERMISSION_DENIED.value[0])
                 self.assertNotEqual(result.message, "")

@@ -7,6 +7,7 @@ import unittest
 
 import grpc
 
+import proven
 import reference as ref
 from hsm_estate import Estate, hsm, types
 
@@ -67,12 +68,13 @@ class Limits(unittest.TestCase):
             text = page.read().decode()
         return int(re.search(rf'posward_hsm_limit_refusals_total{{kind="{kind}"}} (\d+)', text).group(1))
 
-    def records(self):
-        self.assertEqual(self.estate.stop(), 0)
+    def records(self, kind="refusal"):
+        if self.estate.process is not None:
+            self.assertEqual(self.estate.stop(), 0)
         verified = self.estate.cli("audit", "verify", "--log", self.audit, "--public-key",
                                    f"{self.audit}/audit-public-key.pem")
         self.assertIn("signed", verified.stdout)
-        shown = self.estate.cli("audit", "show", "--log", self.audit, "--kind", "refusal").stdout
+        shown = self.estate.cli("audit", "show", "--log", self.audit, "--kind", kind).stdout
         for clear in (PAN, "62257583"):
             self.assertNotIn(clear, shown + self.estate.log())
         return shown
@@ -127,24 +129,107 @@ class Limits(unittest.TestCase):
 
     def test_wrong_mac_uses_up_nothing(self):
         self.start(pin_account_per_minute=0, pin_account_per_hour=2, pin_terminal_per_minute=0, pin_terminal_per_hour=2)
-        key, mak = self.terminal(1)
-        data = os.urandom(40)
-        right = ref.unionpay_mac(mak[1], data)
-
-        def transaction(mac):
-            return hsm.ProcessTransactionRequest(
-                mac=hsm.VerifyMacRequest(key=mak[0], algorithm=hsm.MAC_ALGORITHM_UNIONPAY_ECB, data=data, mac=mac),
-                pin=self.request(key, PAN))
-
+        terminal = proven.Terminal(self.estate)
+        right = terminal.request(terminal.message())
+        wrong = terminal.request(terminal.message()[:-8] + b"00000000")
         for _ in range(4):
-            answer = self.estate.data.ProcessTransaction(transaction(b"00000000"), timeout=30)
+            answer = self.estate.data.ProcessTransaction(wrong, timeout=30)
             self.assertFalse(answer.mac.matches)
-            batch = hsm.ProcessBatchRequest(items=[hsm.BatchItem(process_transaction=transaction(b"00000000"))] * 2)
+            batch = hsm.ProcessBatchRequest(items=[hsm.BatchItem(process_transaction=wrong)] * 2)
             self.assertFalse(any(r.process_transaction.mac.matches
                                  for r in self.estate.data.ProcessBatch(batch, timeout=30).results))
         for _ in range(2):
-            self.assertTrue(self.estate.data.ProcessTransaction(transaction(right), timeout=30).mac.matches)
-        self.refusal(lambda: self.estate.data.ProcessTransaction(transaction(right), timeout=30))
+            self.assertTrue(self.estate.data.ProcessTransaction(right, timeout=30).mac.matches)
+        self.refusal(lambda: self.estate.data.ProcessTransaction(right, timeout=30))
+
+    def test_account_of_an_enciphered_track_counts(self):
+        """Nothing in the clear says whose card it is: the keeper does, before the block is let go."""
+        self.start(pin_account_per_minute=0, pin_account_per_hour=3, pin_terminal_per_minute=0, pin_terminal_per_hour=0)
+        terminals = [proven.Terminal(self.estate, suite, psam=f"6201000000120000010{n}")
+                     for n, suite in enumerate(("tdes", "aes-128", "aes-256"))]
+        for terminal in terminals:
+            self.assertTrue(terminal.process().pin.block)
+        for terminal in terminals:
+            self.refusal(terminal.process)
+        request = terminals[0].request(terminals[0].message())
+        results = self.estate.data.ProcessBatch(hsm.ProcessBatchRequest(
+            items=[hsm.BatchItem(process_transaction=request)] * 3), timeout=30).results
+        self.assertEqual({r.status for r in results}, {EXHAUSTED.value[0]})
+        self.assertFalse(any(r.HasField("process_transaction") for r in results))
+        self.assertTrue(terminals[0].process(pan=pan(7)).pin.block)
+        self.assertEqual(self.counter("account"), 6)
+
+    def test_code_book_of_one_account(self):
+        """Whoever has a terminal's PIN key, or POSP's credential, and asks for block after block (review H1)."""
+        self.start(pin_account_per_minute=0, pin_account_per_hour=5, pin_terminal_per_minute=0, pin_terminal_per_hour=0)
+        key = self.terminal(1)[0]
+        items = [hsm.BatchItem(translate_pin=self.request(key, PAN, f"{guess:04d}")) for guess in range(1000)]
+        blocks = set()
+        for at in range(0, len(items), 250):
+            answer = self.estate.data.ProcessBatch(hsm.ProcessBatchRequest(items=items[at:at + 250]), timeout=60)
+            blocks |= {r.translate_pin.block for r in answer.results if r.HasField("translate_pin")}
+        self.assertEqual(len(blocks), 5)
+
+    def test_spellings_of_one_account(self):
+        """Format 0 binds 12 digits: what is left and right of them is no other account."""
+        self.start(pin_account_per_minute=0, pin_account_per_hour=4, pin_terminal_per_minute=0, pin_terminal_per_hour=0)
+        key, passed = self.terminal(1)[0], 0
+        account = PAN[-13:-1]
+        for head in ("", "6", "62", "622", "999999"):
+            for check in range(10):
+                try:
+                    self.translate(key, f"{head}{account}{check}")
+                    passed += 1
+                except grpc.RpcError as refusal:
+                    self.assertEqual(refusal.code(), EXHAUSTED)
+        self.assertEqual(passed, 4)
+
+    def test_accounts_of_one_terminal(self):
+        self.start(pin_account_per_minute=0, pin_account_per_hour=0, pin_terminal_per_minute=0, pin_terminal_per_hour=0,
+                   pin_terminal_accounts_per_hour=4)
+        key = self.terminal(1)[0]
+        for number in (1, 2, 3, 4, 1, 2, 3, 4):
+            self.translate(key, pan(10 * number))
+        details, _ = self.refusal(lambda: self.translate(key, pan(50)))
+        self.assertIn("different accounts", details)
+        self.translate(key, pan(10))
+        self.assertEqual(self.counter("terminal_accounts"), 1)
+
+    def test_zone_as_source(self):
+        self.start(pin_account_per_minute=0, pin_account_per_hour=0, pin_zone_per_minute=0, pin_zone_per_hour=3)
+        block = self.translate(self.terminal(1)[0], PAN).block
+        again = hsm.TranslatePinRequest(source=ZONE, destination=ZONE, source_format=1, destination_format=1, pan=PAN,
+                                        block=block)
+        for _ in range(3):
+            self.estate.data.TranslatePin(again, timeout=30)
+        details, _ = self.refusal(lambda: self.estate.data.TranslatePin(again, timeout=30))
+        self.assertIn("from zone bank", details)
+
+    def test_blocks_that_do_not_decode(self):
+        """Where formats differ, an answer tells whether a block decodes: so often, then nothing of it is decoded."""
+        for kind, name in (("key", "PSAM 62010000001200000001"), ("account", "account (by its HMAC)"), ("caller", "caller")):
+            with self.subTest(kind):
+                self.start(pin_account_per_minute=0, pin_account_per_hour=0, **{f"pin_failures_{kind}_per_hour": 3})
+                key = self.terminal(1)[0]
+                good = self.request(key, PAN)
+                good.destination_format = hsm.PIN_FORMAT_ISO_4
+                good.destination.zone.suite = types.SUITE_AES_128
+                bad = hsm.TranslatePinRequest()
+                bad.CopyFrom(good)
+                bad.pan = "6225758326736500"
+                if kind == "account":  # the account that counts is the one that was asked about
+                    good.pan, good.block = bad.pan, ref.des_ecb(key[1], ref.pin_block_0("1234", bad.pan))
+                self.estate.data.TranslatePin(good, timeout=30)
+                for _ in range(3):
+                    with self.assertRaises(grpc.RpcError) as caught:
+                        self.estate.data.TranslatePin(bad, timeout=30)
+                    self.assertEqual(caught.exception.code(), grpc.StatusCode.DATA_LOSS)
+                for request in (bad, good):
+                    details, _ = self.refusal(lambda request=request: self.estate.data.TranslatePin(request, timeout=30))
+                    self.assertIn(name.split()[0], details)
+                self.estate.data.TranslatePin(self.request(key, PAN), timeout=30)  # passed on unread: nothing is learnt
+                self.assertEqual(self.counter(f"failure_{kind}"), 2)
+                self.assertEqual(self.records(kind="use").count("DATA_LOSS") + self.records(kind="use").count("CHECK"), 3)
 
     def test_flood_of_refusals_does_not_flood_the_log(self):
         self.start(pin_account_per_minute=0, pin_account_per_hour=1, pin_terminal_per_minute=0, pin_terminal_per_hour=0)
