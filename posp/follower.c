@@ -87,8 +87,8 @@ static enum err_code check_revision(struct follower *f, int64_t *revision, struc
  * connection may live all the same: a proxy may end it. */
 static int64_t silence_allowed(const Posward__Posv__V1__DeviceChange *change, int64_t allowed_ms)
 {
-    if (change->heartbeat_ms != 0)
-        return 2 * (int64_t)change->heartbeat_ms + LATE_MS;
+    if (change->heartbeat != NULL)
+        return 2 * (int64_t)change->heartbeat->interval_ms + LATE_MS;
     return change->device != NULL ? allowed_ms : FOREVER_MS; /* a mark of a POSV that does not say */
 }
 

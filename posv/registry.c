@@ -249,13 +249,15 @@ static void watcher_send(void *context, int64_t revision, const struct device *d
 {
     const struct watcher *w = context;
     Posward__Posv__V1__DeviceChange change_message = POSWARD__POSV__V1__DEVICE_CHANGE__INIT;
+    Posward__Posv__V1__Heartbeat heartbeat = POSWARD__POSV__V1__HEARTBEAT__INIT;
     DeviceMessage message;
     change_message.revision = revision;
     if (device != NULL) {
         message = message_of(device);
         change_message.device = &message;
     } else {
-        change_message.heartbeat_ms = w->heartbeat_ms;
+        heartbeat.interval_ms = w->heartbeat_ms;
+        change_message.heartbeat = &heartbeat;
     }
     w->closure(&change_message, w->call);
 }

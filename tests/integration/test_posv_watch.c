@@ -192,7 +192,8 @@ START_TEST(new_watch_hears_the_mark_then_heartbeats_then_news)
         Change *change = next_change(stream);
         ck_assert_ptr_null(change->device);
         ck_assert_int_eq(change->revision, 0);
-        ck_assert_uint_eq(change->heartbeat_ms, 100);
+        ck_assert_ptr_nonnull(change->heartbeat);
+        ck_assert_uint_eq(change->heartbeat->interval_ms, 100);
         drop_change(change);
     }
     register_device("A0000001", "62010000001234567890");
@@ -204,7 +205,7 @@ START_TEST(new_watch_hears_the_mark_then_heartbeats_then_news)
     }
     ck_assert_int_lt(clock_monotonic_ms() - start_ms, 1000);
     ck_assert_str_eq(change->device->terminal_id, "A0000001");
-    ck_assert_uint_eq(change->heartbeat_ms, 0);
+    ck_assert_ptr_null(change->heartbeat);
     drop_change(change);
     rpc_stream_free(stream);
 }

@@ -45,7 +45,9 @@ static void watch_devices(registry_service *service, const Posward__Posv__V1__Wa
     struct feed *const f = (struct feed *)service;
     (void)request;
     Posward__Posv__V1__DeviceChange mark = POSWARD__POSV__V1__DEVICE_CHANGE__INIT;
-    mark.heartbeat_ms = f->heartbeat_ms;
+    Posward__Posv__V1__Heartbeat heartbeat = POSWARD__POSV__V1__HEARTBEAT__INIT;
+    heartbeat.interval_ms = f->heartbeat_ms;
+    mark.heartbeat = f->heartbeat_ms != 0 ? &heartbeat : NULL;
     atomic_fetch_add(&f->watched, 1);
     do {
         closure(&mark, call);
