@@ -107,6 +107,30 @@ class OnTheLine(unittest.TestCase):
             self.assert_code(t, mixed, ("A0",), field)
 
 
+class ShortMak(unittest.TestCase):
+    """Layout 003 has an 8-byte MAK: served until policy.tdes_mak_bytes_min forbids it."""
+
+    def serve_with(self, text):
+        estate.end("hsm")
+        estate.put("hsm.yaml", text)
+        estate.launch("hsm")
+        estate.wait_until(lambda: self.probe.purchase()[39] == "00", START_S)
+
+    def test_policy_leads_terminals_to_longer_ones(self):
+        t, self.probe = terminal(), terminal()
+        with open(f"{estate.dir}/hsm.yaml") as f:
+            as_it_was = f.read()
+        self.assertEqual(t.sign_in("003")[39], "00")
+        self.assertEqual(t.purchase()[39], "00")
+        self.serve_with(as_it_was + "policy: {tdes_mak_bytes_min: 16}\n")
+        self.assertEqual(t.purchase(check=False)[39], "99")  # sign in again
+        self.assertEqual(t.sign_in("003")[39], "A7")
+        self.assertIn("tdes_mak_bytes_min", estate.text("posp"))
+        self.assertEqual(t.sign_in("004")[39], "00")
+        self.assertEqual(t.purchase()[39], "00")
+        self.serve_with(as_it_was)
+
+
 class WithPospsCredential(unittest.TestCase):
     """The store of POSP, and its right to call the HSM service."""
 
