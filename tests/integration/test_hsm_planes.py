@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Two ports of the HSM service: what is done to the control plane does not stop what POSP calls."""
+import glob
 import os
 import re
 import signal
@@ -17,6 +18,13 @@ keys, key_stubs = load_stubs("hsm/keys")
 SLOTS, WORKERS = 8, 2
 DATA = os.urandom(64)
 KEY = hsm.KeyName(role="psam-master", suite="tdes", version=1)
+
+
+def thread_states(pid):
+    """A signal is sent before it is heard: a thread that runs still takes one more call."""
+    for path in glob.glob(f"/proc/{pid}/task/*/stat"):
+        with open(path, encoding="utf-8") as file:
+            yield file.read().rsplit(")", 1)[1].split()[0]
 
 
 class Planes(unittest.TestCase):
@@ -41,6 +49,7 @@ class Planes(unittest.TestCase):
         self.addCleanup(self.go_on)
         for pid in self.stopped:
             os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: all(state == "T" for pid in self.stopped for state in thread_states(pid)))
 
     def go_on(self):
         for pid in self.stopped:
