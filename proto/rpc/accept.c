@@ -40,14 +40,10 @@ void *rpc_io_main(void *argument)
 {
     struct rpc_server *server = argument;
     for (;;) {
-        const gpr_timespec tick = gpr_time_from_millis(RPC_SWEEP_TICK_MS, GPR_TIMESPAN);
         const grpc_event event =
-            grpc_completion_queue_next(server->queue, gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), tick), NULL);
+            grpc_completion_queue_next(server->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
         if (event.type == GRPC_QUEUE_SHUTDOWN)
             return NULL;
-        rpc_sweep(server);
-        if (event.type == GRPC_QUEUE_TIMEOUT)
-            continue;
         struct rpc_event *what = event.tag;
         if (what != NULL) {
             handoff_take(&what->handoff);
@@ -73,63 +69,11 @@ static void read_traceparent(struct rpc_call *call)
     }
 }
 
-/* The property's text when there is exactly one of it and it is plain text. */
-static char *dup_property(const grpc_auth_context *context, const char *name)
-{
-    grpc_auth_property_iterator iterator = grpc_auth_context_find_properties_by_name(context, name);
-    const grpc_auth_property *first = grpc_auth_property_iterator_next(&iterator);
-    if (first == NULL || grpc_auth_property_iterator_next(&iterator) != NULL)
-        return NULL;
-    if (first->value_length == 0 || first->value_length > RPC_MAX_IDENTITY_BYTES ||
-        memchr(first->value, 0, first->value_length) != NULL)
-        return NULL;
-    return strndup(first->value, first->value_length);
-}
-
-static bool claims_spiffe(const grpc_auth_context *context)
-{
-    grpc_auth_property_iterator iterator =
-        grpc_auth_context_find_properties_by_name(context, GRPC_PEER_URI_PROPERTY_NAME);
-    for (const grpc_auth_property *p; (p = grpc_auth_property_iterator_next(&iterator)) != NULL;)
-        if (rpc_identity_is_spiffe(p->value, p->value_length))
-            return true;
-    return false;
-}
-
-/* The SPIFFE identity, else the common name. A certificate whose SPIFFE URI does not verify, or stands
- * twice, has no identity, and a common name that looks like a SPIFFE identity is none: authorities that watch
- * over one kind of name must not hand out the other. */
-static char *dup_identity(const grpc_auth_context *context)
-{
-    char *identity = dup_property(context, GRPC_PEER_SPIFFE_ID_PROPERTY_NAME);
-    if (identity != NULL || claims_spiffe(context))
-        return identity;
-    identity = dup_property(context, GRPC_X509_CN_PROPERTY_NAME);
-    if (identity != NULL && rpc_identity_is_spiffe(identity, strlen(identity))) {
-        free(identity);
-        return NULL;
-    }
-    return identity;
-}
-
-static void read_peer(struct rpc_call *call)
-{
-    call->address = grpc_call_get_peer(call->core);
-    call->peer.address = call->address;
-    grpc_auth_context *context = grpc_call_auth_context(call->core);
-    if (context == NULL)
-        return;
-    if (grpc_auth_context_peer_is_authenticated(context))
-        call->identity = dup_identity(context);
-    call->peer.identity = call->identity;
-    grpc_auth_context_release(context);
-}
-
 /* The handshake asked, perhaps under a configuration that was changed since. */
 static enum err_code check_welcome(struct rpc_call *call, struct err *e)
 {
     const struct rpc_server_options *const o = &call->server->options;
-    if (o->may_connect == NULL || o->tls.ca_path == NULL ||
+    if (o->may_connect == NULL || o->tls.ca_path == NULL || call->proxied ||
         o->may_connect(o->authorise_context, call->identity))
         return ERR_OK;
     rpc_connections_refuse(call->server, call);
@@ -204,7 +148,7 @@ static void begin(struct rpc_call *call)
     call->begun_us = clock_monotonic_us();
     call->deadline = gpr_convert_clock_type(call->details.deadline, GPR_CLOCK_MONOTONIC);
     read_traceparent(call);
-    read_peer(call);
+    rpc_peer_read(call);
     const struct trace before = trace_enter(call->trace);
     admit_and_go_on(call); /* and from here on the call may be gone */
     (void)trace_enter(before);
@@ -244,10 +188,8 @@ static void on_accepted(struct rpc_call *call, bool ok)
 
 static void on_closed(struct rpc_call *call, bool ok)
 {
-    if (!ok || call->core_cancelled) {
+    if (!ok || call->core_cancelled)
         rpc_call_mark_cancelled(call);
-        rpc_connections_count_reset(call->server, call);
-    }
     rpc_call_unref(call);
 }
 
@@ -313,6 +255,8 @@ static void on_received(struct rpc_call *call, bool ok)
 {
     (void)ok; /* then there is no payload, and that is answered */
     atomic_store(&call->request_due_ms, 0);
+    if (call->payload != NULL)
+        rpc_connections_explain(call->server, call, grpc_byte_buffer_length(call->payload));
     const struct trace before = trace_enter(call->trace);
     go_on(call);
     (void)trace_enter(before);

@@ -1,12 +1,12 @@
 #include "rpc/connections.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "rpc/server_state.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,18 +14,15 @@
 #include <unistd.h>
 
 #define ADDRESS_BYTES (INET6_ADDRSTRLEN + 32)
+#define CAPACITY_MIN  1024
 
-/* One open connection, as the kernel shows it. */
-struct seen {
-    int fd;
-    uint64_t address, identity; /* hashes; identity 0: no call was admitted yet */
-    uint_fast32_t resets;
+struct rpc_connection {
+    uint64_t address, identity; /* hashes, 0: no entry; no call was admitted yet */
+    uint64_t received;          /* bytes, at the last look */
+    int64_t explained, recent;  /* bytes since the last look; before it, half of them forgotten at each */
+    int64_t unexplained;        /* the balance */
+    int fd;                     /* at this look; -1: not seen */
     bool unwelcome;
-};
-
-struct look {
-    struct seen *items;
-    size_t count, capacity;
 };
 
 /* FNV-1a; never 0. */
@@ -37,42 +34,69 @@ static uint64_t hash_of(const char *text)
     return hash | 1;
 }
 
-static struct rpc_connection_entry *entry_of(struct rpc_server *server, uint64_t address)
+bool rpc_connections_init(struct rpc_connections *c)
 {
-    return &server->connections.entries[(address >> 1) & (RPC_CONNECTION_ENTRIES - 1)];
+    pthread_mutex_init(&c->lock, NULL);
+    for (c->capacity = CAPACITY_MIN; c->capacity < 4 * c->limit; c->capacity *= 2)
+        ;
+    c->items = calloc(c->capacity, sizeof *c->items);
+    return c->items != NULL;
+}
+
+void rpc_connections_drop(struct rpc_connections *c)
+{
+    if (c->capacity == 0)
+        return;
+    pthread_mutex_destroy(&c->lock);
+    free(c->items);
+}
+
+/* Lock held. NULL: there are far more than the limit, and this one is not remembered. */
+static struct rpc_connection *item_of(struct rpc_connections *c, uint64_t address)
+{
+    size_t at = (address >> 1) & (c->capacity - 1);
+    while (c->items[at].address != 0 && c->items[at].address != address)
+        at = (at + 1) & (c->capacity - 1);
+    if (c->items[at].address == 0) {
+        if (c->count >= c->capacity / 2)
+            return NULL;
+        c->count++;
+        c->items[at] = (struct rpc_connection){.address = address, .fd = -1};
+    }
+    return &c->items[at];
+}
+
+static void note_call(struct rpc_server *server, const struct rpc_call *call, int64_t explained,
+                      bool unwelcome)
+{
+    struct rpc_connections *const c = &server->connections;
+    if (call->address == NULL)
+        return;
+    const uint64_t address = hash_of(call->address);
+    pthread_mutex_lock(&c->lock);
+    struct rpc_connection *const item = item_of(c, address);
+    if (item != NULL) {
+        if (item->identity == 0)
+            item->identity = hash_of(call->identity != NULL ? call->identity : "");
+        item->explained += explained;
+        item->unwelcome = item->unwelcome || unwelcome;
+    }
+    pthread_mutex_unlock(&c->lock);
 }
 
 void rpc_connections_prove(struct rpc_server *server, const struct rpc_call *call)
 {
-    if (call->address == NULL)
-        return;
-    const uint64_t address = hash_of(call->address);
-    const uint64_t identity = hash_of(call->identity != NULL ? call->identity : "");
-    struct rpc_connection_entry *const entry = entry_of(server, address);
-    if (atomic_load_explicit(&entry->address, memory_order_relaxed) == address)
-        return;
-    atomic_store(&entry->address, 0);
-    atomic_store(&entry->identity, identity);
-    atomic_store(&entry->resets, 0);
-    atomic_store(&entry->unwelcome, false);
-    atomic_store(&entry->address, address);
+    note_call(server, call, 0, false);
+}
+
+void rpc_connections_explain(struct rpc_server *server, const struct rpc_call *call, size_t bytes)
+{
+    note_call(server, call, (int64_t)bytes + RPC_EXPLAINED_BYTES, false);
 }
 
 void rpc_connections_refuse(struct rpc_server *server, const struct rpc_call *call)
 {
-    rpc_connections_prove(server, call);
-    if (call->address != NULL)
-        atomic_store(&entry_of(server, hash_of(call->address))->unwelcome, true);
-}
-
-void rpc_connections_count_reset(struct rpc_server *server, const struct rpc_call *call)
-{
-    if (call->address == NULL || clock_monotonic_us() - call->begun_us > RPC_RESET_AT_ONCE_US)
-        return;
-    const uint64_t address = hash_of(call->address);
-    struct rpc_connection_entry *const entry = entry_of(server, address);
-    if (atomic_load(&entry->address) == address)
-        atomic_fetch_add(&entry->resets, 1);
+    note_call(server, call, 0, true);
 }
 
 /* As grpc_call_get_peer writes it; false for what is no TCP address. */
@@ -112,53 +136,86 @@ static bool is_ours(const struct rpc_server *server, int fd, char out_address[AD
            name_address(&address, out_address, &port);
 }
 
-static bool add_seen(struct look *look, struct seen seen)
+static uint64_t bytes_received(int fd)
 {
-    if (look->count == look->capacity) {
-        const size_t capacity = look->capacity != 0 ? 2 * look->capacity : 256;
-        struct seen *const items = realloc(look->items, capacity * sizeof *items);
-        if (items == NULL)
-            return false;
-        look->items = items;
-        look->capacity = capacity;
-    }
-    look->items[look->count++] = seen;
-    return true;
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 ? info.tcpi_bytes_received : 0;
 }
 
-static void look_at(struct rpc_server *server, struct look *look)
+/* Lock held. */
+static void see(struct rpc_connections *c, int fd, uint64_t address)
 {
-    DIR *const dir = opendir("/proc/self/fd");
-    if (dir == NULL) /* nothing is bounded then; without descriptors the accept failure ends the process */
+    struct rpc_connection *const item = item_of(c, address);
+    if (item == NULL)
         return;
+    const uint64_t received = bytes_received(fd);
+    const int64_t came = received >= item->received ? (int64_t)(received - item->received) : 0;
+    item->fd = fd;
+    item->received = received;
+    item->unexplained += came - item->explained - RPC_FORGIVEN_BYTES;
+    item->unexplained = item->unexplained > 0 ? item->unexplained : 0;
+    item->recent = item->recent / 2 + item->explained;
+    item->explained = 0;
+}
+
+/* Lock held. How many there are, remembered or not. */
+static size_t look_at_all(struct rpc_server *server)
+{
+    struct rpc_connections *const c = &server->connections;
+    DIR *const dir = opendir("/proc/self/fd");
+    size_t count = 0;
+    if (dir == NULL) /* nothing is bounded then; without descriptors the accept failure ends the process */
+        return 0;
     for (const struct dirent *item; (item = readdir(dir)) != NULL;) {
         char address[ADDRESS_BYTES];
         const int fd = atoi(item->d_name);
         if (item->d_name[0] == '.' || !is_ours(server, fd, address))
             continue;
-        struct seen seen = {.fd = fd, .address = hash_of(address)};
-        struct rpc_connection_entry *const entry = entry_of(server, seen.address);
-        if (atomic_load(&entry->address) == seen.address) {
-            seen.identity = atomic_load(&entry->identity);
-            seen.resets = atomic_exchange(&entry->resets, 0);
-            seen.unwelcome = atomic_load(&entry->unwelcome);
-        }
-        if (!add_seen(look, seen))
-            break;
+        see(c, fd, hash_of(address));
+        count++;
     }
     closedir(dir);
+    return count;
 }
 
-/* Core reads the end of the stream then and drops the connection. Its descriptor may have become another
- * one's since it was looked at: that is asked of a copy, which cannot change. */
-static bool close_one(const struct rpc_server *server, const struct seen *seen)
+/* What is seen, packed at the start of a new table; what is not seen is forgotten. Lock held. */
+static struct rpc_connection *take_seen(struct rpc_connections *c, size_t *out_count)
 {
+    struct rpc_connection *const seen = calloc(c->capacity, sizeof *seen);
+    size_t count = 0;
+    for (size_t i = 0; seen != NULL && i < c->capacity; i++)
+        if (c->items[i].address != 0 && c->items[i].fd >= 0)
+            seen[count++] = c->items[i];
+    *out_count = count;
+    return seen;
+}
+
+/* Lock held. */
+static void remember(struct rpc_connections *c, const struct rpc_connection *seen, size_t count)
+{
+    memset(c->items, 0, c->capacity * sizeof *c->items);
+    c->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct rpc_connection *const item = item_of(c, seen[i].address);
+        *item = seen[i];
+        item->fd = -1;
+    }
+}
+
+/* Core finds the connection ended then and drops it. Its descriptor may have become another one's since it
+ * was looked at: that is asked of a copy, which cannot change. */
+static bool close_one(const struct rpc_server *server, const struct rpc_connection *seen, bool at_once)
+{
+    static const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
     char address[ADDRESS_BYTES];
     const int copy = fcntl(seen->fd, F_DUPFD_CLOEXEC, 0);
     if (copy < 0)
         return false;
     const bool same = is_ours(server, copy, address) && hash_of(address) == seen->address;
-    if (same)
+    if (same && at_once) /* what came and was not read yet goes too, and its peer gets a reset */
+        (void)connect(copy, &nobody, sizeof nobody);
+    else if (same)
         (void)shutdown(copy, SHUT_RDWR);
     close(copy);
     return same;
@@ -166,30 +223,31 @@ static bool close_one(const struct rpc_server *server, const struct seen *seen)
 
 static int by_identity(const void *a, const void *b)
 {
-    const uint64_t left = ((const struct seen *)a)->identity, right = ((const struct seen *)b)->identity;
+    const uint64_t left = ((const struct rpc_connection *)a)->identity;
+    const uint64_t right = ((const struct rpc_connection *)b)->identity;
     return (left > right) - (left < right);
 }
 
-/* How many connections are kept when no identity may have more than `each`; those without a call apart. */
-static size_t kept(const struct look *look, size_t each)
+/* How many are kept when no identity may have more than `each`; those without a call apart. */
+static size_t kept(const struct rpc_connection *seen, size_t count, size_t each)
 {
     size_t sum = 0;
-    for (size_t i = 0, end; i < look->count; i = end) {
-        for (end = i; end < look->count && look->items[end].identity == look->items[i].identity; end++)
+    for (size_t i = 0, end; i < count; i = end) {
+        for (end = i; end < count && seen[end].identity == seen[i].identity; end++)
             ;
-        if (look->items[i].identity != 0)
+        if (seen[i].identity != 0)
             sum += end - i < each ? end - i : each;
     }
     return sum;
 }
 
 /* The largest number that an identity may have so that all have at most `most`. */
-static size_t fair_part(const struct look *look, size_t most)
+static size_t fair_part(const struct rpc_connection *seen, size_t count, size_t most)
 {
-    size_t low = 0, high = look->count;
+    size_t low = 0, high = count;
     while (low < high) {
         const size_t middle = (low + high + 1) / 2;
-        if (kept(look, middle) <= most)
+        if (kept(seen, count, middle) <= most)
             low = middle;
         else
             high = middle - 1;
@@ -197,59 +255,56 @@ static size_t fair_part(const struct look *look, size_t most)
     return low;
 }
 
-static size_t close_over(struct rpc_server *server, struct look *look)
+static size_t close_over(struct rpc_server *server, struct rpc_connection *seen, size_t count)
 {
     const size_t limit = server->connections.limit;
-    if (look->count <= limit)
+    if (count <= limit)
         return 0;
-    qsort(look->items, look->count, sizeof *look->items, by_identity);
-    const size_t each = fair_part(look, limit - limit / 4);
-    const size_t unproven = limit - kept(look, each);
+    qsort(seen, count, sizeof *seen, by_identity);
+    const size_t each = fair_part(seen, count, limit - limit / 4);
+    const size_t unproven = limit - kept(seen, count, each);
     size_t closed = 0;
-    for (size_t i = 0, nth = 0; i < look->count; i++) {
-        const struct seen *const seen = &look->items[i];
-        nth = i > 0 && look->items[i - 1].identity == seen->identity ? nth + 1 : 0;
-        if (nth >= (seen->identity != 0 ? each : unproven))
-            closed += close_one(server, seen);
+    for (size_t i = 0, nth = 0; i < count; i++) {
+        nth = i > 0 && seen[i - 1].identity == seen[i].identity ? nth + 1 : 0;
+        if (nth >= (seen[i].identity != 0 ? each : unproven))
+            closed += close_one(server, &seen[i], false);
     }
     return closed;
 }
 
-static bool is_flooding(const struct seen *seen)
-{
-    return seen->resets > RPC_RESETS_MAX;
-}
-
-static bool is_unwelcome(const struct seen *seen)
-{
-    return seen->unwelcome;
-}
-
-static size_t close_each(const struct rpc_server *server, const struct look *look,
-                         bool (*is)(const struct seen *))
+/* The floods among them; those that are unwelcome are closed with them, and not counted. */
+static size_t close_bad(const struct rpc_server *server, const struct rpc_connection *seen, size_t count)
 {
     size_t closed = 0;
-    for (size_t i = 0; i < look->count; i++)
-        if (is(&look->items[i]))
-            closed += close_one(server, &look->items[i]);
+    for (size_t i = 0; i < count; i++) {
+        if (seen[i].unexplained > server->connections.unexplained_max + seen[i].recent)
+            closed += close_one(server, &seen[i], true);
+        else if (seen[i].unwelcome)
+            (void)close_one(server, &seen[i], false);
+    }
     return closed;
 }
 
 void rpc_connections_sweep(struct rpc_server *server)
 {
     struct rpc_connections *const c = &server->connections;
-    struct look look = {0};
-    look_at(server, &look);
-    atomic_store(&c->open, look.count);
-    const size_t flooded = close_each(server, &look, is_flooding), over = close_over(server, &look);
-    (void)close_each(server, &look, is_unwelcome);
-    atomic_fetch_add(&c->flooded, flooded);
+    size_t count = 0;
+    pthread_mutex_lock(&c->lock);
+    atomic_store(&c->open, look_at_all(server));
+    struct rpc_connection *const seen = take_seen(c, &count);
+    if (seen != NULL)
+        remember(c, seen, count);
+    pthread_mutex_unlock(&c->lock);
+    if (seen == NULL)
+        return;
+    const size_t flooding = close_bad(server, seen, count), over = close_over(server, seen, count);
+    free(seen);
+    atomic_fetch_add(&c->flooding, flooding);
     atomic_fetch_add(&c->over, over);
-    if (flooded > 0)
-        log_event(LOG_WARN, "connections closed whose calls were reset again and again",
-                  LOG_INT("closed", (int64_t)flooded));
+    if (flooding > 0)
+        log_event(LOG_WARN, "connections closed that sent much and asked little: a flood",
+                  LOG_INT("closed", (int64_t)flooding));
     if (over > 0)
         log_event(LOG_WARN, "connections closed that are over limits.max_connections",
                   LOG_INT("closed", (int64_t)over), LOG_INT("limit", (int64_t)c->limit));
-    free(look.items);
 }

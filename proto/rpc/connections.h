@@ -1,45 +1,57 @@
 /* The connections of a server: gRPC core 1.51 has no cap for them, no call to close one, and does not say
- * which there are. The kernel does. Private to rpc.
+ * what they do. The kernel does. Private to rpc.
  *
- * Every RPC_SWEEP_TICK_MS: connections over the limit are closed, those first on which no call was admitted
- * yet; callers have at most three quarters of the limit together, and who has most loses first. A connection
- * whose calls are reset as soon as they are opened, again and again, is closed too. */
+ * Looked at every RPC_SWEEP_TICK_MS, by a thread of its own, as a flood keeps the I/O threads busy:
+ *   - Over the limit connections are closed: first those on which no call was admitted yet; callers have at
+ *     most three quarters of the limit together, and who has most of them loses first.
+ *   - Floods: what comes in on a connection is explained by its requests. One that receives much that is not,
+ *     such as calls that are reset at once or never get a request, heads without an end, pings, settings, is
+ *     closed. Whatever kind of frame it is, gRPC would work on it before the calls of others.
+ *   - A connection is closed whose peer may not connect any more. */
 #ifndef POSWARD_RPC_CONNECTIONS_H
 #define POSWARD_RPC_CONNECTIONS_H
 
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define RPC_CONNECTION_ENTRIES 4096  /* a power of 2 */
-#define RPC_RESETS_MAX         250   /* of one connection in a tick */
-#define RPC_RESET_AT_ONCE_US   50000 /* a call that ends sooner by its client's will counts as reset */
+/* Explained by each request, besides its own bytes: head, frames, TLS records. */
+#define RPC_EXPLAINED_BYTES 1024
+/* Forgiven in a tick. */
+#define RPC_FORGIVEN_BYTES 16384
+/* Not explained, in messages of the largest size, and besides as much as was explained of late: requests of
+ * which a part is here. */
+#define RPC_UNEXPLAINED_MESSAGES 2
 
-/* What is known of the connection whose address hashes here; a collision forgets the other one, which is then
- * as one without a call. */
-struct rpc_connection_entry {
-    atomic_uint_fast64_t address, identity; /* hashes; address 0: none */
-    atomic_bool unwelcome;
-    atomic_uint_fast32_t resets; /* in this tick */
-};
+struct rpc_connection; /* what is remembered of one */
 
 struct rpc_connections {
     size_t limit;
-    struct rpc_connection_entry *entries;
-    atomic_size_t open;                 /* at the last look */
-    atomic_uint_fast64_t over, flooded; /* closed so far: over the limit, for resets */
+    int64_t unexplained_max;             /* bytes */
+    atomic_size_t open;                  /* at the last look */
+    atomic_uint_fast64_t over, flooding; /* closed so far */
+
+    pthread_mutex_t lock;         /* what follows */
+    struct rpc_connection *items; /* by address, open addressing */
+    size_t capacity, count;       /* a power of 2 */
 };
 
 struct rpc_call;
 struct rpc_server;
 
-/* A call of this connection was admitted. Any thread. */
+/* `limit` and `unexplained_max` are set. False: out of memory. */
+bool rpc_connections_init(struct rpc_connections *connections);
+/* Accepts a zeroed one. */
+void rpc_connections_drop(struct rpc_connections *connections);
+/* A call of this connection was admitted. Any thread, like the next two. */
 void rpc_connections_prove(struct rpc_server *server, const struct rpc_call *call);
-/* Its peer may not connect any more: close it, but not before the call under way is answered. Any thread. */
+/* A request of so many bytes came in. */
+void rpc_connections_explain(struct rpc_server *server, const struct rpc_call *call, size_t bytes);
+/* Its peer may not connect any more: close it, but not before the call under way is answered. */
 void rpc_connections_refuse(struct rpc_server *server, const struct rpc_call *call);
-/* Its client took a call back. Any thread. */
-void rpc_connections_count_reset(struct rpc_server *server, const struct rpc_call *call);
-/* Look, and close what is too much. One thread at a time. */
+/* Look, and close what is too much. One thread. */
 void rpc_connections_sweep(struct rpc_server *server);
 
 #endif

@@ -39,7 +39,9 @@ void rpc_core_make(struct rpc_server *server)
         int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, RPC_SERVER_KEEPALIVE_TIMEOUT_MS),
         int_arg(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
         int_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
-        int_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, RPC_SERVER_PING_INTERVAL_MS),
+        /* Core's own count of pings makes a flood of them worse, for it adds each to an error that it keeps;
+         * without it they are answered, and connections.c closes the connection. */
+        int_arg(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0),
         int_arg(GRPC_ARG_MAX_CONNECTION_IDLE_MS, CONNECTION_IDLE_MS),
         int_arg(GRPC_ARG_MAX_CONNECTION_AGE_MS,
                 o->connection_age_ms > 0 ? (int)o->connection_age_ms : CONNECTION_AGE_MS),

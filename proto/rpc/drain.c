@@ -33,8 +33,21 @@ static void wait_until(struct rpc_server *server, bool (*condition)(const struct
     pthread_mutex_unlock(&server->lock);
 }
 
+static void stop_watch(struct rpc_server *server)
+{
+    if (!server->watched)
+        return;
+    server->watched = false;
+    pthread_mutex_lock(&server->lock);
+    server->watch_ends = true;
+    pthread_cond_broadcast(&server->quiet);
+    pthread_mutex_unlock(&server->lock);
+    pthread_join(server->watch_thread, NULL);
+}
+
 static void stop_threads(struct rpc_server *server)
 {
+    stop_watch(server);
     rpc_pool_stop(&server->pool);
     grpc_completion_queue_shutdown(server->queue);
     for (size_t i = 0; i < server->io_thread_count; i++)
@@ -83,7 +96,7 @@ void rpc_server_free(struct rpc_server *server)
     rpc_slots_drop(&server->slots);
     free(server->methods);
     free(server->measures);
-    free(server->connections.entries);
+    rpc_connections_drop(&server->connections);
     free(server->listen);
     free(server);
     grpc_shutdown();

@@ -29,6 +29,8 @@ static void set_options(struct rpc_server *server, const struct rpc_server_optio
         or_default(options->max_connection_streams, DEFAULT_CONNECTION_STREAMS);
     server->options.memory_bytes = or_default(options->memory_bytes, DEFAULT_MEMORY_BYTES);
     server->connections.limit = or_default(options->max_connections, DEFAULT_CONNECTIONS);
+    server->connections.unexplained_max =
+        (int64_t)server->options.max_message_bytes * RPC_UNEXPLAINED_MESSAGES;
     size_t *const limit = server->slots.limit;
     limit[RPC_SLOT_WAITING] = or_default(options->max_waiting, RPC_WAITING_MAX);
     limit[RPC_SLOT_UNARY] = or_default(options->max_in_flight, DEFAULT_IN_FLIGHT);
@@ -146,10 +148,9 @@ enum err_code rpc_server_new(const struct rpc_server_options *options, struct rp
     server->listen = strdup(options->listen);
     server->methods = calloc(RPC_MAX_METHODS, sizeof *server->methods);
     server->measures = calloc(RPC_MAX_METHODS + 1, sizeof *server->measures);
-    server->connections.entries = calloc(RPC_CONNECTION_ENTRIES, sizeof *server->connections.entries);
     enum err_code code = ERR_OK;
     if (server->listen == NULL || server->methods == NULL || server->measures == NULL ||
-        server->connections.entries == NULL)
+        !rpc_connections_init(&server->connections))
         code = err_set(e, ERR_LIMIT, "out of memory");
     if (code == ERR_OK)
         code = rpc_index_init(&server->index, options->extra_descriptor_set,
@@ -231,6 +232,9 @@ enum err_code rpc_server_start(struct rpc_server *server, struct err *e)
     for (; server->io_thread_count < RPC_IO_THREADS; server->io_thread_count++)
         if (pthread_create(&server->io_threads[server->io_thread_count], NULL, rpc_io_main, server) != 0)
             return err_errno(e, "start an I/O thread");
+    if (pthread_create(&server->watch_thread, NULL, rpc_watch_main, server) != 0)
+        return err_errno(e, "start the thread that watches connections");
+    server->watched = true;
     server->started = true;
     server->accept_failures = core_log_accept_failures();
     grpc_server_start(server->core);
@@ -267,7 +271,7 @@ struct rpc_server_counts rpc_server_counts(const struct rpc_server *server)
         .failed = atomic_load(&server->failed),
         .connections = atomic_load(&server->connections.open),
         .closed_over = atomic_load(&server->connections.over),
-        .closed_resets = atomic_load(&server->connections.flooded),
+        .closed_floods = atomic_load(&server->connections.flooding),
         .deaf = atomic_load(&server->deaf),
     };
 }

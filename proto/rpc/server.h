@@ -33,6 +33,9 @@ typedef enum err_code (*rpc_authorise_fn)(void *context, const struct rpc_peer *
 typedef void (*rpc_refused_fn)(void *context, const struct rpc_call *call, const char *path,
                                const struct err *e);
 
+/* Where a trusted proxy names the caller; from others it is not read. */
+#define RPC_IDENTITY_HEADER "x-posward-client-identity"
+
 struct rpc_server_options {
     const char *listen; /* "127.0.0.1:7001"; port 0 takes a free one */
     struct rpc_tls tls;
@@ -45,7 +48,9 @@ struct rpc_server_options {
     size_t memory_bytes; /* 0: 256 MiB for the buffers of all connections; over it core drops connections */
     size_t worker_count; /* 0: 4 threads for unary handlers */
     rpc_may_connect_fn may_connect; /* gets authorise_context; NULL: everyone whose certificate verifies */
-    rpc_authorise_fn authorise;     /* NULL: everyone who can connect */
+    const char
+        *trusted_proxy; /* the identity whose calls are of whom RPC_IDENTITY_HEADER names; NULL: none */
+    rpc_authorise_fn authorise; /* NULL: everyone who can connect */
     void *authorise_context;
     void (*deaf)(void *context); /* once, when core accepts no more connections; gets authorise_context */
     rpc_refused_fn refused;      /* NULL: nobody; gets authorise_context */
@@ -101,7 +106,7 @@ struct rpc_server_counts {
     uint64_t waiting; /* calls whose request has not come */
     uint64_t in_flight, ok, failed;
     uint64_t connections;                /* at the last look */
-    uint64_t closed_over, closed_resets; /* connections closed so far: over max_connections, for resets */
+    uint64_t closed_over, closed_floods; /* connections closed so far: over max_connections, for floods */
     bool deaf;                           /* no new connection is accepted: only a new process can */
 };
 struct rpc_server_counts rpc_server_counts(const struct rpc_server *server);

@@ -2,7 +2,8 @@
  *
  *   server.c       options, methods, start, counts
  *   core_options.c what gRPC core is told to bound
- *   accept.c       new calls: path, identity, authorisation, the request, its slot
+ *   accept.c       new calls: path, authorisation, the request, its slot
+ *   peer.c         who calls
  *   slots.c        how many calls there may be, and how many of one caller
  *   connections.c  how many connections, and whose
  *   call.c         life of a call, handler's view of it
@@ -83,6 +84,7 @@ struct rpc_call {
 
     struct rpc_peer peer;
     char *address, *identity;
+    bool proxied;       /* the identity is what a trusted proxy says */
     struct trace trace; /* the caller's */
 
     grpc_byte_buffer *payload;  /* received */
@@ -130,15 +132,14 @@ struct rpc_server {
     grpc_server *core;
     grpc_completion_queue *queue;
     grpc_resource_quota *quota;
-    pthread_t io_threads[RPC_IO_THREADS];
+    pthread_t io_threads[RPC_IO_THREADS], watch_thread;
     size_t io_thread_count;
     struct rpc_pool pool;
     struct rpc_health health;
     struct rpc_reflection reflection;
     int port;
-    bool started, drained;
+    bool started, drained, watched;
     atomic_bool serving, draining;
-    atomic_int_fast64_t next_sweep_ms;
     uint64_t accept_failures; /* of the whole process, before this server listened */
     atomic_bool deaf;         /* core accepts no more connections */
     atomic_uint_fast64_t ok, failed;
@@ -147,7 +148,7 @@ struct rpc_server {
     pthread_cond_t quiet;
     struct rpc_call *live;
     size_t posted, live_count, stream_threads;
-    bool core_down;
+    bool core_down, watch_ends;
 };
 
 /* server.c */
@@ -162,9 +163,13 @@ enum err_code rpc_accept_post(struct rpc_server *server, struct err *e) MUST_CHE
 void rpc_run_raw(struct rpc_call *call);
 void *rpc_io_main(void *server);
 
-/* sweep.c: cancel the calls whose request is overdue, at most once a tick; on the I/O threads. */
+/* peer.c: address and identity of the caller. */
+void rpc_peer_read(struct rpc_call *call);
+
+/* sweep.c: what is looked at every tick, until watch_ends: overdue requests, connections, the listener,
+ * certificates. */
 #define RPC_SWEEP_TICK_MS 250
-void rpc_sweep(struct rpc_server *server);
+void *rpc_watch_main(void *server);
 
 /* call.c */
 struct rpc_call *rpc_call_new(struct rpc_server *server);

@@ -5,6 +5,8 @@
 static void on_stream_received(struct rpc_call *call, bool ok)
 {
     (void)ok; /* no payload then: the half-close, or the end */
+    if (call->payload != NULL)
+        rpc_connections_explain(call->server, call, grpc_byte_buffer_length(call->payload));
     pthread_mutex_lock(&call->lock);
     call->receiving = false;
     pthread_cond_broadcast(&call->changed);

@@ -3,6 +3,8 @@
 #include "rpc/server_state.h"
 #include "rpc/status.h"
 
+#include <time.h>
+
 /* A client that opens calls and never sends their requests would otherwise hold its slots for ever. */
 static void cancel_overdue(struct rpc_server *server, int64_t now_ms)
 {
@@ -29,17 +31,33 @@ static void notice_deafness(struct rpc_server *server)
         o->deaf(o->authorise_context);
 }
 
-void rpc_sweep(struct rpc_server *server)
+/* False: the thread is to end. */
+static bool wait_tick(struct rpc_server *server)
 {
-    const int64_t now_ms = clock_monotonic_ms();
-    int_fast64_t due_ms = atomic_load(&server->next_sweep_ms);
-    if (now_ms < due_ms || !atomic_compare_exchange_strong(&server->next_sweep_ms, &due_ms, INT64_MAX))
-        return;
-    cancel_overdue(server, now_ms);
-    notice_deafness(server);
-    rpc_connections_sweep(server);
-    (void)rpc_certificates_state(server->certificates); /* finds files that changed */
-    atomic_store(&server->next_sweep_ms, clock_monotonic_ms() + RPC_SWEEP_TICK_MS);
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += RPC_SWEEP_TICK_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    int rc = 0;
+    pthread_mutex_lock(&server->lock);
+    while (rc == 0 && !server->watch_ends)
+        rc = pthread_cond_timedwait(&server->quiet, &server->lock, &until);
+    const bool ends = server->watch_ends;
+    pthread_mutex_unlock(&server->lock);
+    return !ends;
+}
+
+void *rpc_watch_main(void *argument)
+{
+    struct rpc_server *const server = argument;
+    while (wait_tick(server)) {
+        cancel_overdue(server, clock_monotonic_ms());
+        notice_deafness(server);
+        rpc_connections_sweep(server);
+        (void)rpc_certificates_state(server->certificates); /* finds files that changed */
+    }
+    return NULL;
 }
 
 void rpc_server_recheck(struct rpc_server *server)

@@ -43,7 +43,7 @@ static void write_closed(const struct writer *w, const struct rpc_server *server
     const struct {
         const char *reason;
         uint64_t count;
-    } rows[] = {{"limit", counts.closed_over}, {"resets", counts.closed_resets}};
+    } rows[] = {{"limit", counts.closed_over}, {"flood", counts.closed_floods}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const struct prometheus_label labels[] = {{"reason", rows[i].reason}, plane_label(w->plane), {0}};
         prometheus_count(w->page, labels, rows[i].count);
@@ -110,7 +110,7 @@ static const struct family {
      "Whether new connections are accepted; at 0 the process ends, to be started again.", write_accepting},
     {"posward_rpc_connections", PROMETHEUS_GAUGE, "gRPC connections.", write_connections},
     {"posward_rpc_connections_closed_total", PROMETHEUS_COUNTER,
-     "gRPC connections that this side closed: over the limit, or for calls reset at once.", write_closed},
+     "gRPC connections that this side closed: over the limit, or for a flood.", write_closed},
     {"posward_rpc_calls_total", PROMETHEUS_COUNTER, "gRPC calls served, by outcome.", write_outcomes},
     {"posward_rpc_server_handled_total", PROMETHEUS_COUNTER, "gRPC calls served, by method and status.",
      write_all_handled},

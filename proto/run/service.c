@@ -63,6 +63,23 @@ static enum err_code make_roles(const struct service_spec *spec, const struct se
     return spec->roles != NULL ? roles_new(&options, out_roles, e) : ERR_OK;
 }
 
+/* With a role of its own the proxy would be one caller more, whom nobody means. */
+static enum err_code check_proxy(const struct service_config *c, struct err *e)
+{
+    const char *const proxy = path_of(c->trusted_proxy);
+    if (proxy == NULL)
+        return ERR_OK;
+    if (c->insecure)
+        return err_set(e, ERR_INPUT,
+                       "trusted_proxy needs TLS: the proxy proves its identity by its certificate");
+    const struct roles_grant *const grants = c->roles.items;
+    for (size_t i = 0; i < c->roles.count; i++)
+        if (strcmp(grants[i].identity, proxy) == 0)
+            return err_set(e, ERR_INPUT, "trusted_proxy is %.100s, which has roles too; remove it from roles",
+                           proxy);
+    return ERR_OK;
+}
+
 static enum err_code check_config(const struct service_spec *spec, const struct service_config *c,
                                   struct err *e)
 {
@@ -72,6 +89,7 @@ static enum err_code check_config(const struct service_spec *spec, const struct 
         return err_set(e, ERR_INPUT, "log.format is '%.20s'; it must be text or json", c->log_format);
     const struct rpc_tls tls = tls_of(c);
     TRY(servers_check(servers_rows(spec), c, &tls, e));
+    TRY(check_proxy(c, e));
     struct roles *roles = NULL;
     TRY(make_roles(spec, c, &roles, e));
     roles_free(roles);
@@ -89,7 +107,10 @@ static enum err_code authorise(void *context, const struct rpc_peer *peer, const
 static bool may_connect(void *context, const char *identity)
 {
     const struct run *const r = context;
-    return r->roles == NULL || roles_knows(r->roles, identity);
+    const char *const proxy = path_of(r->config->trusted_proxy);
+    if (r->roles == NULL || (proxy != NULL && identity != NULL && strcmp(identity, proxy) == 0))
+        return true;
+    return roles_knows(r->roles, identity);
 }
 
 static void refused(void *context, const struct rpc_call *call, const char *path, const struct err *e)
@@ -129,6 +150,7 @@ static enum err_code make_servers(struct run *r, struct err *e)
                                                .memory_bytes = (size_t)c->memory_mib << 20,
                                                .worker_count = (size_t)c->worker_count,
                                                .may_connect = may_connect,
+                                               .trusted_proxy = path_of(c->trusted_proxy),
                                                .authorise = authorise,
                                                .authorise_context = r,
                                                .deaf = deaf,

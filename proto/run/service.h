@@ -23,6 +23,7 @@ struct service_config {
     char *tls_ca, *tls_cert, *tls_key; /* "tls.ca", "tls.cert", "tls.key" */
     struct conf_items roles;           /* "roles": struct roles_grant */
     char *insecure_role;               /* "insecure_role" */
+    char *trusted_proxy;               /* "trusted_proxy" */
     bool reflection;                   /* "reflection" */
     char *log_level;                   /* "log.level": debug, info, warn, error */
     char *log_format;                  /* "log.format": text, json */
@@ -65,6 +66,12 @@ struct service_config {
          .offset = offsetof(struct service_config, insecure_role),                                           \
          .fallback = "all",                                                                                  \
          .help = "Roles of every caller under tls.insecure, where nobody proves who they are; or all."},     \
+        {.key = "trusted_proxy",                                                                             \
+         .type = CONF_STRING,                                                                                \
+         .offset = offsetof(struct service_config, trusted_proxy),                                           \
+         .fallback = "",                                                                                     \
+         .help = "Identity of a proxy in front; the caller is then whom the header "                         \
+                 "x-posward-client-identity names. Empty: none."},                                           \
         {.key = "reflection",                                                                                \
          .type = CONF_BOOL,                                                                                  \
          .offset = offsetof(struct service_config, reflection),                                              \

@@ -1,0 +1,143 @@
+#!/usr/bin/python3
+"""Attacks on the gRPC ports that must fail: another identity's calls are answered meanwhile, and afterwards the service
+serves. No figure of time decides."""
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+import unittest
+
+import grpc
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import h2  # noqa: E402
+from test_roles import TABLE, Estate, call  # noqa: E402
+
+STATUS = {"hsm": "/posward.hsm.v1.Control/GetStatus", "posp": "/posward.posp.v1.Operations/GetStatus",
+          "posv": "/posward.posv.v1.Registry/GetStatus", "bank": "/posward.business.v1.Business/GetStatus"}
+SECONDS = 3  # of a flood
+PATIENCE_S = 60
+SILENT = 1100
+
+
+def silent_connections(port, count):
+    """Peers that connect and say nothing."""
+    found = []
+    for _ in range(count):
+        try:
+            found.append(socket.create_connection(("127.0.0.1", int(port)), timeout=10))
+        except OSError:
+            break
+    return found
+
+
+class Attacks(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 2 * SILENT)), hard))
+        cls.estate = Estate()
+        cls.addClassCleanup(cls.estate.drop)
+        cls.estate.tool("start")
+
+    def served(self, service, who="operator"):
+        """A new connection, whose first attempts may be closed with the attacker's."""
+        with self.estate.channel(service, who) as channel:
+            try:
+                channel.unary_unary(STATUS[service])(b"", timeout=PATIENCE_S, wait_for_ready=True)
+                return True
+            except grpc.RpcError as failure:
+                return f"{failure.code()} {failure.details()}"
+
+    def flood(self, service, who, name, path):
+        pki = self.estate.pki
+        return subprocess.Popen([sys.executable, h2.__file__, name, self.estate.port(service), path, str(SECONDS), "4",
+                                 f"{pki}/ca.pem", f"{pki}/{who}.pem", f"{pki}/{who}.key"],
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def fail_to_stop(self, service, who, name, path):
+        """A flood that does not keep an operator from calling on a connection that was there before."""
+        with self.estate.channel(service, "operator") as channel:
+            method = channel.unary_unary(STATUS[service])
+            method(b"", timeout=PATIENCE_S)
+            attacker = self.flood(service, who, name, path)
+            answered = 0
+            while attacker.poll() is None:
+                method(b"", timeout=PATIENCE_S)
+                answered += 1
+            self.assertGreater(answered, 0)
+            method(b"", timeout=PATIENCE_S)
+        out = attacker.communicate()[0]
+        self.assertEqual(attacker.returncode, 0, out)
+        self.assertTrue(self.served(service))
+        return int(out)
+
+    def test_floods_of_the_least_role_stop_nobody(self):
+        for service in ("hsm", "posv"):
+            for name in h2.FLOODS:
+                with self.subTest(service=service, flood=name):
+                    self.fail_to_stop(service, "monitor", name, STATUS[service])
+            closed = self.estate.metric(service, 'posward_rpc_connections_closed_total{reason="flood"}')
+            self.assertGreater(closed, 0)
+
+    def test_a_certificate_without_a_role_floods_nothing(self):
+        def audit_bytes():
+            return sum(os.path.getsize(f"{folder}/{name}") for folder, _, names in os.walk(self.estate.dir)
+                       for name in names if "audit" in folder)
+        before, refused = audit_bytes(), self.estate.metric("hsm", "posward_tls_peers_refused_total")
+        denied = [line for line in self.estate.page("hsm").splitlines() if line.startswith("posward_refusals_total")]
+        for name in ("hold", "reset"):
+            self.fail_to_stop("hsm", "stranger", name, "/posward.hsm.v1.DataPlane/Echo")
+        self.assertGreater(self.estate.metric("hsm", "posward_tls_peers_refused_total"), refused)
+        after = [line for line in self.estate.page("hsm").splitlines() if line.startswith("posward_refusals_total")]
+        self.assertEqual(after, denied)
+        self.assertLess(audit_bytes() - before, 1 << 20)  # checkpoints and the operator's calls, no refusals
+
+    def test_silent_connections_lock_nobody_out(self):
+        for service in TABLE:
+            with self.subTest(service=service), self.estate.channel(service, "operator") as early:
+                self.assertEqual(call(early, STATUS[service])[0], grpc.StatusCode.OK)
+                silent = silent_connections(self.estate.port(service), SILENT)
+                self.assertEqual(len(silent), SILENT)
+                self.assertEqual(call(early, STATUS[service])[0], grpc.StatusCode.OK)
+                self.assertTrue(self.served(service))
+                for peer in silent:
+                    peer.close()
+                self.assertTrue(self.served(service))
+                self.assertGreater(self.estate.metric(service, 'posward_rpc_connections_closed_total{reason="limit"}'), 0)
+
+    def pid(self, service):
+        return int(self.estate.read(f"run/{service}.pid"))
+
+    def test_without_descriptors_a_service_ends_in_order_and_serves_after_its_start(self):
+        for service in TABLE:
+            with self.subTest(service=service):
+                pid = self.pid(service)
+                used = len(os.listdir(f"/proc/{pid}/fd"))
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 20, used + 20))
+                silent = silent_connections(self.estate.port(service), 200)
+                until = time.monotonic() + PATIENCE_S
+                while self.runs(pid):
+                    self.assertLess(time.monotonic(), until, self.estate.log(service)[-2000:])
+                    time.sleep(0.05)
+                for peer in silent:
+                    peer.close()
+                self.assertRegex(self.estate.log(service), "no more connections are accepted; the process ends")
+                self.assertRegex(self.estate.log(service), "error .*failed.*accepting a connection failed")
+                self.estate.tool("stop", service)
+                self.estate.tool("start", service)
+                self.assertTrue(self.served(service))
+
+    @staticmethod
+    def runs(pid):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+                return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+        except FileNotFoundError:
+            return False
+
+
+if __name__ == "__main__":
+    unittest.main()
