@@ -178,12 +178,15 @@ static enum err_code count_use(struct admit *a, const struct admit_caller *calle
 {
     char terminal[FACTS_PSAM_BYTES];
     facts_terminal(o, terminal);
-    const struct limits_pin_use use = {.terminal = {terminal, strlen(terminal)},
-                                       .zone = source_zone(o),
-                                       .account = {counted->account, sizeof counted->account},
-                                       .caller = {caller->identity, caller->identity_len},
-                                       .decoded = counted->decoded,
-                                       .failed = counted->failed};
+    static const char anonymous[] = "anonymous"; /* under tls.insecure, all of them together */
+    const bool known = caller->identity_len > 0;
+    const struct limits_pin_use use = {
+        .terminal = {terminal, strlen(terminal)},
+        .zone = source_zone(o),
+        .account = {counted->account, sizeof counted->account},
+        .caller = {known ? caller->identity : anonymous, known ? caller->identity_len : sizeof anonymous - 1},
+        .decoded = counted->decoded,
+        .failed = counted->failed};
     const struct limits_verdict v = limits_pin(a->limits, &use, clock_monotonic_ms());
     return v.refused ? refuse(a, &v, &use, e) : ERR_OK;
 }

@@ -36,7 +36,8 @@ static struct rights_use use_of(const struct facts_operation *o)
     return use;
 }
 
-/* Keys that a request leaves out are the keeper's to ask for: without them nothing can be done. */
+/* Keys that a request leaves out, and zones without a name, are the keeper's to ask for: without them nothing
+ * can be done. */
 static bool is_whole(const struct facts_operation *o)
 {
     static const size_t keys[FACTS_KIND_COUNT] = {[FACTS_GENERATE_MAC] = 1,
@@ -44,6 +45,9 @@ static bool is_whole(const struct facts_operation *o)
                                                   [FACTS_TRANSLATE_PIN] = 2,
                                                   [FACTS_ENCRYPT] = 1,
                                                   [FACTS_DECRYPT] = 1};
+    for (size_t i = 0; i < o->key_count; i++)
+        if (o->keys[i].zone.data != NULL && o->keys[i].zone.len == 0)
+            return false;
     return o->key_count >= keys[o->kind];
 }
 

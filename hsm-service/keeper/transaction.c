@@ -64,27 +64,35 @@ static struct tok_key_ref blob_ref(const struct proven *t, const ProtobufCBinary
 
 /* ---- The blobs: of one card, made in one sign-in ---- */
 
-static enum err_code read_blob(const ProtobufCBinaryData *blob, const char *part,
+static enum err_code read_blob(const ProtobufCBinaryData *blob, enum tok_usage usage,
                                struct tok_blob_info *out_info, struct err *e)
 {
-    if (convert_length(blob->len, "blob", 1, TOK_BLOB_BYTES, e) != ERR_OK ||
-        tok_blob_peek(blob->data, blob->len, out_info, e) != ERR_OK)
-        return err_context(e, "%s", part);
-    return ERR_OK;
+    TRY(convert_length(blob->len, "blob", 1, TOK_BLOB_BYTES, e));
+    TRY(tok_blob_peek(blob->data, blob->len, out_info, e));
+    if (out_info->usage == usage)
+        return ERR_OK;
+    return err_set(e, ERR_DENIED, "the key blob is a %s, not a %s", convert_usage_name(out_info->usage),
+                   convert_usage_name(usage));
 }
 
 static enum err_code read_blobs(struct proven *t, struct err *e)
 {
-    struct tok_blob_info infos[3];
-    size_t count = 1;
-    if (t->in->mac == NULL)
+    const HsmTransactionRequest *const in = t->in;
+    const struct {
+        const char *name;
+        const ProtobufCBinaryData *blob; /* NULL: the part is not asked for */
+        enum tok_usage usage;
+    } parts[] = {{"mac", in->mac != NULL ? &in->mac->blob : NULL, TOK_MAK},
+                 {"pin", in->pin != NULL ? &in->pin->blob : NULL, TOK_PIK},
+                 {"track", in->track != NULL ? &in->track->blob : NULL, TOK_TDK}};
+    struct tok_blob_info infos[sizeof parts / sizeof parts[0]];
+    size_t count = 0;
+    if (in->mac == NULL)
         return err_set(e, ERR_INPUT,
                        "mac is missing: nothing of a message is used before its MAC was verified");
-    TRY(read_blob(&t->in->mac->blob, "mac", &infos[0], e));
-    if (t->in->pin != NULL)
-        TRY(read_blob(&t->in->pin->blob, "pin", &infos[count++], e));
-    if (t->in->track != NULL)
-        TRY(read_blob(&t->in->track->blob, "track", &infos[count++], e));
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (parts[i].blob != NULL && read_blob(parts[i].blob, parts[i].usage, &infos[count++], e) != ERR_OK)
+            return err_context(e, "%s", parts[i].name);
     t->mak = infos[0];
     t->suite = t->mak.suite == TOK_TDES ? &iso_suite_tdes : &iso_suite_aes;
     return blob_rule_together(t->call, infos, count, e);

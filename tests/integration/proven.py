@@ -11,19 +11,30 @@ FORMATS = {"tdes": hsm.PIN_FORMAT_ISO_0, "aes-128": hsm.PIN_FORMAT_ISO_4, "aes-2
 
 
 class Terminal(posp_estate.Terminal):
-    def __init__(self, estate, suite="tdes", psam="62010000001200000001", data=None):
-        super().__init__(estate, "T0000001", psam, suite)
-        self.data = data or estate.data
-        self.renew()
+    def __init__(self, estate, suite="tdes", psam="62010000001200000001", data=None, x9_19=False, master_version=1,
+                 keys=None):
+        super().__init__(estate, "T0000001", psam, suite, wrap=1)
+        self.data, self.x9_19, self.master_version = data or estate.data, x9_19, master_version
+        if keys is None:
+            self.renew()
+        else:  # that somebody made
+            self.keys = {name: getattr(keys, name) for name in KINDS}
+            self.blobs = {name: getattr(keys, f"{name}_ref").blob for name in KINDS}
 
     def renew(self):
         """Sign in again: other keys, another sign-in."""
         made = self.data.GenerateWorkingKeys(hsm.GenerateWorkingKeysRequest(
-            psam_number=self.psam, suite=SUITES[self.suite], master_version=1,
-            keys=[hsm.WorkingKeySpec(usage=usage) for usage in KINDS.values()]), timeout=30)
+            psam_number=self.psam, suite=SUITES[self.suite], master_version=self.master_version,
+            keys=[hsm.WorkingKeySpec(usage=usage, mac_algorithm=hsm.MAC_ALGORITHM_X9_19
+                                     if self.x9_19 and usage == types.KEY_USAGE_MAK else 0)
+                  for usage in KINDS.values()]), timeout=30)
+        self.made = made.keys
         self.blobs = {name: key.blob for name, key in zip(KINDS, made.keys)}
         self.keys = {name: ref.open_working_key(self.suite, self.tmk, key.cryptogram)
                      for name, key in zip(KINDS, made.keys)}
+
+    def mac(self, data):
+        return ref.alg3_mac(self.keys["mak"], ref.pad1(data, 8)) if self.x9_19 else super().mac(data)
 
     def ref(self, name):
         return hsm.KeyRef(blob=self.blobs[name])

@@ -11,6 +11,7 @@ import urllib.request
 
 import grpc
 
+import proven
 import reference as ref
 from hsm_estate import PIN, Estate, Load, hsm, refusals_in, types, wait_until
 
@@ -149,6 +150,7 @@ class Audited:
     def test_records_say_the_version_that_was_used(self):
         """Of a zone with versions 1 and 2, and one with version 1 alone, no request says which."""
         self.estate.load("card-control", "aes-256", None, 32, version=2)
+        self.estate.keys["psam-master-tdes"] = self.estate.load("psam-master", "tdes", None, 16, version=2)
         for role in ("zone-mac", "zone-data", "zone-pin"):
             self.estate.load(role, "tdes", "two", 16, version=1)
             pin_key = self.estate.load(role, "tdes", "two", 16, version=2)
@@ -166,9 +168,9 @@ class Audited:
                                        destination_format=hsm.PIN_FORMAT_ISO_0, block=data.TranslatePin(pin, timeout=20).block)
         track = hsm.DecryptDataRequest(key=zone, data=data.EncryptData(
             hsm.EncryptDataRequest(key=zone, data=bytes(16)), timeout=20).data)
-        purchase = hsm.ProcessTransactionRequest(mac=mac, pin=pin, track=track)
-        forged = hsm.ProcessTransactionRequest(mac=hsm.VerifyMacRequest(
-            key=zone, algorithm=hsm.MAC_ALGORITHM_X9_19, data=bytes(16), mac=bytes(8)), pin=pin)
+        terminal = proven.Terminal(self.estate, master_version=2)
+        purchase = terminal.request(terminal.message(), zone="two")
+        forged = terminal.request(terminal.message()[:-8] + bytes(8), track=False, zone="two")
         self.assertTrue(data.VerifyMac(mac, timeout=20).matches)
         self.assertEqual(data.DecryptData(track, timeout=20).data, bytes(16))
         self.assertEqual(data.TranslatePin(back, timeout=20).block, pin.block)
@@ -182,13 +184,14 @@ class Audited:
             hsm.BatchItem(generate_mac=first)]), timeout=20)
         card = self.diversify()
         self.end()
+        blob = f"/{terminal.psam}/storage/1"
         told = [(r["what"], r["key"]) for r in self.records() if r["seq"] > before and r["kind"] in ("use", "refusal")]
         self.assertEqual(told, [
-            ("GenerateMac", "zone/two/2"), ("TranslatePin", "zone/two/2 zone/one/1"), ("EncryptData", "zone/two/2"),
+            ("GenerateMac", "zone/two/2"), ("GenerateWorkingKeys", "psam-master/tdes/2"), ("TranslatePin", "zone/two/2 zone/one/1"), ("EncryptData", "zone/two/2"),
             ("VerifyMac", "zone/two/2"), ("DecryptData", "zone/two/2"), ("TranslatePin", "zone/one/1 zone/two/2"),
-            ("ProcessTransaction", "zone/two/2 zone/two/2 zone/one/1 zone/two/2"),
-            ("ProcessTransaction", "zone/two/2 zone/two/newest zone/one/newest"),  # the MAC was wrong: no PIN key was used
-            ("ProcessBatch/ProcessTransaction", "zone/two/2 zone/two/2 zone/one/1 zone/two/2"),
+            ("ProcessTransaction", f"MAK{blob} PIK{blob} zone/two/2 TDK{blob}"),
+            ("ProcessTransaction", f"MAK{blob} PIK{blob} zone/two/newest"),  # the MAC was wrong: no PIN key was used
+            ("ProcessBatch/ProcessTransaction", f"MAK{blob} PIK{blob} zone/two/2 TDK{blob}"),
             ("ProcessBatch/EncryptData", "zone/none/newest"), ("ProcessBatch/TranslatePin", "zone/one/1 zone/two/2"),
             ("ProcessBatch/GenerateMac", "zone/two/1"),
             ("DiversifyCardKey", f"psam-master/tdes/{card.master_version} card-control/aes-256/2")])

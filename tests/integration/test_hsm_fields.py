@@ -6,6 +6,7 @@ import unittest
 
 import grpc
 
+import proven
 import reference as ref
 from hsm_estate import Estate, hsm, types
 
@@ -40,6 +41,7 @@ class Fields(unittest.TestCase):
         tmk = ref.tmk_of(cls.estate, "tdes", PSAM)
         cls.clear_pik = ref.des_ecb(tmk, made.keys[0].cryptogram, decrypt=True)
         cls.zone = hsm.KeyRef(zone=hsm.ZoneKey(zone="bank", suite=types.SUITE_TDES))
+        cls.terminal = proven.Terminal(cls.estate)
         cls.sound = cls.sound_requests()
 
     @classmethod
@@ -67,8 +69,7 @@ class Fields(unittest.TestCase):
             "TranslatePin": pin,
             "EncryptData": hsm.EncryptDataRequest(key=cls.tdk, data=bytes(8)),
             "DecryptData": hsm.DecryptDataRequest(key=cls.tdk, data=bytes(8)),
-            "ProcessTransaction": hsm.ProcessTransactionRequest(
-                pin=pin, track=hsm.DecryptDataRequest(key=cls.tdk, data=bytes(8))),
+            "ProcessTransaction": cls.terminal.request(cls.terminal.message()),
             "ProcessBatch": hsm.ProcessBatchRequest(items=[hsm.BatchItem(verify_mac=verify)]),
             "ResealBlobs": hsm.ResealBlobsRequest(blobs=[cls.pik.blob, cls.mak.blob]),
         }
@@ -177,8 +178,8 @@ class Fields(unittest.TestCase):
             ("TranslatePin", {"destination": None}, INPUT, "destination is missing"),
             ("TranslatePin", {"source": self.mak}, DENIED, ""),
             ("TranslatePin", {"destination": self.tdk}, DENIED, ""),
-            ("TranslatePin", {"destination": self.pik}, DENIED, "a PIN moves to a zone's key only"),
-            ("TranslatePin", {"source": self.zone, "destination": self.pik}, DENIED, "a PIN moves to a zone's key only"),
+            ("TranslatePin", {"destination": self.pik}, DENIED, "a PIN moves from a terminal to a zone"),
+            ("TranslatePin", {"source": self.zone, "destination": self.pik}, DENIED, "a PIN moves from a terminal to a zone"),
             ("TranslatePin", {"source_format": None}, INPUT, "source_format is missing"),
             ("TranslatePin", {"destination_format": 5}, INPUT, "destination_format has the unknown value 5"),
             ("TranslatePin", {"destination_format": hsm.PIN_FORMAT_ISO_1}, DENIED, ""),
@@ -208,9 +209,29 @@ class Fields(unittest.TestCase):
             ("DecryptData", {"key": None}, INPUT, "key is missing"),
             ("DecryptData", {"key": self.pik}, DENIED, ""),
             ("DecryptData", {"data": None}, INPUT, "data is missing"),
-            ("ProcessTransaction", {"pin": None, "track": None}, INPUT, "at least one of mac, pin and track"),
-            ("ProcessTransaction", {"pin.pan": ""}, INPUT, "pin: pan is missing"),
-            ("ProcessTransaction", {"track.key": None}, INPUT, "track: key is missing"),
+            ("ProcessTransaction", {"mac": None}, INPUT, "mac is missing"),
+            ("ProcessTransaction", {"mac.blob": b""}, INPUT, "mac: blob is missing"),
+            ("ProcessTransaction", {"mac.blob": bytes(60)}, DATA_LOSS, "mac: "),
+            ("ProcessTransaction", {"mac.blob": self.terminal.blobs["pik"]}, DENIED, ""),
+            ("ProcessTransaction", {"pin.blob": b""}, INPUT, "pin: blob is missing"),
+            ("ProcessTransaction", {"pin.blob": self.terminal.blobs["mak"]}, DENIED, "pin: "),
+            ("ProcessTransaction", {"pin.destination.zone": ""}, INPUT, "pin: destination: zone.zone is missing"),
+            ("ProcessTransaction", {"pin.destination.zone": "none"}, NOT_FOUND, "pin: "),
+            ("ProcessTransaction", {"pin.destination_format": 0}, INPUT, "pin: destination_format is missing"),
+            ("ProcessTransaction", {"track.blob": bytes(161)}, INPUT, "track: blob has 161 bytes"),
+            ("ProcessTransaction", {"track.blob": self.terminal.blobs["pik"]}, DENIED, "track: "),
+            ("ProcessTransaction", {"track": None}, INPUT, "track is missing: the message's track is enciphered"),
+            ("ProcessTransaction", {"psam_number": ""}, INPUT, "psam_number is missing"),
+            ("ProcessTransaction", {"psam_number": "62010000001200000002"}, DENIED, ""),
+            ("ProcessTransaction", {"dialect": "visa"}, INPUT, "dialect is none of this service"),
+            ("ProcessTransaction", {"message": b""}, INPUT, "message is missing"),
+            ("ProcessTransaction", {"message": bytes(4097)}, INPUT, "message has 4097 bytes"),
+            ("ProcessTransaction", {"message": os.urandom(1) * 200}, INPUT, "message: "),
+            ("ProcessTransaction", {"message": self.terminal.message("0210")}, INPUT, "message is of type 0210"),
+            ("ProcessTransaction", {"message": self.terminal.message(pin=None)}, INPUT, "pin: field 53 says that there is no PIN"),
+            ("ProcessTransaction", {"message": self.terminal.message(track=False)}, INPUT, "track: field 53 says"),
+            ("ProcessTransaction", {"message": self.terminal.seal({**self.terminal.purchase_fields(), 2: "6225880000000017"})}, INPUT,
+             "message: field 2 and field 35 are of different cards"),
             ("ProcessBatch", {"items": []}, INPUT, "items has 0 operations"),
             ("ProcessBatch", {"items": [hsm.BatchItem()] * 257}, INPUT, "items has 257 operations"),
             ("ResealBlobs", {"blobs": []}, INPUT, "blobs has 0 items"),

@@ -2,6 +2,7 @@
 differ in what the token has to show. Each phase leaves its secrets with the system."""
 import os
 
+import proven
 import reference as ref
 from hsm_estate import hsm, types
 from known_system import RPC_PSAM
@@ -140,20 +141,29 @@ def translation(system, keys, iso, to=None, to_suite=None):
                                    destination_format=ISO[iso if to is None else to])
 
 
-def translate(system, request):
-    """Each of the RPCs that translate a PIN."""
-    whole = hsm.ProcessTransactionRequest(pin=request)
-    for block in (system.data.TranslatePin(request).block, system.data.ProcessTransaction(whole).pin.block,
+def translate(system, request, *wholes):
+    """Each of the RPCs that translate a PIN; `wholes` are the same as transactions."""
+    for block in (system.data.TranslatePin(request).block,
+                  *[system.data.ProcessTransaction(whole).pin.block for whole in wholes],
                   *[result.translate_pin.block or result.process_transaction.pin.block for result in batch(
-                      system, [hsm.BatchItem(translate_pin=request), hsm.BatchItem(process_transaction=whole)])]):
+                      system, [hsm.BatchItem(translate_pin=request),
+                               *[hsm.BatchItem(process_transaction=whole) for whole in wholes]])]):
         assert block
         system.never_logged.opaque("enciphered-pin", "to the zone", block)
+
+
+def transactions(system, keys, to=None):
+    """A purchase with the PIN block and the track under these keys, to its own format or another one."""
+    terminal = proven.Terminal(system, keys.suite, RPC_PSAM, keys=keys)
+    message = terminal.message(pan=PAN, pin=system.pins[PAN])
+    system.never_logged.opaque("enciphered-pin", "message", message)
+    return [terminal.request(message, to_format=to and ISO[to])]
 
 
 def pins(system):
     tdes, aes = Keys(system, "tdes"), Keys(system, "aes-256")
     for keys, iso in ((tdes, 0), (tdes, 1), (tdes, 3), (aes, 4)):
-        translate(system, translation(system, keys, iso))
+        translate(system, translation(system, keys, iso), *(transactions(system, keys) if iso in (0, 4) else ()))
     for card in system.cards[:3]:
         system.at_terminal(card, "purchase", "--amount", "900", "--pan", PAN, "--pin", system.pins[PAN])
     for number, suite in ((21, "tdes"), (22, "aes-128"), (23, "aes-256")):
@@ -182,4 +192,5 @@ def pin_formats(system):
     tdes, aes = Keys(system, "tdes"), Keys(system, "aes-128")
     for keys, iso, to, suite in ((tdes, 0, 3, "tdes"), (tdes, 3, 0, "tdes"), (tdes, 0, 4, "aes-128"), (aes, 4, 0, "tdes"),
                                  (aes, 4, 3, "tdes")):
-        translate(system, translation(system, keys, iso, to, suite))
+        whole = transactions(system, keys, to) if iso != 3 else ()
+        translate(system, translation(system, keys, iso, to, suite), *whole)
