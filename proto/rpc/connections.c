@@ -15,6 +15,7 @@
 
 #define ADDRESS_BYTES (INET6_ADDRSTRLEN + 32)
 #define CAPACITY_MIN  1024
+#define FLOOD_LOOKS   2
 
 struct rpc_connection {
     uint64_t address, identity; /* hashes, 0: no entry; no call was admitted yet */
@@ -22,6 +23,7 @@ struct rpc_connection {
     int64_t explained, recent;  /* bytes since the last look; before it, half of them forgotten at each */
     int64_t unexplained;        /* the balance */
     int fd;                     /* at this look; -1: not seen */
+    int looks;                  /* in a row at which it was too much, and growing */
     bool unwelcome;
 };
 
@@ -153,10 +155,16 @@ static void see(struct rpc_connections *c, int fd, uint64_t address)
     const int64_t came = received >= item->received ? (int64_t)(received - item->received) : 0;
     item->fd = fd;
     item->received = received;
-    item->unexplained += came - item->explained - RPC_FORGIVEN_BYTES;
-    item->unexplained = item->unexplained > 0 ? item->unexplained : 0;
+    const int64_t more = came - item->explained - RPC_FORGIVEN_BYTES;
     item->recent = item->recent / 2 + item->explained;
     item->explained = 0;
+    item->unexplained += more;
+    if (more <= 0)
+        item->unexplained /= 2;
+    item->unexplained = item->unexplained > 0 ? item->unexplained : 0;
+    /* One message that is far too large, which core refuses, comes within a look. */
+    const bool much = more > 0 && item->unexplained > c->unexplained_max + item->recent;
+    item->looks = much ? item->looks + 1 : 0;
 }
 
 /* Lock held. How many there are, remembered or not. */
@@ -277,7 +285,7 @@ static size_t close_bad(const struct rpc_server *server, const struct rpc_connec
 {
     size_t closed = 0;
     for (size_t i = 0; i < count; i++) {
-        if (seen[i].unexplained > server->connections.unexplained_max + seen[i].recent)
+        if (seen[i].looks >= FLOOD_LOOKS)
             closed += close_one(server, &seen[i], true);
         else if (seen[i].unwelcome)
             (void)close_one(server, &seen[i], false);

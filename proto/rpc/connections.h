@@ -19,7 +19,7 @@
 
 /* Explained by each request, besides its own bytes: head, frames, TLS records. */
 #define RPC_EXPLAINED_BYTES 1024
-/* Forgiven in a tick. */
+/* Forgiven at each look; at one where no more came than that, half of the rest is too. */
 #define RPC_FORGIVEN_BYTES 16384
 /* Not explained, in messages of the largest size, and besides as much as was explained of late: requests of
  * which a part is here. */

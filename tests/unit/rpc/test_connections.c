@@ -126,6 +126,49 @@ START_TEST(one_caller_does_not_fill_the_limit)
 }
 END_TEST
 
+START_TEST(messages_that_are_too_large_are_no_flood)
+{
+    struct rpc_server_options options = echo_options();
+    char *const large = malloc(512 * 1024);
+    options.max_message_bytes = 64 * 1024;
+    echo_start(&echo, &options);
+    memset(large, 'x', 512 * 1024 - 1);
+    large[512 * 1024 - 1] = '\0';
+    for (int i = 0; i < 3; i++) {
+        struct err e = {0};
+        ck_assert_int_eq(echo_say(echo.channel, &ECHO_REQUEST(large), NULL, NULL, &e), ERR_LIMIT);
+        clock_sleep_ms(600); /* two looks */
+        ck_assert_ok(echo_say(echo.channel, &ECHO_REQUEST("x"), NULL, NULL, &e), e);
+    }
+    ck_assert_uint_eq(rpc_server_counts(echo.server).closed_floods, 0);
+    free(large);
+    echo_stop(&echo);
+}
+END_TEST
+
+/* Requests that come faster than they are answered are work, however much they are. */
+START_TEST(many_large_requests_are_no_flood)
+{
+    struct rpc_server_options options = echo_options();
+    const int64_t until_ms = clock_monotonic_ms() + 1500;
+    char text[60000];
+    options.max_message_bytes = 64 * 1024;
+    echo_start(&echo, &options);
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    struct rpc_stream *stream = NULL;
+    struct err e = {0};
+    ck_assert_ok(rpc_stream_open(echo.channel, &posward__test__v1__echo__descriptor, "Gather", NULL, NULL,
+                                 &stream, &e),
+                 e);
+    while (clock_monotonic_ms() < until_ms)
+        ck_assert_ok(rpc_stream_send(stream, &ECHO_REQUEST(text).base, &e), e);
+    ck_assert_uint_eq(rpc_server_counts(echo.server).closed_floods, 0);
+    rpc_stream_free(stream);
+    echo_stop(&echo);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("connections");
@@ -134,6 +177,8 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, silent_connections_over_the_limit_are_closed_and_calls_go_on, 0,
                         sizeof hosts / sizeof hosts[0]);
     tcase_add_test(tc, one_caller_does_not_fill_the_limit);
+    tcase_add_test(tc, messages_that_are_too_large_are_no_flood);
+    tcase_add_test(tc, many_large_requests_are_no_flood);
     suite_add_tcase(s, tc);
     return s;
 }
