@@ -94,9 +94,7 @@ static enum err_code decide(struct rpc_call *call, const char *path, struct err 
     TRY(check_welcome(call, e));
     if (o->authorise != NULL && !call->method->open)
         TRY(o->authorise(o->authorise_context, &call->peer, path, e));
-    TRY(rpc_slots_take(&server->slots, &call->slot, RPC_SLOT_WAITING, call->identity, e));
-    rpc_connections_prove(server, call);
-    return ERR_OK;
+    return rpc_slots_take(&server->slots, &call->slot, RPC_SLOT_WAITING, call->identity, e);
 }
 
 static void tell_refused(struct rpc_call *call, const char *path, const struct err *e)

@@ -38,7 +38,12 @@ static uint64_t hash_of(const char *text)
 
 bool rpc_connections_init(struct rpc_connections *c)
 {
-    pthread_mutex_init(&c->lock, NULL);
+    /* It is held for moments only: waiting for it is not worth a switch of threads. */
+    pthread_mutexattr_t adaptive;
+    pthread_mutexattr_init(&adaptive);
+    pthread_mutexattr_settype(&adaptive, PTHREAD_MUTEX_ADAPTIVE_NP);
+    pthread_mutex_init(&c->lock, &adaptive);
+    pthread_mutexattr_destroy(&adaptive);
     for (c->capacity = CAPACITY_MIN; c->capacity < 4 * c->limit; c->capacity *= 2)
         ;
     c->items = calloc(c->capacity, sizeof *c->items);
@@ -84,11 +89,6 @@ static void note_call(struct rpc_server *server, const struct rpc_call *call, in
         item->unwelcome = item->unwelcome || unwelcome;
     }
     pthread_mutex_unlock(&c->lock);
-}
-
-void rpc_connections_prove(struct rpc_server *server, const struct rpc_call *call)
-{
-    note_call(server, call, 0, false);
 }
 
 void rpc_connections_explain(struct rpc_server *server, const struct rpc_call *call, size_t bytes)

@@ -45,9 +45,7 @@ struct rpc_server;
 bool rpc_connections_init(struct rpc_connections *connections);
 /* Accepts a zeroed one. */
 void rpc_connections_drop(struct rpc_connections *connections);
-/* A call of this connection was admitted. Any thread, like the next two. */
-void rpc_connections_prove(struct rpc_server *server, const struct rpc_call *call);
-/* A request of so many bytes came in. */
+/* A request of so many bytes came in, of a call that was admitted. Any thread, like the next one. */
 void rpc_connections_explain(struct rpc_server *server, const struct rpc_call *call, size_t bytes);
 /* Its peer may not connect any more: close it, but not before the call under way is answered. */
 void rpc_connections_refuse(struct rpc_server *server, const struct rpc_call *call);

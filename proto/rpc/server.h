@@ -56,8 +56,7 @@ struct rpc_server_options {
     rpc_refused_fn refused;      /* NULL: nobody; gets authorise_context */
     const uint8_t *extra_descriptor_set; /* a FileDescriptorSet besides posward's own, borrowed; NULL: none */
     size_t extra_descriptor_set_len;
-    int64_t request_wait_ms;   /* 0: 10000; a call whose request has not come by then is cancelled */
-    int64_t connection_age_ms; /* 0: 1 h; an older connection takes no new calls, and those it has go on */
+    int64_t request_wait_ms; /* 0: 10000; a call whose request has not come by then is cancelled */
 };
 
 enum err_code rpc_server_new(const struct rpc_server_options *options, struct rpc_server **out_server,

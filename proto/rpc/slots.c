@@ -18,7 +18,12 @@ static const char *const kind_names[RPC_SLOT_KINDS] = {
 
 void rpc_slots_init(struct rpc_slots *slots)
 {
-    pthread_mutex_init(&slots->lock, NULL);
+    /* It is held for moments only: waiting for it is not worth a switch of threads. */
+    pthread_mutexattr_t adaptive;
+    pthread_mutexattr_init(&adaptive);
+    pthread_mutexattr_settype(&adaptive, PTHREAD_MUTEX_ADAPTIVE_NP);
+    pthread_mutex_init(&slots->lock, &adaptive);
+    pthread_mutexattr_destroy(&adaptive);
 }
 
 static void holder_free(struct rpc_slot_holder *holder)
