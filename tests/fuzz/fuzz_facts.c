@@ -147,25 +147,22 @@ static void same_operation(const struct facts_operation *o, enum facts_kind kind
 
 static enum facts_kind kind_of_item(const Posward__Hsm__V1__BatchItem *item)
 {
-    switch (item->operation_case) {
-    case POSWARD__HSM__V1__BATCH_ITEM__OPERATION_GENERATE_MAC:
-        return FACTS_GENERATE_MAC;
-    case POSWARD__HSM__V1__BATCH_ITEM__OPERATION_VERIFY_MAC:
-        return FACTS_VERIFY_MAC;
-    case POSWARD__HSM__V1__BATCH_ITEM__OPERATION_TRANSLATE_PIN:
-        return FACTS_TRANSLATE_PIN;
-    case POSWARD__HSM__V1__BATCH_ITEM__OPERATION_ENCRYPT_DATA:
-        return FACTS_ENCRYPT;
-    case POSWARD__HSM__V1__BATCH_ITEM__OPERATION_DECRYPT_DATA:
-        return FACTS_DECRYPT;
-    case POSWARD__HSM__V1__BATCH_ITEM__OPERATION_PROCESS_TRANSACTION:
-        return FACTS_TRANSACTION;
-    case POSWARD__HSM__V1__BATCH_ITEM__OPERATION_GENERATE_WORKING_KEYS:
-        return FACTS_WORKING_KEYS;
-    case POSWARD__HSM__V1__BATCH_ITEM__OPERATION__NOT_SET:
-    default:
-        return FACTS_KIND_COUNT;
-    }
+    static const struct {
+        Posward__Hsm__V1__BatchItem__OperationCase operation;
+        enum facts_kind kind;
+    } rows[] = {
+        {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_GENERATE_MAC, FACTS_GENERATE_MAC},
+        {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_VERIFY_MAC, FACTS_VERIFY_MAC},
+        {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_TRANSLATE_PIN, FACTS_TRANSLATE_PIN},
+        {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_ENCRYPT_DATA, FACTS_ENCRYPT},
+        {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_DECRYPT_DATA, FACTS_DECRYPT},
+        {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_PROCESS_TRANSACTION, FACTS_TRANSACTION},
+        {POSWARD__HSM__V1__BATCH_ITEM__OPERATION_GENERATE_WORKING_KEYS, FACTS_WORKING_KEYS},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].operation == item->operation_case)
+            return rows[i].kind;
+    return FACTS_KIND_COUNT;
 }
 
 static void same_batch(const struct facts *facts, const Posward__Hsm__V1__ProcessBatchRequest *batch)
