@@ -74,7 +74,7 @@ static enum err_code check_welcome(struct rpc_call *call, struct err *e)
 {
     const struct rpc_server_options *const o = &call->server->options;
     if (o->may_connect == NULL || o->tls.ca_path == NULL || call->proxied ||
-        o->may_connect(o->authorise_context, call->identity))
+        o->may_connect(o->connect_context, call->identity))
         return ERR_OK;
     rpc_connections_refuse(call->server, call);
     return err_set(e, ERR_DENIED, "this identity has no role here any more; the connection will be closed");

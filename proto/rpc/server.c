@@ -209,7 +209,7 @@ static enum err_code check_methods(struct rpc_server *server, struct err *e)
 static enum err_code bind_port(struct rpc_server *server, struct err *e)
 {
     grpc_server_credentials *credentials = NULL;
-    const struct rpc_connect_gate gate = {server->options.may_connect, server->options.authorise_context};
+    const struct rpc_connect_gate gate = {server->options.may_connect, server->options.connect_context};
     TRY(rpc_server_credentials(&server->options.tls, server->listen, &gate, &server->certificates,
                                &credentials, e));
     rpc_core_make(server);

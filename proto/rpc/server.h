@@ -47,7 +47,8 @@ struct rpc_server_options {
     size_t max_connection_streams; /* 0: 128 calls at a time on one connection; more wait at the client */
     size_t memory_bytes; /* 0: 256 MiB for the buffers of all connections; over it core drops connections */
     size_t worker_count; /* 0: 4 threads for unary handlers */
-    rpc_may_connect_fn may_connect; /* gets authorise_context; NULL: everyone whose certificate verifies */
+    rpc_may_connect_fn may_connect; /* NULL: everyone whose certificate verifies */
+    void *connect_context;
     const char
         *trusted_proxy; /* the identity whose calls are of whom RPC_IDENTITY_HEADER names; NULL: none */
     rpc_authorise_fn authorise; /* NULL: everyone who can connect */

@@ -32,7 +32,6 @@ struct method {
 struct roles {
     struct method *methods; /* by path */
     size_t method_count;
-    unsigned useful; /* roles that may call some method: others have nothing to connect for */
     const struct roles_right *rights; /* NULL: none */
     bool insecure;
     struct roles_holder insecure_caller;
@@ -64,8 +63,6 @@ static enum err_code take_rows(struct roles *r, const struct roles_options *opti
             (struct method){.path = common_rows[i].path,
                             .allowed = options->reflection ? common_rows[i].allowed : 0,
                             .everywhere = true};
-    for (size_t i = 0; i < r->method_count; i++)
-        r->useful |= r->methods[i].allowed;
     qsort(r->methods, r->method_count, sizeof *r->methods, by_path);
     for (size_t i = 1; i < r->method_count; i++)
         if (by_path(&r->methods[i - 1], &r->methods[i]) == 0)
@@ -237,10 +234,19 @@ static unsigned roles_of(struct roles *r, const char *identity)
     return view.roles;
 }
 
-bool roles_knows(struct roles *r, const char *identity)
+/* Roles that may call some method of the server: others have nothing to connect for. */
+static unsigned useful_roles(const struct roles *r, unsigned server)
+{
+    unsigned roles = 0;
+    for (size_t i = 0; i < r->method_count; i++)
+        roles |= is_of(&r->methods[i], server) ? r->methods[i].allowed : 0;
+    return roles;
+}
+
+bool roles_knows(struct roles *r, unsigned server, const char *identity)
 {
     const struct repeats_event event = {.who = identity, .what = "connection", .code = ERR_DENIED};
-    if (r->insecure || (identity != NULL && (roles_of(r, identity) & r->useful) != 0))
+    if (r->insecure || (identity != NULL && (roles_of(r, identity) & useful_roles(r, server)) != 0))
         return true;
     if (repeats_first(r->refusals, &event, clock_monotonic_ms()))
         log_event(LOG_WARN, "connection refused: its identity has no role here",

@@ -119,9 +119,10 @@ bool roles_has_pin_pair(struct roles *roles, const char *identity, const char *f
  * roles_new was given stays too. Any thread. */
 enum err_code roles_replace(struct roles *roles, const struct roles_grant *grants, size_t grant_count,
                             struct err *e) MUST_CHECK;
-/* Whether an identity has any role now; everybody has under tls.insecure, and NULL nowhere else. Logs who has
+/* Whether an identity has a role now that may call some method of this server; everybody has under tls.insecure,
+ * and NULL nowhere else. Logs who has
  * none, within the same bounds. Any thread. */
-bool roles_knows(struct roles *roles, const char *identity);
+bool roles_knows(struct roles *roles, unsigned server, const char *identity);
 /* How many identities have the role now; 0 under tls.insecure, where nobody has one. Any thread. */
 size_t roles_count(struct roles *roles, enum role role);
 /* A table for people: each identity, its roles and, where the service has rights, what it may do; under

@@ -47,13 +47,16 @@ enum err_code servers_new(const struct service_server *rows, const struct servic
 {
     *out_servers = (struct servers){.rows = rows};
     for (const struct service_server *row = rows; row->listen_key != NULL; row++) {
+        if (out_servers->count == SERVICE_SERVERS_MAX)
+            return err_set(e, ERR_INTERNAL, "a daemon has at most %d servers", SERVICE_SERVERS_MAX);
         struct rpc_server_options own = *options;
+        struct servers_plane *const plane = &out_servers->planes[row - rows];
+        *plane = (struct servers_plane){options->connect_context, (unsigned)(row - rows)};
+        own.connect_context = plane;
         own.listen = servers_address(row, config);
         if (row->max_in_flight != 0)
             own.max_in_flight =
                 (size_t) * (const int64_t *)(const void *)((const char *)config + row->max_in_flight);
-        if (out_servers->count == SERVICE_SERVERS_MAX)
-            return err_set(e, ERR_INTERNAL, "a daemon has at most %d servers", SERVICE_SERVERS_MAX);
         TRY(rpc_server_new(&own, &out_servers->list[out_servers->count], e));
         out_servers->count++;
     }

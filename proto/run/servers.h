@@ -7,10 +7,17 @@
 #include "base/log.h"
 #include "run/service.h"
 
+/* What a server's may_connect gets: whose server, and which. */
+struct servers_plane {
+    void *context; /* of the options */
+    unsigned number;
+};
+
 struct servers {
     const struct service_server *rows; /* ends with a row without listen_key */
     size_t count;
     struct rpc_server *list[SERVICE_SERVERS_MAX]; /* in the order of `rows` */
+    struct servers_plane planes[SERVICE_SERVERS_MAX];
 };
 
 /* The daemon's rows, or the one row of a daemon that has none. */
@@ -20,7 +27,8 @@ const char *servers_address(const struct service_server *row, const struct servi
 /* ERR_INPUT: an address that `tls` does not allow, or that stands twice. */
 enum err_code servers_check(const struct service_server *rows, const struct service_config *config,
                             const struct rpc_tls *tls, struct err *e) MUST_CHECK;
-/* `options` are those of each server, except for `listen` and limits of its own. On failure what was made is in *out_servers, for
+/* `options` are those of each server, except for `listen`, limits of its own, and connect_context, which becomes
+ * a struct servers_plane. `out_servers` must not move. On failure what was made is in *out_servers, for
  * servers_free. */
 enum err_code servers_new(const struct service_server *rows, const struct service_config *config,
                           const struct rpc_server_options *options, struct servers *out_servers,

@@ -106,11 +106,12 @@ static enum err_code authorise(void *context, const struct rpc_peer *peer, const
 
 static bool may_connect(void *context, const char *identity)
 {
-    const struct run *const r = context;
+    const struct servers_plane *const plane = context;
+    const struct run *const r = plane->context;
     const char *const proxy = path_of(r->config->trusted_proxy);
     if (r->roles == NULL || (proxy != NULL && identity != NULL && strcmp(identity, proxy) == 0))
         return true;
-    return roles_knows(r->roles, identity);
+    return roles_knows(r->roles, plane->number, identity);
 }
 
 static void refused(void *context, const struct rpc_call *call, const char *path, const struct err *e)
@@ -150,6 +151,7 @@ static enum err_code make_servers(struct run *r, struct err *e)
                                                .memory_bytes = (size_t)c->memory_mib << 20,
                                                .worker_count = (size_t)c->worker_count,
                                                .may_connect = may_connect,
+                                               .connect_context = r,
                                                .trusted_proxy = path_of(c->trusted_proxy),
                                                .authorise = authorise,
                                                .authorise_context = r,

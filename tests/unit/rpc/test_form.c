@@ -248,9 +248,9 @@ static const struct attack {
     {                                                                                                        \
         name, type, bytes, sizeof(bytes) - 1, note                                                           \
     }
-    ATTACK("a second pin of formats", TRANSACTION, "\x12\x06\x0A\x02\x0A\x00\x20\x01\x12\x04\x20\x01\x28\x01",
+    ATTACK("a second pin of formats", TRANSACTION, "\x42\x03\x0A\x01x\x42\x02\x18\x01",
            "pin stands twice; give it once"),
-    ATTACK("a second pin, empty", TRANSACTION, "\x12\x02\x20\x01\x12\x00", "pin stands twice; give it once"),
+    ATTACK("a second pin, empty", TRANSACTION, "\x42\x02\x18\x01\x42\x00", "pin stands twice; give it once"),
     ATTACK("an empty second source", TRANSLATE, "\x0A\x03\x0A\x01x\x12\x00\x0A\x00",
            "source stands twice; give it once"),
     ATTACK("empty keys behind the keys", TRANSLATE, "\x0A\x00\x12\x00\x0A\x00\x12\x00",

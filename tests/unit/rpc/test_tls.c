@@ -171,6 +171,7 @@ START_TEST(who_may_not_connect_is_refused_in_the_handshake)
     struct err e = {0};
     options.tls = identity_of(&server_identity, "ca", "server");
     options.may_connect = may_connect;
+    options.connect_context = &guests;
     options.authorise = count_calls;
     options.authorise_context = &guests;
     echo_start(&echo, &options);

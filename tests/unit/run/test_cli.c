@@ -267,11 +267,11 @@ static const struct {
     {"device register --terminl-id x", 2, NULL, "unknown option --terminl-id; did you mean --terminal-id?\n"},
     {"device list", 0,
      "TERMINAL_ID  PSAM_NUMBER           SUITE    MASTER_VERSION  STATE    REVISION  CREATED_MS"
-     "                UPDATED_MS\n"
+     "                UPDATED_MS  WRAP_VERSION\n"
      "10000001     12345678901234567890  aes-128  0               active   0         "
-     "2026-11-23T22:00:00.123Z  -\n"
+     "2026-11-23T22:00:00.123Z  -           0\n"
      "10000002                           aes-128  0               retired  0         "
-     "2026-11-23T22:00:00.123Z  -\n"
+     "2026-11-23T22:00:00.123Z  -           0\n"
      "next_page_token: n2\n",
      NULL},
     {"device list --page-size 7", 0, "TERMINAL_ID  MERCHANT_ID  PSAM_NUMBER", NULL},
