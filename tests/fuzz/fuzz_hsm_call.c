@@ -34,7 +34,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2 || size > IPC_REQUEST_BYTES)
         return 0;
     static const struct keeper_policy policy = {.tdes_mak_bytes_min = 8};
-    struct keeper_call call = {.tok = tok, .arena = &arena, .policy = &policy, .deadline_ms = INT64_MAX};
+    static uint8_t pin_uses[IPC_PIN_USES_MAX * IPC_PIN_USE_BYTES];
+    struct keeper_call call = {.tok = tok,
+                               .arena = &arena,
+                               .policy = &policy,
+                               .pin_uses = pin_uses,
+                               .deadline_ms = INT64_MAX};
     struct err e = {0};
     ProtobufCBinaryData answer = {0};
     const enum err_code code =

@@ -82,8 +82,9 @@ static inline enum err_code call(const char *method, const ProtobufCMessage *req
     const ProtobufCMethodDescriptor *const row =
         protobuf_c_service_descriptor_get_method_by_name(service, method);
     const unsigned index = (unsigned)(row - service->methods);
+    static uint8_t pin_uses[IPC_PIN_USES_MAX * IPC_PIN_USE_BYTES];
     struct keeper_call keeper_call = {
-        .tok = tok, .arena = &arena, .policy = &policy, .deadline_ms = INT64_MAX};
+        .tok = tok, .arena = &arena, .policy = &policy, .pin_uses = pin_uses, .deadline_ms = INT64_MAX};
     static uint8_t body[16384];
     ProtobufCBinaryData answer;
     e = (struct err){0};

@@ -58,7 +58,12 @@ static enum err_code serve(enum method index, const ProtobufCMessage *message, b
 {
     uint8_t body[4096];
     static const struct keeper_policy policy = {.tdes_mak_bytes_min = 8};
-    struct keeper_call call = {.tok = tok, .arena = &arena, .policy = &policy, .deadline_ms = deadline_ms};
+    static uint8_t pin_uses[IPC_PIN_USES_MAX * IPC_PIN_USE_BYTES];
+    struct keeper_call call = {.tok = tok,
+                               .arena = &arena,
+                               .policy = &policy,
+                               .pin_uses = pin_uses,
+                               .deadline_ms = deadline_ms};
     ck_assert_uint_le(protobuf_c_message_get_packed_size(message), sizeof body);
     const size_t len = protobuf_c_message_pack(message, body);
     const enum err_code code =
