@@ -71,7 +71,7 @@ class Attacks(unittest.TestCase):
             method(b"", timeout=PATIENCE_S)
         out = attacker.communicate()[0]
         self.assertEqual(attacker.returncode, 0, out)
-        self.assertTrue(self.served(service))
+        self.assertIs(True, self.served(service))
         return int(out)
 
     def test_floods_of_the_least_role_stop_nobody(self):
@@ -101,11 +101,16 @@ class Attacks(unittest.TestCase):
                 self.assertEqual(call(early, STATUS[service])[0], grpc.StatusCode.OK)
                 silent = silent_connections(self.estate.port(service), SILENT)
                 self.assertEqual(len(silent), SILENT)
+                self.addCleanup(lambda peers=silent: [peer.close() for peer in peers])
+                until = time.monotonic() + PATIENCE_S
+                while "over limits.max_connections" not in self.estate.log(service):
+                    self.assertLess(time.monotonic(), until)
+                    time.sleep(0.05)
                 self.assertEqual(call(early, STATUS[service])[0], grpc.StatusCode.OK)
-                self.assertTrue(self.served(service))
+                self.assertIs(True, self.served(service))
                 for peer in silent:
                     peer.close()
-                self.assertTrue(self.served(service))
+                self.assertIs(True, self.served(service))
                 self.assertGreater(self.estate.metric(service, 'posward_rpc_connections_closed_total{reason="limit"}'), 0)
 
     def pid(self, service):
@@ -128,7 +133,7 @@ class Attacks(unittest.TestCase):
                 self.assertRegex(self.estate.log(service), "error .*failed.*accepting a connection failed")
                 self.estate.tool("stop", service)
                 self.estate.tool("start", service)
-                self.assertTrue(self.served(service))
+                self.assertIs(True, self.served(service))
 
     @staticmethod
     def runs(pid):

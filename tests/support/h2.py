@@ -35,39 +35,41 @@ class Connection:
     def __init__(self, port, context=None, acknowledge=True):
         raw = socket.create_connection(("127.0.0.1", port), timeout=10)
         self.socket = context.wrap_socket(raw, server_hostname="localhost") if context else raw
-        self.lock = threading.Lock()
         self.closed = threading.Event()
         self.acknowledge = acknowledge
+        self.held = b""
         self.send(PREFACE + frame(SETTINGS, 0, 0))
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
 
     def send(self, data):
+        """False: the connection is gone. Reads too, as a TLS socket is for one thread at a time."""
         if self.closed.is_set():
             return False
         try:
-            with self.lock:
-                self.socket.sendall(data)
-            return True
-        except (OSError, ssl.SSLError):
+            self.socket.settimeout(2)
+            self.socket.sendall(data)
+            if self.read() and self.acknowledge:
+                self.socket.settimeout(2)
+                self.socket.sendall(frame(SETTINGS, ACK, 0))
+        except OSError:
             self.closed.set()
-            return False
+        return not self.closed.is_set()
 
     def read(self):
-        held = b""
+        """Throw away what is there; whether there were SETTINGS in it."""
+        self.socket.setblocking(False)
+        asked = False
         try:
             while data := self.socket.recv(65536):
-                held += data
-                while len(held) >= 9 and len(held) >= 9 + (size := int.from_bytes(held[:3], "big")):
-                    if held[3] == SETTINGS and not held[4] & ACK and self.acknowledge:
-                        threading.Thread(target=self.send, args=(frame(SETTINGS, ACK, 0),), daemon=True).start()
-                    held = held[9 + size:]
-        except (OSError, ssl.SSLError, ValueError):
+                self.held += data
+                while len(self.held) >= 9 and len(self.held) >= 9 + (size := int.from_bytes(self.held[:3], "big")):
+                    asked = asked or (self.held[3] == SETTINGS and not self.held[4] & ACK)
+                    self.held = self.held[9 + size:]
+            self.closed.set()
+        except (BlockingIOError, ssl.SSLWantReadError):
             pass
-        self.closed.set()
+        return asked
 
     def close(self):
-        self.closed.set()
         try:
             self.socket.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -141,12 +143,12 @@ def attack(name, port, context, path, seconds, connections=4, acknowledge=True):
         while time.monotonic() < until:
             try:
                 connection = Connection(port, context, acknowledge)
-            except (OSError, ssl.SSLError):
+            except OSError:
                 time.sleep(0.05)
                 continue
             FLOODS[name](connection, path, until)
-            while name == "hold" and time.monotonic() < until and not connection.closed.wait(0.05):
-                pass
+            while name == "hold" and time.monotonic() < until and connection.send(b""):
+                time.sleep(0.05)
             closed[number] += time.monotonic() < until
             connection.close()
             time.sleep(0.05)
