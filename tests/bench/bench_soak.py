@@ -64,7 +64,7 @@ class Soak:
         made = self.batch([hsm.BatchItem(generate_working_keys=hsm.GenerateWorkingKeysRequest(
             psam_number=card, suite=types.SUITE_TDES, master_version=1, keys=SPECS)) for card in cards])
         self.batch([hsm.BatchItem(generate_mac=hsm.GenerateMacRequest(
-            key=hsm.KeyRef(blob=r.generate_working_keys.keys[1].blob), algorithm=hsm.MAC_ALGORITHM_X9_19, data=b"12345678"))
+            key=hsm.KeyRef(blob=r.generate_working_keys.keys[1].blob), algorithm=hsm.MAC_ALGORITHM_UNIONPAY_ECB, data=b"12345678"))
             for r in made if r.status == 0])
 
     def metrics(self):

@@ -11,10 +11,9 @@ FORMATS = {"tdes": hsm.PIN_FORMAT_ISO_0, "aes-128": hsm.PIN_FORMAT_ISO_4, "aes-2
 
 
 class Terminal(posp_estate.Terminal):
-    def __init__(self, estate, suite="tdes", psam="62010000001200000001", data=None, x9_19=False, master_version=1,
-                 keys=None):
+    def __init__(self, estate, suite="tdes", psam="62010000001200000001", data=None, x9_19=False, keys=None):
         super().__init__(estate, "T0000001", psam, suite, wrap=1)
-        self.data, self.x9_19, self.master_version = data or estate.data, x9_19, master_version
+        self.data, self.x9_19 = data or estate.data, x9_19
         if keys is None:
             self.renew()
         else:  # that somebody made
@@ -24,7 +23,7 @@ class Terminal(posp_estate.Terminal):
     def renew(self):
         """Sign in again: other keys, another sign-in."""
         made = self.data.GenerateWorkingKeys(hsm.GenerateWorkingKeysRequest(
-            psam_number=self.psam, suite=SUITES[self.suite], master_version=self.master_version,
+            psam_number=self.psam, suite=SUITES[self.suite], master_version=1,
             keys=[hsm.WorkingKeySpec(usage=usage, mac_algorithm=hsm.MAC_ALGORITHM_X9_19
                                      if self.x9_19 and usage == types.KEY_USAGE_MAK else 0)
                   for usage in KINDS.values()]), timeout=30)

@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import h2  # noqa: E402
 from test_roles import TABLE, Estate, call  # noqa: E402
 
-STATUS = {"hsm": "/posward.hsm.v1.Control/GetStatus", "posp": "/posward.posp.v1.Operations/GetStatus",
+STATUS = {"hsm": "/posward.hsm.v1.DataPlane/GetStatus", "posp": "/posward.posp.v1.Operations/GetStatus",
           "posv": "/posward.posv.v1.Registry/GetStatus", "bank": "/posward.business.v1.Business/GetStatus"}
 SECONDS = 3  # of a flood
 PATIENCE_S = 60

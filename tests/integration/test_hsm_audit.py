@@ -26,7 +26,7 @@ class Audited:
         cls.estate = Estate(cls.token, load=False)
         cls.log = f"{cls.estate.dir}/audit"
         cls.configure()
-        cls.estate.load("psam-master", "tdes", None, 16)
+        cls.estate.keys["psam-master-tdes"] = cls.estate.load("psam-master", "tdes", None, 16)
         cls.estate.load("zone-mac", "tdes", "bank", 16)
         cls.estate.cli("key", "init", "--hsm-config", cls.estate.config)
 
@@ -150,7 +150,6 @@ class Audited:
     def test_records_say_the_version_that_was_used(self):
         """Of a zone with versions 1 and 2, and one with version 1 alone, no request says which."""
         self.estate.load("card-control", "aes-256", None, 32, version=2)
-        self.estate.keys["psam-master-tdes"] = self.estate.load("psam-master", "tdes", None, 16, version=2)
         for role in ("zone-mac", "zone-data", "zone-pin"):
             self.estate.load(role, "tdes", "two", 16, version=1)
             pin_key = self.estate.load(role, "tdes", "two", 16, version=2)
@@ -168,7 +167,7 @@ class Audited:
                                        destination_format=hsm.PIN_FORMAT_ISO_0, block=data.TranslatePin(pin, timeout=20).block)
         track = hsm.DecryptDataRequest(key=zone, data=data.EncryptData(
             hsm.EncryptDataRequest(key=zone, data=bytes(16)), timeout=20).data)
-        terminal = proven.Terminal(self.estate, master_version=2)
+        terminal = proven.Terminal(self.estate)
         purchase = terminal.request(terminal.message(), zone="two")
         forged = terminal.request(terminal.message()[:-8] + bytes(8), track=False, zone="two")
         self.assertTrue(data.VerifyMac(mac, timeout=20).matches)
@@ -187,7 +186,7 @@ class Audited:
         blob = f"/{terminal.psam}/storage/1"
         told = [(r["what"], r["key"]) for r in self.records() if r["seq"] > before and r["kind"] in ("use", "refusal")]
         self.assertEqual(told, [
-            ("GenerateMac", "zone/two/2"), ("GenerateWorkingKeys", "psam-master/tdes/2"), ("TranslatePin", "zone/two/2 zone/one/1"), ("EncryptData", "zone/two/2"),
+            ("GenerateMac", "zone/two/2"), ("GenerateWorkingKeys", "psam-master/tdes/1"), ("TranslatePin", "zone/two/2 zone/one/1"), ("EncryptData", "zone/two/2"),
             ("VerifyMac", "zone/two/2"), ("DecryptData", "zone/two/2"), ("TranslatePin", "zone/one/1 zone/two/2"),
             ("ProcessTransaction", f"MAK{blob} PIK{blob} zone/two/2 TDK{blob}"),
             ("ProcessTransaction", f"MAK{blob} PIK{blob} zone/two/newest"),  # the MAC was wrong: no PIN key was used

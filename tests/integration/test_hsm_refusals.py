@@ -40,7 +40,10 @@ class Refusals(unittest.TestCase):
         requests = [hsm.GenerateMacRequest(data=bytes(16)), hsm.ProcessBatchRequest()]
         for at in range(0, CALLS, UNDER_WAY):
             futures = [calls[n % 2].future(requests[n % 2], timeout=60) for n in range(at, at + UNDER_WAY)]
-            self.assertEqual({f.exception().code() for f in futures}, {grpc.StatusCode.PERMISSION_DENIED})
+            # What is refused explains no bytes: such a connection may be closed for a flood meanwhile.
+            codes = {f.exception().code() for f in futures}
+            self.assertLessEqual(codes, {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE})
+            self.assertIn(grpc.StatusCode.PERMISSION_DENIED, codes)
 
     def test_refusal_flood_is_joined_and_counted(self):
         self.estate.start()
@@ -56,13 +59,15 @@ class Refusals(unittest.TestCase):
         for method in METHODS:
             of_method = [r for r in records if r["what"] == method]
             self.assertEqual({(r["who"], r["result"]) for r in of_method}, {("anonymous", "DENIED")})
-            self.assertEqual(sum(map(refusals_in, of_method)), CALLS / 2, of_method)
+            count = int(re.search(rf'posward_refusals_total{{method="{re.escape(method[1:])}",reason="denied"}} (\d+)\n',
+                                  page).group(1))
+            self.assertGreater(count, CALLS // 20)
+            self.assertEqual(sum(map(refusals_in, of_method)), count, of_method)
             for record in of_method:
                 self.assertIn("may not call", record["note"])
             self.assertEqual(refusals_in(of_method[0]), 1, "the first has a record at once")
-            self.assertIn(f'posward_refusals_total{{method="{method[1:]}",reason="denied"}} {CALLS // 2}\n', page)
             lines = re.findall(rf"call refused again .*method={method} count=(\d+)", self.estate.log())
-            self.assertEqual(sum(map(int, lines)) + self.estate.log().count(f"method={method} allowed="), CALLS / 2)
+            self.assertEqual(sum(map(int, lines)) + self.estate.log().count(f"method={method} allowed="), count)
         verified = self.estate.cli("audit", "verify", "--log", self.audit, "--public-key",
                                    f"{self.audit}/audit-public-key.pem")
         self.assertIn("signed", verified.stdout)

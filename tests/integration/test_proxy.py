@@ -40,7 +40,7 @@ class Proxy(unittest.TestCase):
         map_path = f"{cls.estate.dir}/identities.map"
         shutil.copy(f"{SOURCE}/deploy/haproxy/identities.map", map_path)
         environment = {**os.environ, "POSWARD_FRONT_HSM": f"127.0.0.1:{cls.port}", "POSWARD_PKI": pki,
-                       "POSWARD_BACK_HSM": f"127.0.0.1:{cls.estate.port('hsm')}", "POSWARD_PROXY_MAP": map_path}
+                       "POSWARD_BACK_HSM": f"127.0.0.1:{cls.estate.port('hsm_control')}", "POSWARD_PROXY_MAP": map_path}
         cls.haproxy = subprocess.Popen([HAPROXY, "-db", "-f", f"{SOURCE}/deploy/haproxy/haproxy.cfg"], env=environment)
         cls.addClassCleanup(cls.end_haproxy)
         until = time.monotonic() + PATIENCE_S

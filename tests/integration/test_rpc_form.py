@@ -12,8 +12,8 @@ from posp_estate import PospEstate, business, posp, posv
 keys, _ = load_stubs("hsm/keys")
 INPUT = grpc.StatusCode.INVALID_ARGUMENT
 SERVICES = {  # by the daemon that has them
-    "hsm": [hsm.DESCRIPTOR.services_by_name["DataPlane"], hsm.DESCRIPTOR.services_by_name["Control"],
-            keys.DESCRIPTOR.services_by_name["KeyManagement"]],
+    "hsm": [hsm.DESCRIPTOR.services_by_name["DataPlane"]],
+    "hsm_control": [hsm.DESCRIPTOR.services_by_name["Control"], keys.DESCRIPTOR.services_by_name["KeyManagement"]],
     "posv": list(posv.DESCRIPTOR.services_by_name.values()),
     "posp": list(posp.DESCRIPTOR.services_by_name.values()),
     "bank": list(business.DESCRIPTOR.services_by_name.values()),
@@ -141,7 +141,7 @@ class Form(unittest.TestCase):
     def test_unknown_fields_pass(self):
         """What a newer client sends: it is well-formed, so the method reads what it knows."""
         newer = packed(9999, b"\x05", 0) * 2 + packed(9998, b"\xff\xff") + packed(9997, bytes(8), 1)
-        for daemon, service, name in [("hsm", "Control", "GetStatus"), ("posp", "Operations", "GetStatus"),
+        for daemon, service, name in [("hsm_control", "Control", "GetStatus"), ("posp", "Operations", "GetStatus"),
                                       ("posv", "Registry", "GetStatus"), ("hsm", "DataPlane", "Echo")]:
             method = next(s for s in SERVICES[daemon] if s.name == service).methods_by_name[name]
             self.assertIsNone(self.call(daemon, method, newer))
@@ -170,10 +170,11 @@ class Attacks(unittest.TestCase):
         translate = hsm.TranslatePinRequest(source=hsm.KeyRef(blob=b"blob"), destination=zone, pan=PAN, block=bytes(8),
                                             source_format=hsm.PIN_FORMAT_ISO_0, destination_format=hsm.PIN_FORMAT_ISO_0)
         pin = translate.SerializeToString()
-        formats = hsm.TranslatePinRequest(source_format=hsm.PIN_FORMAT_ISO_0).SerializeToString()
-        transaction = packed(2, pin) + packed(2, formats)
+        part = hsm.TransactionPin(blob=b"blob", destination=zone.zone).SerializeToString()
+        again = hsm.TransactionPin(destination_format=hsm.PIN_FORMAT_ISO_0).SerializeToString()
+        transaction = packed(8, part) + packed(8, again)
         bogus = hsm.TranslatePinRequest(pan="1" * 16).SerializeToString()
-        two_members = packed(3, bogus) + packed(6, packed(2, pin))
+        two_members = packed(3, bogus) + packed(6, packed(8, part))
         once, too_many = "stands twice; give it once", "is one member too many of its oneof; give one of them, once"
         self.refused("ProcessTransaction", transaction, f"pin {once}")
         self.refused("TranslatePin", pin + packed(1), f"source {once}")
