@@ -16,7 +16,7 @@ import h2  # noqa: E402
 from test_roles import TABLE, Estate, call  # noqa: E402
 
 STATUS = {"hsm": "/posward.hsm.v1.DataPlane/GetStatus", "posp": "/posward.posp.v1.Operations/GetStatus",
-          "posv": "/posward.posv.v1.Registry/GetStatus", "bank": "/posward.business.v1.Business/GetStatus"}
+          "hsm_control": "/posward.hsm.v1.Control/GetStatus", "posv": "/posward.posv.v1.Registry/GetStatus", "bank": "/posward.business.v1.Business/GetStatus"}
 SECONDS = 3  # of a flood
 PATIENCE_S = 60
 SILENT = 1100
@@ -33,6 +33,10 @@ def silent_connections(port, count):
     return found
 
 
+def daemon_of(service):
+    return service.removesuffix("_control")
+
+
 class Attacks(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -41,6 +45,15 @@ class Attacks(unittest.TestCase):
         cls.estate = Estate()
         cls.addClassCleanup(cls.estate.drop)
         cls.estate.tool("start")
+
+    def closed(self, service, reason):
+        """Connections that a port closed, for this reason."""
+        plane = {"hsm": ',plane="data"', "hsm_control": ',plane="control"'}.get(service, "")
+        name = f'posward_rpc_connections_closed_total{{reason="{reason}"{plane}}}'
+        return self.estate.metric(daemon_of(service), name)
+
+    def log(self, service):
+        return self.estate.log(daemon_of(service))
 
     def served(self, service, who="operator"):
         """A new connection, whose first attempts may be closed with the attacker's."""
@@ -75,12 +88,11 @@ class Attacks(unittest.TestCase):
         return int(out)
 
     def test_floods_of_the_least_role_stop_nobody(self):
-        for service in ("hsm", "posv"):
+        for service in ("hsm", "hsm_control", "posv"):
             for name in h2.FLOODS:
                 with self.subTest(service=service, flood=name):
                     self.fail_to_stop(service, "monitor", name, STATUS[service])
-            closed = self.estate.metric(service, 'posward_rpc_connections_closed_total{reason="flood"}')
-            self.assertGreater(closed, 0)
+            self.assertGreater(self.closed(service, "flood"), 0)
 
     def test_a_certificate_without_a_role_floods_nothing(self):
         def audit_bytes():
@@ -103,7 +115,7 @@ class Attacks(unittest.TestCase):
                 self.assertEqual(len(silent), SILENT)
                 self.addCleanup(lambda peers=silent: [peer.close() for peer in peers])
                 until = time.monotonic() + PATIENCE_S
-                while "over limits.max_connections" not in self.estate.log(service):
+                while self.closed(service, "limit") == 0:
                     self.assertLess(time.monotonic(), until)
                     time.sleep(0.05)
                 self.assertEqual(call(early, STATUS[service])[0], grpc.StatusCode.OK)
@@ -111,10 +123,10 @@ class Attacks(unittest.TestCase):
                 for peer in silent:
                     peer.close()
                 self.assertIs(True, self.served(service))
-                self.assertGreater(self.estate.metric(service, 'posward_rpc_connections_closed_total{reason="limit"}'), 0)
+                self.assertGreater(self.closed(service, "limit"), 0)
 
     def pid(self, service):
-        return int(self.estate.read(f"run/{service}.pid"))
+        return int(self.estate.read(f"run/{daemon_of(service)}.pid"))
 
     def test_without_descriptors_a_service_ends_in_order_and_serves_after_its_start(self):
         for service in TABLE:
@@ -125,14 +137,14 @@ class Attacks(unittest.TestCase):
                 silent = silent_connections(self.estate.port(service), 200)
                 until = time.monotonic() + PATIENCE_S
                 while self.runs(pid):
-                    self.assertLess(time.monotonic(), until, self.estate.log(service)[-2000:])
+                    self.assertLess(time.monotonic(), until, self.log(service)[-2000:])
                     time.sleep(0.05)
                 for peer in silent:
                     peer.close()
-                self.assertRegex(self.estate.log(service), "no more connections are accepted; the process ends")
-                self.assertRegex(self.estate.log(service), "error .*failed.*accepting a connection failed")
-                self.estate.tool("stop", service)
-                self.estate.tool("start", service)
+                self.assertRegex(self.log(service), "no more connections are accepted; the process ends")
+                self.assertRegex(self.log(service), "error .*failed.*accepting a connection failed")
+                self.estate.tool("stop", daemon_of(service))
+                self.estate.tool("start", daemon_of(service))
                 self.assertIs(True, self.served(service))
 
     @staticmethod

@@ -186,7 +186,8 @@ class Audited:
         blob = f"/{terminal.psam}/storage/1"
         told = [(r["what"], r["key"]) for r in self.records() if r["seq"] > before and r["kind"] in ("use", "refusal")]
         self.assertEqual(told, [
-            ("GenerateMac", "zone/two/2"), ("GenerateWorkingKeys", "psam-master/tdes/1"), ("TranslatePin", "zone/two/2 zone/one/1"), ("EncryptData", "zone/two/2"),
+            ("GenerateMac", "zone/two/2"), ("TranslatePin", "zone/two/2 zone/one/1"), ("EncryptData", "zone/two/2"),
+            ("GenerateWorkingKeys", "psam-master/tdes/1"),
             ("VerifyMac", "zone/two/2"), ("DecryptData", "zone/two/2"), ("TranslatePin", "zone/one/1 zone/two/2"),
             ("ProcessTransaction", f"MAK{blob} PIK{blob} zone/two/2 TDK{blob}"),
             ("ProcessTransaction", f"MAK{blob} PIK{blob} zone/two/newest"),  # the MAC was wrong: no PIN key was used

@@ -84,12 +84,12 @@ class Proxy(unittest.TestCase):
 
     def test_nobody_names_himself(self):
         operator = "spiffe://posward/operator"
-        with self.channel("monitor") as proxied, self.channel("monitor", self.estate.port("hsm")) as direct:
+        with self.channel("monitor") as proxied, self.channel("monitor", self.estate.port("hsm_control")) as direct:
             self.assertEqual(self.names_itself(proxied, operator), grpc.StatusCode.PERMISSION_DENIED)
             self.assertEqual(self.names_itself(direct, operator), grpc.StatusCode.PERMISSION_DENIED)
 
     def test_the_proxy_alone_is_nobody(self):
-        with self.channel("proxy", self.estate.port("hsm")) as proxy:
+        with self.channel("proxy", self.estate.port("hsm_control")) as proxy:
             self.assertEqual(call(proxy, GET_STATUS)[0], grpc.StatusCode.UNAUTHENTICATED)
             self.assertEqual(self.names_itself(proxy, "spiffe://posward/operator"), grpc.StatusCode.OK)
             for name in ("spiffe://posward/nobody", "with space", "x" * 3000):

@@ -155,7 +155,7 @@ class Estate:
         return int(float(re.search(rf"^{re.escape(name)} (\S+)$", self.page(service), re.M).group(1)))
 
     def log(self, service):
-        return self.read(f"log/{service}.log").decode()
+        return self.read(f"log/{service.removesuffix('_control')}.log").decode()
 
     def drop(self):
         self.tool("down")
@@ -244,7 +244,9 @@ class Roles(unittest.TestCase):
         for service in TABLE:
             for who in ROLES:
                 with self.estate.channel(service, who) as channel:
-                    self.assertEqual(call(channel, HEALTH), (grpc.StatusCode.OK, ""))
+                    code = call(channel, HEALTH)[0]
+                useful = who in set().union(*TABLE[service].values())  # else it has nothing to connect for
+                self.assertEqual(code, grpc.StatusCode.OK if useful else grpc.StatusCode.UNAVAILABLE, (service, who))
             for who in ("stranger", "nameless"):
                 before = self.estate.metric(service, refused)
                 time.sleep(1.1)  # past the other tests' share of lines
@@ -255,12 +257,17 @@ class Roles(unittest.TestCase):
                              "connection refused: its identity has no role here.*spiffe://posward/stranger")
 
     def test_each_port_of_the_hsm_service_serves_its_own_methods_only(self):
-        for port, other in (("hsm", "hsm_control"), ("hsm_control", "hsm")):
-            for who in ("posp", "operator"):
+        for port, other, callers in (("hsm", "hsm_control", ("posp", "operator")), ("hsm_control", "hsm", ("operator",))):
+            for who in callers:
                 with self.estate.channel(port, who) as channel:
                     for path in set(TABLE[other]) - set(REFLECTION):
                         with self.subTest(port=port, who=who, path=path):
                             self.assertEqual(call(channel, path)[0], grpc.StatusCode.UNIMPLEMENTED)
+
+    def test_posp_does_not_reach_the_control_plane(self):
+        with self.estate.channel("hsm_control", "posp") as channel:
+            for path in ("/posward.hsm.v1.Control/GetStatus", HEALTH):
+                self.assertEqual(call(channel, path)[0], grpc.StatusCode.UNAVAILABLE)
 
     def test_each_port_of_the_hsm_service_describes_what_it_serves(self):
         for port, services in (("hsm", {b"DataPlane"}), ("hsm_control", {b"Control", b"KeyManagement"})):
