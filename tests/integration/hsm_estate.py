@@ -76,7 +76,7 @@ class Estate:
         self.config = f"{self.dir}/hsm.yaml"
         environment = "SOFTHSM2_CONF HOME ASAN_OPTIONS LSAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS"
         sections.setdefault("keepers", {})
-        sections.setdefault("limits", {f"pin_{of}_per_{time}": 0 for of in ("terminal", "account")
+        sections.setdefault("limits", {f"pin_{of}_per_{time}": 0 for of in ("terminal", "account", "zone")
                                        for time in ("minute", "hour")})
         sections["keepers"].setdefault("environment", environment)
         with open(self.config, "w") as f:

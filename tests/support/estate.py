@@ -88,7 +88,7 @@ def children(pid):
 
 
 # Tests buy with few accounts, more often than their holders would.
-UNLIMITED = "limits:\n" + "".join(f"  pin_{of}_per_{time}: 0\n" for of in ("terminal", "account") for time in ("minute", "hour"))
+UNLIMITED = "limits:\n" + "".join(f"  pin_{of}_per_{time}: 0\n" for of in ("terminal", "account", "zone") for time in ("minute", "hour"))
 
 
 class Daemon:
