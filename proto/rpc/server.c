@@ -141,6 +141,7 @@ enum err_code rpc_server_new(const struct rpc_server_options *options, struct rp
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&server->quiet, &monotonic);
+    pthread_cond_init(&server->watch_over, &monotonic);
     pthread_condattr_destroy(&monotonic);
     rpc_slots_init(&server->slots);
     set_options(server, options);

@@ -146,6 +146,7 @@ struct rpc_server {
 
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t quiet;
+    pthread_cond_t watch_over; /* of its own: `quiet` is told at every call, and would wake the watch as often */
     struct rpc_call *live;
     size_t posted, live_count, stream_threads;
     bool core_down, watch_ends;

@@ -42,7 +42,7 @@ static bool wait_tick(struct rpc_server *server)
     int rc = 0;
     pthread_mutex_lock(&server->lock);
     while (rc == 0 && !server->watch_ends)
-        rc = pthread_cond_timedwait(&server->quiet, &server->lock, &until);
+        rc = pthread_cond_timedwait(&server->watch_over, &server->lock, &until);
     const bool ends = server->watch_ends;
     pthread_mutex_unlock(&server->lock);
     return !ends;
