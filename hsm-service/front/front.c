@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "hsm-service/front/state.h"
+#include "hsm-service/gate/permit.h"
 #include "hsm-service/harden.h"
 #include "posward/hsm/v1/hsm.pb-c.h"
 
@@ -80,6 +81,15 @@ static void answer_status(struct front *f, struct rpc_call *call, const uint8_t 
     finish_packed(call, &status.base);
 }
 
+static enum err_code may_report(struct front *f, const struct rpc_call *call, struct err *e)
+{
+    const enum err_code code =
+        permit_method(f->roles, rpc_call_peer(call)->identity, RIGHTS_REPORT_KEY_USE, e);
+    if (code != ERR_OK)
+        front_audit_refused_joined(f->audit, call, "/posward.hsm.v1.DataPlane/ReportKeyUse", NULL, e);
+    return code;
+}
+
 static void answer_key_use(struct front *f, struct rpc_call *call, const uint8_t *bytes, size_t len)
 {
     const Posward__Hsm__V1__ReportKeyUseResponse response = POSWARD__HSM__V1__REPORT_KEY_USE_RESPONSE__INIT;
@@ -87,7 +97,8 @@ static void answer_key_use(struct front *f, struct rpc_call *call, const uint8_t
     struct err e = {0};
     if (request == NULL)
         fail(call, "the message is not a posward.hsm.v1.ReportKeyUseRequest");
-    else if (manage_report_key_use(f->manage, call, request, &e) != ERR_OK)
+    else if (may_report(f, call, &e) != ERR_OK ||
+             manage_report_key_use(f->manage, call, request, &e) != ERR_OK)
         rpc_call_fail(call, &e);
     else
         finish_packed(call, &response.base);

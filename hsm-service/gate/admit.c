@@ -115,9 +115,7 @@ enum err_code admit_quota(struct admit *a, const struct admit_caller *caller, co
     char identity[IPC_IDENTITY_BYTES + 1];
     if (!facts_is_data_plane(facts->method))
         return ERR_OK;
-    const size_t len = caller->identity_len < sizeof identity ? caller->identity_len : sizeof identity - 1;
-    memcpy(identity, caller->identity, len);
-    identity[len] = '\0';
+    snprintf(identity, sizeof identity, "%.*s", (int)caller->identity_len, caller->identity);
     const struct limits_verdict v =
         limits_caller(a->limits, identity, (unsigned)facts->items, clock_monotonic_ms());
     if (!v.refused)

@@ -1,7 +1,5 @@
 #include "hsm-service/gate/permit.h"
 
-#include "hsm-service/gate/rights.h"
-
 static const enum rights_operation operations[FACTS_KIND_COUNT] = {
     [FACTS_DIVERSIFY] = RIGHTS_DIVERSIFY_CARD_KEY,
     [FACTS_RESEAL] = RIGHTS_RESEAL_BLOBS,
@@ -77,6 +75,17 @@ enum err_code permit_call(struct roles *roles, const char *identity, const struc
         return ERR_OK;
     roles_view_init(&view, roles, identity);
     const enum err_code code = permit_all(&view, facts, refusals, e);
+    roles_view_drop(&view);
+    return code;
+}
+
+enum err_code permit_method(struct roles *roles, const char *identity, enum rights_operation operation,
+                            struct err *e)
+{
+    const struct rights_use use = {.operation = operation};
+    struct roles_view view;
+    roles_view_init(&view, roles, identity);
+    const enum err_code code = rights_check(&view, &use, e);
     roles_view_drop(&view);
     return code;
 }

@@ -254,6 +254,8 @@ START_TEST(items_without_a_right_are_refused_one_by_one)
     read_translations(1, &facts, packed);
     ck_assert_int_eq(permit_call(roles, "posp", &facts, &refusals, &e), ERR_DENIED);
     ck_assert_int_eq(permit_call(roles, NULL, &facts, &refusals, &e), ERR_DENIED);
+    ck_assert_ok(permit_method(roles, "posp", RIGHTS_REPORT_KEY_USE, &e), e);
+    ck_assert_int_eq(permit_method(roles, NULL, RIGHTS_REPORT_KEY_USE, &e), ERR_DENIED);
     facts_drop(&facts);
     roles_free(roles);
 }
