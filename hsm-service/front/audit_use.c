@@ -154,6 +154,17 @@ static void post_all(struct front_audit *a, const struct told *t, struct wire_by
         post_refusal(a, t);
 }
 
+/* What was refused made none, and its record is there already. */
+static bool made_keys(const struct front_call *call)
+{
+    for (size_t i = 0; i < call->facts.count; i++) {
+        const struct facts_operation *const o = &call->facts.operations[i];
+        if ((o->classes & FACTS_KEYS) != 0 && !(o->in_batch && refusals_have(&call->refusals, o->item)))
+            return true;
+    }
+    return false;
+}
+
 bool front_audit_answer(struct front_audit *a, struct front_call *call, const struct release *release)
 {
     const struct told t = {.call = call,
@@ -162,7 +173,7 @@ bool front_audit_answer(struct front_audit *a, struct front_call *call, const st
     struct err e = {0};
     if (a == NULL || call->packet == NULL)
         return false;
-    const bool waits = facts_has_class(&call->facts, FACTS_KEYS) && !release->failed && call->rpc != NULL;
+    const bool waits = made_keys(call) && !release->failed && call->rpc != NULL;
     struct held *const held = waits ? hold(call, release) : NULL;
     if (waits && held == NULL) {
         (void)err_set(&e, ERR_LIMIT, "no memory for the answer");

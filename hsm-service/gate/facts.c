@@ -164,8 +164,10 @@ static enum err_code read_batch(struct facts *f, struct wire_bytes request, stru
 {
     f->batch = true;
     f->items = wire_count(request, BATCH_ITEMS);
-    if (f->items == 0 || f->items > IPC_PIN_USES_MAX)
-        return ERR_OK; /* the keeper refuses it: nothing of it is done */
+    if (f->items == 0 || f->items > IPC_PIN_USES_MAX) {
+        f->items = 1; /* the keeper refuses it, nothing of it is done: no quota pays for it */
+        return ERR_OK;
+    }
     f->operations = calloc(f->items, sizeof *f->operations);
     if (f->operations == NULL)
         return err_set(e, ERR_LIMIT, "no memory for a batch");

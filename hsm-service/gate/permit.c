@@ -21,12 +21,18 @@ static bool is_asked_about(const struct facts_operation *o, const struct facts_k
     return o->kind != FACTS_TRANSACTION || key->part == FACTS_PART_PIN_DESTINATION;
 }
 
+/* A zone without a name is the keeper's to refuse. */
+static bool has_no_name(const struct facts_key *key)
+{
+    return key->zone.data != NULL && key->zone.len == 0;
+}
+
 static struct rights_use use_of(const struct facts_operation *o)
 {
     struct rights_use use = {.operation = operations[o->kind],
                              .response_mti = rights_is_response_mti(o->mac_data.data, o->mac_data.len)};
     for (size_t i = 0; i < o->key_count && use.key_count < USE_KEYS_MAX; i++) {
-        if (!is_asked_about(o, &o->keys[i]))
+        if (!is_asked_about(o, &o->keys[i]) || has_no_name(&o->keys[i]))
             continue;
         use.keys[use.key_count].zone = (const char *)o->keys[i].zone.data;
         use.keys[use.key_count++].zone_len = o->keys[i].zone.len;
@@ -34,17 +40,19 @@ static struct rights_use use_of(const struct facts_operation *o)
     return use;
 }
 
-/* Keys that a request leaves out, and zones without a name, are the keeper's to ask for: without them nothing
- * can be done. */
+/* Keys that a request leaves out, and zones without a name, are the keeper's to ask for, which does nothing
+ * before it has them. A transaction needs its right in any case: its MAC comes first. */
 static bool is_whole(const struct facts_operation *o)
 {
+    if (o->kind == FACTS_TRANSACTION)
+        return true;
     static const size_t keys[FACTS_KIND_COUNT] = {[FACTS_GENERATE_MAC] = 1,
                                                   [FACTS_VERIFY_MAC] = 1,
                                                   [FACTS_TRANSLATE_PIN] = 2,
                                                   [FACTS_ENCRYPT] = 1,
                                                   [FACTS_DECRYPT] = 1};
     for (size_t i = 0; i < o->key_count; i++)
-        if (o->keys[i].zone.data != NULL && o->keys[i].zone.len == 0)
+        if (has_no_name(&o->keys[i]))
             return false;
     return o->key_count >= keys[o->kind];
 }

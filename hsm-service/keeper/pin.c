@@ -12,11 +12,20 @@ static size_t block_bytes(enum tok_pin_format format)
     return format == TOK_PIN_4 ? 16 : 8;
 }
 
+/* A key that is not proven is nobody's: its blob only says whose it is. */
+static bool is_proven(struct keeper_call *call, const struct tok_key_ref *source)
+{
+    struct tok_blob_info info;
+    struct err e = {0};
+    return source->blob == NULL ||
+           tok_blob_info(call->session, source->blob, source->blob_len, &info, &e) == ERR_OK;
+}
+
 /* What the front counts before it lets the answer go. */
 static void note_use(struct keeper_call *call, const struct tok_pin_request *pin, enum err_code code)
 {
     char account[ISO_ACCOUNT_DIGITS + 1];
-    if ((code != ERR_OK && code != ERR_CHECK) || call->pin_use_count == IPC_PIN_USES_MAX)
+    if (code != ERR_OK && (code != ERR_CHECK || !is_proven(call, &pin->source)))
         return;
     iso_card_account(pin->pan, account);
     struct ipc_pin_use use = {.item = call->item,
@@ -33,6 +42,8 @@ enum err_code pin_translate(struct keeper_call *call, struct tok_pin_request *pi
     uint8_t block[16];
     size_t len = 0;
     enum tok_grade grade;
+    if (call->pin_use_count == IPC_PIN_USES_MAX) /* what cannot be counted is not done */
+        return err_set(e, ERR_INTERNAL, "more PIN operations than a batch has items");
     pin->source.out_zone_version = &out->source_zone_version;
     pin->destination.out_zone_version = &out->destination_zone_version;
     call->operations++;

@@ -12,8 +12,6 @@
 #define MESSAGE_BYTES_MIN 20 /* MTI, bitmap, field 64 and something to prove */
 #define MAC_FIELD         64
 
-typedef Posward__Hsm__V1__TransactionPin HsmTransactionPin;
-
 /* One transaction at work. */
 struct proven {
     struct keeper_call *call;
@@ -23,6 +21,7 @@ struct proven {
     const struct iso_suite *suite;
     struct iso_message message;
     struct iso_card card;
+    struct tok_pin_request pin; /* where the PIN goes; the rest when the card is known */
 };
 
 static void proven_drop(struct proven *t)
@@ -98,6 +97,21 @@ static enum err_code read_blobs(struct proven *t, struct err *e)
     return blob_rule_together(t->call, infos, count, e);
 }
 
+/* Before the MAC is looked at: a request that is not whole learns nothing of its message. */
+static enum err_code read_destination(struct proven *t, struct err *e)
+{
+    HsmKeyRef destination = POSWARD__HSM__V1__KEY_REF__INIT;
+    if (t->in->pin == NULL)
+        return ERR_OK;
+    destination.key_case = POSWARD__HSM__V1__KEY_REF__KEY_ZONE;
+    destination.zone = t->in->pin->destination;
+    if (convert_key_ref(&destination, "destination", &t->pin.destination, e) == ERR_OK &&
+        convert_pin_format(t->in->pin->destination_format, "destination_format", &t->pin.destination_format,
+                           e) == ERR_OK)
+        return ERR_OK;
+    return err_context(e, "pin");
+}
+
 /* ---- The parts, in their order ---- */
 
 static enum err_code prove(struct proven *t, bool *out_matches, struct err *e)
@@ -166,31 +180,18 @@ static enum tok_pin_format block_format(const struct iso_suite *suite)
     return suite->pin_format == ISO_PIN_FORMAT_4 ? TOK_PIN_4 : TOK_PIN_0;
 }
 
-static enum err_code convert_pin(struct proven *t, struct tok_pin_request *pin, struct err *e)
-{
-    HsmTransactionPin *const in = t->in->pin;
-    HsmKeyRef destination = POSWARD__HSM__V1__KEY_REF__INIT;
-    if (t->card.pin_block == NULL)
-        return err_set(e, ERR_INPUT, "field 53 says that there is no PIN");
-    destination.key_case = POSWARD__HSM__V1__KEY_REF__KEY_ZONE;
-    destination.zone = in->destination;
-    TRY(convert_key_ref(&destination, "destination", &pin->destination, e));
-    TRY(convert_pin_format(in->destination_format, "destination_format", &pin->destination_format, e));
-    pin->source = blob_ref(t, &in->blob);
-    pin->source_format = block_format(t->suite);
-    pin->pan = t->card.pan;
-    pin->block = t->card.pin_block;
-    pin->block_len = t->card.pin_len;
-    return ERR_OK;
-}
-
 static enum err_code translate_pin(struct proven *t, struct err *e)
 {
     ProtobufCMessage *part = NULL;
-    struct tok_pin_request pin = {0};
-    TRY(convert_pin(t, &pin, e));
+    if (t->card.pin_block == NULL)
+        return err_set(e, ERR_INPUT, "field 53 says that there is no PIN");
+    t->pin.source = blob_ref(t, &t->in->pin->blob);
+    t->pin.source_format = block_format(t->suite);
+    t->pin.pan = t->card.pan;
+    t->pin.block = t->card.pin_block;
+    t->pin.block_len = t->card.pin_len;
     TRY(case_message(t->call, &posward__hsm__v1__translate_pin_response__descriptor, &part, e));
-    TRY(pin_translate(t->call, &pin, (HsmPinResponse *)part, e));
+    TRY(pin_translate(t->call, &t->pin, (HsmPinResponse *)part, e));
     t->out->pin = (HsmPinResponse *)part;
     return ERR_OK;
 }
@@ -226,6 +227,7 @@ static enum err_code process(struct proven *t, struct err *e)
     bool matches = false;
     TRY(read_message(t, e));
     TRY(read_blobs(t, e));
+    TRY(read_destination(t, e));
     if (prove(t, &matches, e) != ERR_OK)
         return err_context(e, "mac");
     if (matches && (t->in->pin != NULL || t->in->track != NULL))

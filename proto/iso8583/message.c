@@ -106,7 +106,7 @@ static void store(struct iso_message *m, unsigned field, const uint8_t *bytes, s
 
 bool iso_is_request(const char *mti)
 {
-    return strlen(mti) == 4 && digits_only(mti, 4) && (mti[2] - '0') % 2 == 0;
+    return strlen(mti) == 4 && digits_only(mti, 4) && mti[0] == '0' && (mti[2] - '0') % 2 == 0;
 }
 
 enum err_code iso_set_bytes(struct iso_message *m, unsigned field, const void *bytes, size_t len,

@@ -168,11 +168,11 @@ static enum facts_kind kind_of_item(const Posward__Hsm__V1__BatchItem *item)
 static void same_batch(const struct facts *facts, const Posward__Hsm__V1__ProcessBatchRequest *batch)
 {
     size_t count = 0;
-    must(facts->items == batch->n_items);
-    if (batch->n_items > IPC_PIN_USES_MAX) {
-        must(facts->count == 0);
+    if (batch->n_items == 0 || batch->n_items > IPC_PIN_USES_MAX) { /* refused: one call's worth of quota */
+        must(facts->count == 0 && facts->items == 1);
         return;
     }
+    must(facts->items == batch->n_items);
     for (size_t i = 0; i < batch->n_items; i++) {
         const enum facts_kind kind = kind_of_item(batch->items[i]);
         if (kind == FACTS_KIND_COUNT)
