@@ -237,6 +237,21 @@ class Limits(unittest.TestCase):
     def test_blocks_of_one_caller_that_do_not_decode(self):
         self.decode("caller", "of caller")
 
+    def test_altered_blob_counts_for_nobody(self):
+        """It only says whose it is: nobody is locked out by a blob that was never his."""
+        self.start(pin_account_per_minute=0, pin_account_per_hour=3, pin_terminal_per_minute=0, pin_terminal_per_hour=3,
+                   pin_failures_key_per_hour=3)
+        key = self.terminal(1)[0]
+        bad = hsm.TranslatePinRequest()
+        bad.CopyFrom(self.request(key, PAN))
+        bad.source.blob = key[0].blob[:-1] + bytes([key[0].blob[-1] ^ 1])
+        for _ in range(6):
+            with self.assertRaises(grpc.RpcError) as caught:
+                self.estate.data.TranslatePin(bad, timeout=30)
+            self.assertEqual(caught.exception.code(), grpc.StatusCode.DATA_LOSS)
+        for _ in range(3):
+            self.translate(key, PAN)
+
     def test_flood_of_refusals_does_not_flood_the_log(self):
         self.start(pin_account_per_minute=0, pin_account_per_hour=1, pin_terminal_per_minute=0, pin_terminal_per_hour=0)
         key = self.terminal(1)[0]
@@ -253,7 +268,10 @@ class Limits(unittest.TestCase):
     def test_callers_have_quotas(self):
         self.start(caller_per_second=1, caller_burst=20)
         mac = hsm.GenerateMacRequest(key=ZONE, algorithm=hsm.MAC_ALGORITHM_X9_19, data=b"12345678")
-        batch = hsm.ProcessBatchRequest(items=[hsm.BatchItem(generate_mac=mac)] * 19)
+        batch = hsm.ProcessBatchRequest(items=[hsm.BatchItem(generate_mac=mac)] * 18)
+        with self.assertRaises(grpc.RpcError) as caught:  # refused: it uses up one operation, not all of the others'
+            self.estate.data.ProcessBatch(hsm.ProcessBatchRequest(items=[hsm.BatchItem()] * 30000), timeout=30)
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
         self.estate.data.ProcessBatch(batch, timeout=30)
         self.estate.data.GenerateMac(mac, timeout=30)
         details, _ = self.refusal(lambda: [self.estate.data.GenerateMac(mac, timeout=30) for _ in range(30)])

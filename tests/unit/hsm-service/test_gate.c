@@ -261,6 +261,38 @@ START_TEST(items_without_a_right_are_refused_one_by_one)
 }
 END_TEST
 
+/* Its MAC is looked at before its zone: without the right nothing of it may reach a keeper. */
+START_TEST(transaction_to_a_zone_without_a_name_needs_its_right)
+{
+    static const struct roles_row methods[] = {{"/x/Y", ROLE_POSP}, {0}};
+    struct roles_name reseal = {(char *)"reseal"};
+    const struct roles_grant grants[] = {{.identity = (char *)"posp", .roles = (char *)"posp"},
+                                         {.identity = (char *)"other",
+                                          .roles = (char *)"posp",
+                                          .may = {.items = &reseal, .count = 1, .given = true}}};
+    const struct roles_options options = {
+        .rows = methods, .grants = grants, .grant_count = 2, .insecure_role = "all", .rights = rights_table};
+    Posward__Hsm__V1__ZoneKey nameless = POSWARD__HSM__V1__ZONE_KEY__INIT;
+    Posward__Hsm__V1__TransactionPin pin = POSWARD__HSM__V1__TRANSACTION_PIN__INIT;
+    Posward__Hsm__V1__ProcessTransactionRequest request = POSWARD__HSM__V1__PROCESS_TRANSACTION_REQUEST__INIT;
+    struct roles *roles = NULL;
+    struct facts facts;
+    struct refusals refusals = {0};
+    uint8_t packed[256];
+    pin.blob = (ProtobufCBinaryData){sizeof blob, blob};
+    pin.destination = &nameless;
+    request.pin = &pin;
+    const size_t len = posward__hsm__v1__process_transaction_request__pack(&request, packed);
+    ck_assert_ok(roles_new(&options, &roles, &e), e);
+    ck_assert_ok(facts_read(method_of("ProcessTransaction"), (struct wire_bytes){packed, len}, &facts, &e),
+                 e);
+    ck_assert_ok(permit_call(roles, "posp", &facts, &refusals, &e), e);
+    ck_assert_int_eq(permit_call(roles, "other", &facts, &refusals, &e), ERR_DENIED);
+    facts_drop(&facts);
+    roles_free(roles);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("gate");
@@ -271,6 +303,7 @@ static Suite *suite(void)
     tcase_add_test(t, call_is_kept_back_by_each_limit);
     tcase_add_test(t, use_that_was_not_asked_for_stops_the_answer);
     tcase_add_test(t, items_without_a_right_are_refused_one_by_one);
+    tcase_add_test(t, transaction_to_a_zone_without_a_name_needs_its_right);
     suite_add_tcase(s, t);
     return s;
 }
