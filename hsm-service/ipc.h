@@ -4,10 +4,9 @@
  * A frame is a fixed header (big-endian, IPC_HEADER_BYTES), the identity text, the traceparent text, the
  * refused items, the PIN uses, then the body: 0 magic "PK" | 2 version | 3 kind | 4 method (2) | 6 error
  * class (1) | 7 identity length (1) | 8 traceparent length (1) | 9 refused length (1) | 10 PIN uses (2) | 12
- * body length (4) |
- * 16 request id (8) | 24 deadline (8) | 32 operations (4) | 36 native (8) | 44 zero (4). Both
- * ends are the same binary, yet each treats the other's packets as hostile: that is what the separation is
- * for. */
+ * body length (4) | 16 request id (8) | 24 deadline (8) | 32 operations (4) | 36 native (8) | 44 zero (4).
+ * Both ends are the same binary, yet each treats the other's packets as hostile: that is what the separation
+ * is for. */
 #ifndef POSWARD_HSM_SERVICE_IPC_H
 #define POSWARD_HSM_SERVICE_IPC_H
 

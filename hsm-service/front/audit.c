@@ -106,13 +106,6 @@ static void post_refusal(struct front_audit *a, const struct audit_caller *calle
     audit_writer_post(a->writer, &r, NULL, NULL);
 }
 
-void front_audit_refused(struct front_audit *a, const struct rpc_call *call, const char *path,
-                         const struct err *e)
-{
-    const struct audit_caller caller = caller_of(call);
-    post_refusal(a, &caller, path, e);
-}
-
 static void post_joined(struct front_audit *a, const struct audit_caller *caller, const char *path,
                         const char *about, const struct err *e)
 {

@@ -35,9 +35,6 @@ void front_audit_trace(struct audit_record *record, const char *traceparent);
 /* The same for what dual control tells (audit_control.c). */
 enum err_code front_audit_control(struct front_audit *audit, const struct control_event *event,
                                   struct err *e) MUST_CHECK;
-/* A refusal in a record of its own. Any thread. */
-void front_audit_refused(struct front_audit *audit, const struct rpc_call *call, const char *path,
-                         const struct err *e);
 /* A refusal that may come in any number: the first of a caller, path, `about` (what else tells refusals
  * apart; may be NULL) and class has a record at once; those that follow within a minute are counted, and have
  * one record together ("and 4,812 more in 60 s"), at the latest at the stop. Any thread. */

@@ -210,14 +210,6 @@ void facts_drop(struct facts *f)
     f->count = 0;
 }
 
-bool facts_has_class(const struct facts *f, unsigned classes)
-{
-    for (size_t i = 0; i < f->count; i++)
-        if ((f->operations[i].classes & classes) != 0)
-            return true;
-    return false;
-}
-
 void facts_terminal(const struct facts_operation *o, char out_number[FACTS_PSAM_BYTES])
 {
     struct blob_head head;

@@ -74,8 +74,6 @@ enum err_code facts_read(uint16_t method, struct wire_bytes request, struct fact
                          struct err *e) MUST_CHECK;
 /* Accepts zeroed facts. */
 void facts_drop(struct facts *facts);
-/* An operation of the call is of one of these classes. */
-bool facts_has_class(const struct facts *facts, unsigned classes);
 /* The PSAM number in the clear head of the first blob that is no destination; "" where there is none. A
  * keeper that used the blob has checked it. */
 #define FACTS_PSAM_BYTES 21

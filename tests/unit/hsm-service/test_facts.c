@@ -86,8 +86,6 @@ START_TEST(batch_is_read_item_by_item)
         ck_assert_uint_eq(o->item, wanted[i].item);
         ck_assert_uint_eq(outcome.status, wanted[i].status);
     }
-    ck_assert(facts_has_class(&facts, FACTS_KEYS));
-    ck_assert(!facts_has_class(&facts, FACTS_DATA));
     facts_drop(&facts);
 }
 END_TEST
