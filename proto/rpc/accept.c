@@ -1,6 +1,6 @@
 #include "base/clock.h"
-#include "rpc/server_state.h"
 #include "rpc/form.h"
+#include "rpc/server_state.h"
 
 #include <grpc/support/alloc.h>
 #include <stdlib.h>
@@ -94,6 +94,7 @@ static enum err_code decide(struct rpc_call *call, const char *path, struct err 
     TRY(check_welcome(call, e));
     if (o->authorise != NULL && !call->method->open)
         TRY(o->authorise(o->authorise_context, &call->peer, path, e));
+    rpc_connections_open(server, call);
     return rpc_slots_take(&server->slots, &call->slot, RPC_SLOT_WAITING, call->identity, e);
 }
 

@@ -1,5 +1,6 @@
 #include "rpc/connections.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "rpc/server_state.h"
 
@@ -24,6 +25,7 @@ struct rpc_connection {
     int64_t unexplained;        /* the balance */
     int fd;                     /* at this look; -1: not seen */
     int looks;                  /* in a row at which it was too much, and growing */
+    int waiting;                /* calls since the last look, less the requests that came since */
     bool unwelcome;
 };
 
@@ -73,10 +75,10 @@ static struct rpc_connection *item_of(struct rpc_connections *c, uint64_t addres
     return &c->items[at];
 }
 
-static void note_call(struct rpc_server *server, const struct rpc_call *call, int64_t explained,
-                      bool unwelcome)
+static void note_call(struct rpc_server *server, const struct rpc_call *call, struct rpc_connection more)
 {
     struct rpc_connections *const c = &server->connections;
+    bool floods = false;
     if (call->address == NULL)
         return;
     const uint64_t address = hash_of(call->address);
@@ -85,20 +87,30 @@ static void note_call(struct rpc_server *server, const struct rpc_call *call, in
     if (item != NULL) {
         if (item->identity == 0)
             item->identity = hash_of(call->identity != NULL ? call->identity : "");
-        item->explained += explained;
-        item->unwelcome = item->unwelcome || unwelcome;
+        item->explained += more.explained;
+        item->waiting += more.waiting;
+        item->unwelcome = item->unwelcome || more.unwelcome;
+        floods = more.waiting > 0 && item->waiting == c->waiting_max + 1;
     }
     pthread_mutex_unlock(&c->lock);
+    if (floods)
+        rpc_watch_now(server);
+}
+
+void rpc_connections_open(struct rpc_server *server, const struct rpc_call *call)
+{
+    note_call(server, call, (struct rpc_connection){.waiting = 1});
 }
 
 void rpc_connections_explain(struct rpc_server *server, const struct rpc_call *call, size_t bytes)
 {
-    note_call(server, call, (int64_t)bytes + RPC_EXPLAINED_BYTES, false);
+    note_call(server, call,
+              (struct rpc_connection){.explained = (int64_t)bytes + RPC_EXPLAINED_BYTES, .waiting = -1});
 }
 
 void rpc_connections_refuse(struct rpc_server *server, const struct rpc_call *call)
 {
-    note_call(server, call, 0, true);
+    note_call(server, call, (struct rpc_connection){.unwelcome = true});
 }
 
 /* As grpc_call_get_peer writes it; false for what is no TCP address. */
@@ -208,6 +220,7 @@ static void remember(struct rpc_connections *c, const struct rpc_connection *see
         struct rpc_connection *const item = item_of(c, seen[i].address);
         *item = seen[i];
         item->fd = -1;
+        item->waiting = 0;
     }
 }
 
@@ -280,12 +293,50 @@ static size_t close_over(struct rpc_server *server, struct rpc_connection *seen,
     return closed;
 }
 
-/* The floods among them; those that are unwelcome are closed with them, and not counted. */
-static size_t close_bad(const struct rpc_server *server, const struct rpc_connection *seen, size_t count)
+static void punish(struct rpc_connections *c, uint64_t identity)
 {
+    if (identity == 0)
+        return;
+    pthread_mutex_lock(&c->lock);
+    c->penalties[c->penalty_count++ % RPC_PENALTIES] =
+        (struct rpc_penalty){identity, clock_monotonic_ms() + RPC_FLOOD_PENALTY_MS};
+    pthread_mutex_unlock(&c->lock);
+}
+
+static bool is_punished(struct rpc_connections *c, uint64_t identity)
+{
+    const int64_t now_ms = clock_monotonic_ms();
+    bool found = false;
+    pthread_mutex_lock(&c->lock);
+    for (size_t i = 0; i < RPC_PENALTIES && !found; i++)
+        found = identity != 0 && c->penalties[i].identity == identity && now_ms < c->penalties[i].until_ms;
+    pthread_mutex_unlock(&c->lock);
+    return found;
+}
+
+bool rpc_connections_punished(struct rpc_connections *c, const char *identity)
+{
+    return is_punished(c, hash_of(identity != NULL ? identity : ""));
+}
+
+/* Others that an identity made to flood as well are found before they are many; those that ask something, or
+ * nothing, stay. */
+static bool floods(struct rpc_connections *c, const struct rpc_connection *connection)
+{
+    return connection->looks >= FLOOD_LOOKS || connection->waiting > c->waiting_max ||
+           (connection->unexplained > 0 && connection->recent == 0 && is_punished(c, connection->identity));
+}
+
+/* The floods among them; those that are unwelcome are closed with them, and not counted. */
+static size_t close_bad(struct rpc_server *server, const struct rpc_connection *seen, size_t count)
+{
+    struct rpc_connections *const c = &server->connections;
     size_t closed = 0;
+    for (size_t i = 0; i < count; i++)
+        if (floods(c, &seen[i]))
+            punish(c, seen[i].identity);
     for (size_t i = 0; i < count; i++) {
-        if (seen[i].looks >= FLOOD_LOOKS)
+        if (floods(c, &seen[i]))
             closed += close_one(server, &seen[i], true);
         else if (seen[i].unwelcome)
             (void)close_one(server, &seen[i], false);

@@ -40,7 +40,7 @@ static void stop_watch(struct rpc_server *server)
     server->watched = false;
     pthread_mutex_lock(&server->lock);
     server->watch_ends = true;
-    pthread_cond_signal(&server->watch_over);
+    pthread_cond_signal(&server->watch_wake);
     pthread_mutex_unlock(&server->lock);
     pthread_join(server->watch_thread, NULL);
 }
@@ -92,7 +92,7 @@ void rpc_server_free(struct rpc_server *server)
     rpc_certificates_free(server->certificates);
     rpc_index_drop(&server->index);
     pthread_cond_destroy(&server->quiet);
-    pthread_cond_destroy(&server->watch_over);
+    pthread_cond_destroy(&server->watch_wake);
     pthread_mutex_destroy(&server->lock);
     rpc_slots_drop(&server->slots);
     free(server->methods);

