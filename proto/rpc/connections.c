@@ -177,6 +177,9 @@ static void see(struct rpc_connections *c, int fd, uint64_t address)
     /* One message that is far too large, which core refuses, comes within a look. */
     const bool much = more > 0 && item->unexplained > c->unexplained_max + item->recent;
     item->looks = much ? item->looks + 1 : 0;
+    /* A request cannot begin before its call. */
+    if (item->identity == 0 && item->unexplained > RPC_UNPROVEN_BYTES)
+        item->looks = FLOOD_LOOKS;
 }
 
 /* Lock held. How many there are, remembered or not. */

@@ -26,6 +26,8 @@
  * which a part is here. */
 #define RPC_UNEXPLAINED_MESSAGES 2
 
+/* Not explained, on a connection on which no call was admitted yet. */
+#define RPC_UNPROVEN_BYTES (128 * 1024)
 #define RPC_FLOOD_PENALTY_MS 5000
 #define RPC_PENALTIES        64 /* at a time; of more, the oldest ends */
 
