@@ -1,4 +1,5 @@
 #include "hsm-service/ceremony.h"
+#include "p11/tok.h"
 
 #include "base/hex.h"
 #include "hsm-service/audit/store.h"

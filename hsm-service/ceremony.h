@@ -5,7 +5,7 @@
 #define POSWARD_HSM_SERVICE_CEREMONY_H
 
 #include "hsm-service/config.h"
-#include "p11/keys.h"
+#include "p11/keys/keys.h"
 
 struct audit_store;
 struct cli;

@@ -4,7 +4,8 @@
 #include "base/clock.h"
 #include "hsm-service/audit/signature.h"
 #include "hsm-service/audit/store.h"
-#include "p11/flows.h"
+#include "p11/flow/flows.h"
+#include "p11/tok.h"
 
 #include <pwd.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 #include "hsm-service/control/plan.h"
 
-#include "p11/keys.h"
+#include "p11/keys/keys.h"
 
 #include <stdio.h>
 #include <stdlib.h>

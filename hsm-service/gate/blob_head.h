@@ -1,5 +1,5 @@
 /* Inside gate/ only: what a sealed working key says of itself in the clear. Nothing of it is proven before a
- * keeper has checked its tag. Source: p11/blob.h, which the front may not include. */
+ * keeper has checked its tag. Source: p11/flow/blob_form.h, which the front may not include. */
 #ifndef POSWARD_HSM_SERVICE_GATE_BLOB_HEAD_H
 #define POSWARD_HSM_SERVICE_GATE_BLOB_HEAD_H
 

@@ -4,7 +4,7 @@
 
 #include "hsm-service/keeper/arena.h"
 #include "hsm-service/keeper/policy.h"
-#include "p11/flows.h"
+#include "p11/flow/flows.h"
 #include "posward/hsm/v1/hsm.pb-c.h"
 
 /* Short names of the generated messages. */

@@ -4,7 +4,7 @@
 #ifndef POSWARD_HSM_SERVICE_KEEPER_CONVERT_H
 #define POSWARD_HSM_SERVICE_KEEPER_CONVERT_H
 
-#include "p11/flows.h"
+#include "p11/flow/flows.h"
 #include "posward/hsm/v1/hsm.pb-c.h"
 #include "posward/hsm/v1/keys.pb-c.h"
 

@@ -1,4 +1,5 @@
 #include "hsm-service/keeper/internal.h"
+#include "p11/tok.h"
 
 #include "hsm-service/ipc.h"
 #include "hsm-service/keeper/order.h"

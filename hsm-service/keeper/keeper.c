@@ -5,7 +5,9 @@
 #include "hsm-service/keeper/keyset.h"
 #include "hsm-service/keeper/options.h"
 #include "hsm-service/keeper/serve.h"
-#include "p11/keys.h"
+#include "p11/keys/keys.h"
+#include "p11/probe/probe.h"
+#include "p11/tok.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -2,7 +2,7 @@
 
 #include "base/hex.h"
 #include "hsm-service/audit/record.h"
-#include "p11/transport.h"
+#include "p11/travel/transport.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -8,7 +8,7 @@
 #ifndef POSWARD_HSM_SERVICE_KEEPER_KEYSET_H
 #define POSWARD_HSM_SERVICE_KEEPER_KEYSET_H
 
-#include "p11/keys.h"
+#include "p11/keys/keys.h"
 
 /* *out_text: of malloc. After tok_keys_load; borrows sessions. ERR_LIMIT: longer than `most` bytes. */
 enum err_code keyset_text(struct tok *tok, size_t most, char **out_text, struct err *e) MUST_CHECK;

@@ -1,4 +1,5 @@
 #include "hsm-service/keeper/methods.h"
+#include "p11/tok.h"
 
 #include "base/log.h"
 #include "hsm-service/ipc.h"

@@ -4,7 +4,7 @@
 
 #include "hsm-service/keeper/policy.h"
 #include "hsm-service/tokendir/tokendir.h"
-#include "p11/ways.h"
+#include "p11/flow/way.h"
 
 #include "base/log.h"
 

@@ -4,7 +4,7 @@
 #include "base/base64.h"
 #include "hsm-service/components.h"
 #include "hsm-service/keeper/convert.h"
-#include "p11/transport.h"
+#include "p11/travel/transport.h"
 
 #include <stdio.h>
 #include <string.h>

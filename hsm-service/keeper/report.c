@@ -1,5 +1,6 @@
 #include "hsm-service/keeper/cases.h"
 #include "hsm-service/keeper/convert.h"
+#include "p11/tok.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #define POSWARD_HSM_SERVICE_KEEPER_SERVE_H
 
 #include "hsm-service/keeper/policy.h"
-#include "p11/token.h"
+#include "p11/tok.h"
 
 /* Serve requests from `fd` on `threads` threads until the other end closes.
  * ERR_UNAVAILABLE: the token was lost for good; this process should end and another log in anew. */

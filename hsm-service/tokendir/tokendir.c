@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/secret.h"
-#include "p11/lock.h"
+#include "p11/module/lock.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* A blob's form: whatever parses has one encoding, so that writing its head again gives the same bytes. */
 #include "base/secret.h"
-#include "p11/blob.h"
+#include "p11/flow/blob_form.h"
 
 #include <stdlib.h>
 

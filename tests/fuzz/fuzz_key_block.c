@@ -1,6 +1,6 @@
 /* A key block's form: what parses is all there, its parts fill the text, and a header that is written from
  * what was read is the same. For which keys it may be used is judged for each role. */
-#include "p11/key_block.h"
+#include "p11/travel/key_block.h"
 
 #include "base/hex.h"
 

@@ -1,6 +1,6 @@
 /* What stands in a key object's CKA_ID and in its stamp's: whatever is taken has one spelling. */
-#include "p11/keyrole.h"
-#include "p11/keystate.h"
+#include "p11/keys/role.h"
+#include "p11/keys/state.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "p11/pin_block.h"
+#include "p11/flow/pin_block.h"
 
 #include <stdlib.h>
 #include <string.h>

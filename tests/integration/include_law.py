@@ -80,10 +80,10 @@ def breaches(path, text, exists=os.path.exists):
 
 
 def self_test():
-    there = {"proto/base/err.h", "p11/token.h", "posp/store.h", "posv/cli.h", "posv/store.h"}.__contains__
+    there = {"proto/base/err.h", "p11/tok.h", "posp/store.h", "posv/cli.h", "posv/store.h"}.__contains__
     bad = {
-        "proto/base/x.c": '#include "p11/token.h"',
-        "posp/x.c": '#include "p11/token.h"',
+        "proto/base/x.c": '#include "p11/tok.h"',
+        "posp/x.c": '#include "p11/tok.h"',
         "posv/x.c": '#include "posp/store.h"',
         "deploy/posward/main.c": '#include "posv/store.h"',
         "p11/x.c": "#include <openssl/evp.h>",
@@ -93,7 +93,7 @@ def self_test():
     }
     good = {
         "posp/x.c": '#include "base/err.h"\n#include "posp/store.h"\n#include "posward/hsm/v1/hsm.pb-c.h"',
-        "hsm-service/x.c": '#include "p11/token.h"',
+        "hsm-service/x.c": '#include "p11/tok.h"',
         "deploy/posward/main.c": '#include "posv/cli.h"',
     }
     missed = [p for p, t in bad.items() if not list(breaches(p, t, there))]

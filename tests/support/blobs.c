@@ -1,7 +1,9 @@
 #include "tests/support/blobs.h"
 
-#include "p11/blob.h"
-#include "p11/session.h"
+#include "p11/flow/blob_form.h"
+#include "p11/keys/find.h"
+#include "p11/module/session.h"
+#include "p11/object/object.h"
 
 #include <stdio.h>
 #include <stdlib.h>

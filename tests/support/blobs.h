@@ -5,7 +5,7 @@
 #ifndef POSWARD_TESTS_SUPPORT_BLOBS_H
 #define POSWARD_TESTS_SUPPORT_BLOBS_H
 
-#include "p11/flows.h"
+#include "p11/flow/flows.h"
 
 /* `info` as tok_blob_info gave it, changed; the storage version stays. The blob and its like may be one
  * place. */

@@ -1,6 +1,9 @@
 #include "tests/support/null_token.h"
 
-#include "p11/state.h"
+#include "p11/flow/way.h"
+#include "p11/keys/keys.h"
+#include "p11/module/state.h"
+#include "p11/tok.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -40,18 +43,18 @@ static void choose_ways(struct tok *tok)
         {TOK_FLOW_PIN_AES, "block"},          {TOK_FLOW_PIN_FORMAT, "block"},
         {TOK_FLOW_CARD_PBOC, "concat"},       {TOK_FLOW_EXPORT_AES_KW, "wrap"},
     };
-    tok->ways = calloc(TOK_FLOW_COUNT, sizeof *tok->ways);
+    tok->ways = calloc(1, sizeof *tok->ways + TOK_FLOW_COUNT * sizeof tok->ways->rows[0]);
     must(tok->ways != NULL, "no memory");
-    tok->way_count = TOK_FLOW_COUNT;
+    tok->ways->count = TOK_FLOW_COUNT;
     for (int flow = 0; flow < TOK_FLOW_COUNT; flow++)
-        tok->ways[flow] = (struct tok_way){.flow = (enum tok_flow)flow,
-                                           .flow_name = "flow",
-                                           .way_name = "way",
-                                           .grade = TOK_PROCESS_MEMORY,
-                                           .works = true,
-                                           .chosen = true};
+        tok->ways->rows[flow] = (struct tok_way){.flow = (enum tok_flow)flow,
+                                                 .flow_name = "flow",
+                                                 .way_name = "way",
+                                                 .grade = TOK_PROCESS_MEMORY,
+                                                 .works = true,
+                                                 .chosen = true};
     for (size_t i = 0; i < sizeof named / sizeof named[0]; i++)
-        tok->ways[named[i].flow].way_name = named[i].way;
+        tok->ways->rows[named[i].flow].way_name = named[i].way;
 }
 
 struct tok *null_token_open(size_t session_count)

@@ -6,7 +6,7 @@
 #ifndef POSWARD_TESTS_SUPPORT_NULL_TOKEN_H
 #define POSWARD_TESTS_SUPPORT_NULL_TOKEN_H
 
-#include "p11/flows.h"
+#include "p11/flow/flows.h"
 
 #include <p11-kit/pkcs11.h>
 

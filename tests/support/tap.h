@@ -6,7 +6,7 @@
 #ifndef POSWARD_TESTS_SUPPORT_TAP_H
 #define POSWARD_TESTS_SUPPORT_TAP_H
 
-#include "p11/session.h"
+#include "p11/module/session.h"
 
 /* Starts with nothing recorded. */
 void tap_on(struct tok_session *s);

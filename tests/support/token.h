@@ -10,7 +10,7 @@
 #ifndef POSWARD_TESTS_SUPPORT_TOKEN_H
 #define POSWARD_TESTS_SUPPORT_TOKEN_H
 
-#include "p11/token.h"
+#include "p11/tok.h"
 
 enum token_kind { TOKEN_SOFTHSM, TOKEN_NSS, TOKEN_KIND_COUNT };
 

@@ -5,7 +5,10 @@
 
 #include "hsm-service/ipc.h"
 #include "hsm-service/keeper/methods.h"
-#include "p11/keys.h"
+#include "p11/flow/flows.h"
+#include "p11/keys/keys.h"
+#include "p11/probe/probe.h"
+#include "p11/tok.h"
 #include "tests/support/suite.h"
 #include "tests/support/token.h"
 

@@ -1,7 +1,8 @@
 /* The second copy of a SoftHSM token: what is kept, what comes back, and what never does. */
 #include "base/file.h"
 #include "hsm-service/tokendir/tokendir.h"
-#include "p11/keys.h"
+#include "p11/keys/keys.h"
+#include "p11/tok.h"
 #include "tests/support/suite.h"
 #include "tests/support/token.h"
 

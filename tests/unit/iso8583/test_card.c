@@ -3,7 +3,7 @@
 #include "iso8583/card.h"
 
 #include "base/hex.h"
-#include "p11/pin_block.h"
+#include "p11/flow/pin_block.h"
 #include "tests/support/suite.h"
 
 #include <string.h>

@@ -4,7 +4,9 @@
 #define POSWARD_TESTS_UNIT_P11_HARNESS_H
 
 #include "base/secret.h"
-#include "p11/session.h"
+#include "p11/keys/keys.h"
+#include "p11/module/session.h"
+#include "p11/tok.h"
 #include "tests/support/suite.h"
 #include "tests/support/token.h"
 

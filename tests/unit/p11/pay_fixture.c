@@ -1,4 +1,5 @@
 #include "tests/unit/p11/pay_fixture.h"
+#include "p11/probe/probe.h"
 
 #include <stdio.h>
 #include <sys/wait.h>

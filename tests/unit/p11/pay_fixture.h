@@ -3,8 +3,8 @@
 #ifndef POSWARD_TESTS_UNIT_P11_PAY_FIXTURE_H
 #define POSWARD_TESTS_UNIT_P11_PAY_FIXTURE_H
 
-#include "p11/pay.h"
-#include "p11/template.h"
+#include "p11/flow/pay.h"
+#include "p11/object/template.h"
 #include "tests/support/suite.h"
 #include "tests/support/token.h"
 

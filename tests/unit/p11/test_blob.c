@@ -1,8 +1,11 @@
-#include "p11/blob.h"
+#include "p11/flow/blob_form.h"
 
-#include "p11/cache.h"
-#include "p11/flows.h"
-#include "p11/template.h"
+#include "p11/flow/blob.h"
+#include "p11/flow/flows.h"
+#include "p11/keys/cache.h"
+#include "p11/object/template.h"
+#include "p11/probe/probe.h"
+#include "p11/tok.h"
 #include "tests/support/blobs.h"
 #include "tests/unit/p11/harness.h"
 

@@ -1,4 +1,4 @@
-#include "p11/blob.h"
+#include "p11/flow/blob_form.h"
 
 #include "base/secret.h"
 #include "tests/support/suite.h"

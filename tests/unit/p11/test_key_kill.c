@@ -1,5 +1,7 @@
 /* kill -9 while keys are made, change their state and go: the token stays sound, and what was said stays
  * true. */
+#include "p11/keys/keys.h"
+#include "p11/tok.h"
 #include "tests/unit/p11/harness.h"
 
 #include <signal.h>

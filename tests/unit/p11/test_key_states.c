@@ -1,8 +1,10 @@
 /* A key's life: its states, what each allows, and what a crash may leave behind. */
-#include "p11/flows.h"
-#include "p11/keyrole.h"
-#include "p11/keystate.h"
-#include "p11/template.h"
+#include "p11/flow/blob.h"
+#include "p11/flow/flows.h"
+#include "p11/keys/role.h"
+#include "p11/keys/state.h"
+#include "p11/object/template.h"
+#include "p11/probe/probe.h"
 #include "tests/unit/p11/harness.h"
 
 #include <stdio.h>

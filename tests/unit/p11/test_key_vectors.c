@@ -1,7 +1,9 @@
 /* Published vectors of derivation, working keys, check values and key wrap, through the token. */
 #include "base/hex.h"
 #include "iso8583/f62.h"
-#include "p11/template.h"
+#include "p11/flow/diversify.h"
+#include "p11/keys/keys.h"
+#include "p11/object/template.h"
 #include "tests/support/factors.h"
 #include "tests/support/vectors.h"
 #include "tests/unit/p11/harness.h"

@@ -1,3 +1,6 @@
+#include "p11/keys/find.h"
+#include "p11/object/object.h"
+#include "p11/tok.h"
 #include "tests/unit/p11/harness.h"
 
 #include <stdio.h>

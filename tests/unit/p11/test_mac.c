@@ -1,4 +1,5 @@
-#include "p11/state.h"
+#include "p11/flow/flows.h"
+#include "p11/module/state.h"
 #include "tests/unit/p11/pay_fixture.h"
 
 /* MAC and data flows by zone keys and blobs. Published MACs are in test_pay_vectors.c; here the same by the

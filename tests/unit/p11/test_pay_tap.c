@@ -1,4 +1,6 @@
-#include "p11/working.h"
+#include "p11/flow/diversify.h"
+#include "p11/flow/pay.h"
+#include "p11/flow/working.h"
 #include "tests/support/tap.h"
 #include "tests/unit/p11/pay_fixture.h"
 

@@ -1,3 +1,4 @@
+#include "p11/probe/rows.h"
 #include "tests/unit/p11/pay_fixture.h"
 
 /* Which ways each token has; measured facts that the probe must find again. */

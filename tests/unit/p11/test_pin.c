@@ -1,5 +1,8 @@
-#include "p11/blob.h"
-#include "p11/pin_block.h"
+#include "p11/flow/blob.h"
+#include "p11/flow/blob_form.h"
+#include "p11/flow/pay.h"
+#include "p11/flow/pin_block.h"
+#include "p11/object/template.h"
 #include "tests/unit/p11/pay_fixture.h"
 
 /* PIN translation by zone keys and blobs: what comes out, at which grade, and what is refused. */

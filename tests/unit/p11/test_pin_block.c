@@ -1,4 +1,4 @@
-#include "p11/pin_block.h"
+#include "p11/flow/pin_block.h"
 #include "tests/support/suite.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* Published clear PIN blocks through the encoder and the decoder. */
-#include "p11/pin_block.h"
+#include "p11/flow/pin_block.h"
 #include "tests/support/suite.h"
 #include "tests/support/vectors.h"
 

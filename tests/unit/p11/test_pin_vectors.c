@@ -1,4 +1,5 @@
-#include "p11/pin_block.h"
+#include "p11/flow/pay.h"
+#include "p11/flow/pin_block.h"
 #include "tests/support/vectors.h"
 #include "tests/unit/p11/pay_fixture.h"
 

@@ -1,4 +1,5 @@
 /* What somebody who can write to a token, or to its directory, may try: keys that posward did not make. */
+#include "p11/keys/keys.h"
 #include "tests/unit/p11/harness.h"
 
 #include <stdio.h>

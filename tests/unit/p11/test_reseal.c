@@ -1,6 +1,7 @@
-#include "p11/blob.h"
+#include "p11/flow/blob_form.h"
 
-#include "p11/flows.h"
+#include "p11/flow/flows.h"
+#include "p11/probe/probe.h"
 #include "tests/support/blobs.h"
 #include "tests/unit/p11/harness.h"
 

@@ -1,5 +1,7 @@
 #include "base/clock.h"
-#include "p11/session.h"
+#include "p11/module/session.h"
+#include "p11/object/object.h"
+#include "p11/tok.h"
 #include "tests/support/suite.h"
 #include "tests/support/token.h"
 #include "tests/unit/p11/harness.h"

@@ -1,9 +1,12 @@
 /* Key blocks as published, and every form in which a key travels, through the token. */
 #include "base/hex.h"
-#include "p11/key_block_token.h"
-#include "p11/keymake.h"
-#include "p11/template.h"
-#include "p11/transport_ways.h"
+#include "p11/keys/find.h"
+#include "p11/keys/make.h"
+#include "p11/object/template.h"
+#include "p11/probe/probe.h"
+#include "p11/tok.h"
+#include "p11/travel/key_block_token.h"
+#include "p11/travel/oaep.h"
 #include "tests/support/vectors.h"
 #include "tests/unit/p11/harness.h"
 

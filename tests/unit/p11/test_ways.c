@@ -1,5 +1,6 @@
-#include "p11/ways.h"
+#include "p11/flow/way.h"
 
+#include "p11/probe/probe.h"
 #include "tests/unit/p11/harness.h"
 
 #include <stdio.h>
@@ -72,7 +73,8 @@ START_TEST(one_way_a_flow_is_chosen_and_policy_can_forbid_it)
     struct tok_session *s = take(tok);
     const char *name = NULL;
     enum tok_grade grade;
-    ck_assert_int_eq(tok_way_chosen(s, TOK_FLOW_BLOB, &name, &grade, &e), ERR_STATE); /* not probed yet */
+    ck_assert_int_eq(tok_way_chosen(s->tok, TOK_FLOW_BLOB, &name, &grade, &e),
+                     ERR_STATE); /* not probed yet */
     for (int policy = TOK_EXPOSURE_ANY; policy <= TOK_EXPOSURE_IN_TOKEN; policy++) {
         unsigned chosen[TOK_FLOW_COUNT] = {0}, working[TOK_FLOW_COUNT] = {0};
         ck_assert_ok(tok_ways_probe(tok, (enum tok_exposure)policy, &e), e);
@@ -84,7 +86,7 @@ START_TEST(one_way_a_flow_is_chosen_and_policy_can_forbid_it)
                 ck_assert_int_eq(way->grade, TOK_IN_TOKEN);
         }
         for (int flow = 0; flow < TOK_FLOW_COUNT; flow++) {
-            const enum err_code code = tok_way_chosen(s, (enum tok_flow)flow, &name, &grade, &e);
+            const enum err_code code = tok_way_chosen(s->tok, (enum tok_flow)flow, &name, &grade, &e);
             ck_assert_uint_eq(chosen[flow], code == ERR_OK);
             if (code != ERR_OK)
                 ck_assert_int_eq(code, working[flow] > 0 ? ERR_DENIED : ERR_UNSUPPORTED);

@@ -1,6 +1,9 @@
 /* Working keys end to end: the token's answer against a card made of libcrypto that knows the master key. */
-#include "p11/flows.h"
-#include "p11/template.h"
+#include "p11/flow/blob.h"
+#include "p11/flow/diversify.h"
+#include "p11/flow/flows.h"
+#include "p11/object/template.h"
+#include "p11/probe/probe.h"
 #include "tests/support/softcrypto.h"
 #include "tests/support/tap.h"
 #include "tests/unit/p11/harness.h"
@@ -10,7 +13,7 @@ static const uint8_t tdes_master[16] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD
 static const uint8_t aes_master[32] = {"an AES master key for tests only"};
 static const char psam_number[] = "62010000001234567890";
 
-/* The card's TMK by the rules of p11/derive.c, written a second time. */
+/* The card's TMK by the rules of p11/flow/diversify.c, written a second time. */
 static void software_tmk(enum tok_suite suite, uint8_t out_tmk[32])
 {
     uint8_t data[32] = {0x00, 0x00, 0x00, 0x12, 0x34, 0x56, 0x78, 0x90};

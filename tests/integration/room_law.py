@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""The room law, held by what was built: which object file takes a symbol of which other one.
+
+No file may reach itself again through others (a circle), and a room may take from the rooms that its row names, and
+from no others. usage: room_law.py BUILD | --self-test"""
+import collections
+import os
+import re
+import subprocess
+import sys
+
+BASE = {"proto/base"}
+LOWER = BASE | {"p11/module"}
+# A room, and what it may take from. Rooms that are not here are not held yet: only circles are looked for.
+LAW = {
+    "proto/base": set(),
+    "p11/module": BASE,
+    "p11/object": LOWER,
+    "p11/keys": LOWER | {"p11/object"},
+    "p11/flow": LOWER | {"p11/object", "p11/keys"},
+    "p11": LOWER | {"p11/keys"},  # tok and recovery
+    "p11/travel": LOWER | {"p11/object", "p11/keys", "p11/flow", "p11"},
+    "p11/probe": LOWER | {"p11/object", "p11/keys", "p11/flow", "p11", "p11/travel"},
+}
+# Files that call each other, and why that is as it should be. What is open is in the other list, and only gets shorter.
+NATURAL = []
+OPEN = [
+    {"card-emu/crypto/key.c", "card-emu/crypto/mac.c"},
+    {"card-emu/psam/chip.c", "card-emu/psam/files.c", "card-emu/psam/write_key.c"},
+    {"hsm-service/ceremony.c", "hsm-service/ceremony_audit.c"},
+    {"hsm-service/control/lists.c", "hsm-service/control/proposals.c"},
+    {"hsm-service/front/ask.c", "hsm-service/front/audit.c", "hsm-service/front/audit_use.c",
+     "hsm-service/front/dispatch.c", "hsm-service/front/release.c"},
+    {"hsm-service/front/front.c", "hsm-service/front/keeper_life.c", "hsm-service/front/keepers.c",
+     "hsm-service/front/loop.c", "hsm-service/front/manage.c", "hsm-service/front/manage_change.c",
+     "hsm-service/front/manage_order.c", "hsm-service/front/manage_read.c", "hsm-service/front/spawn.c"},
+    {"hsm-service/keeper/batch.c", "hsm-service/keeper/data.c", "hsm-service/keeper/internal.c",
+     "hsm-service/keeper/mac.c", "hsm-service/keeper/methods.c", "hsm-service/keeper/order.c",
+     "hsm-service/keeper/order_travel.c", "hsm-service/keeper/pin.c", "hsm-service/keeper/report.c",
+     "hsm-service/keeper/reseal.c", "hsm-service/keeper/transaction.c", "hsm-service/keeper/working.c"},
+    {"posp/forward.c", "posp/purchase.c"},
+    {"proto/rpc/accept.c", "proto/rpc/answer.c", "proto/rpc/call.c", "proto/rpc/connections.c", "proto/rpc/drain.c",
+     "proto/rpc/health.c", "proto/rpc/pool.c", "proto/rpc/reflection.c", "proto/rpc/server.c",
+     "proto/rpc/stream_call.c", "proto/rpc/sweep.c"},
+    {"proto/run/cli.c", "proto/run/cli_call.c", "proto/run/cli_complete.c", "proto/run/cli_help.c",
+     "proto/run/cli_man.c", "proto/run/cli_options.c", "proto/run/cli_status.c"},
+    {"proto/run/roles.c", "proto/run/roles_view.c"},
+]
+
+
+def tables(build):
+    """{source: symbols it defines}, {source: symbols it takes}; sources by their path from the root."""
+    gives, takes = collections.defaultdict(set), collections.defaultdict(set)
+    place = re.compile(re.escape(build) + r"/(.*?)/?CMakeFiles/[^/]+\.dir(/.*)?$")
+    for folder, _, names in os.walk(build):
+        where = place.match(folder)
+        objects = [name for name in names if name.endswith(".c.o")] if where else []
+        for name in objects:
+            source = os.path.normpath(os.path.join(where.group(1), (where.group(2) or "").lstrip("/"), name[:-2]))
+            listing = subprocess.run(["nm", "-P", os.path.join(folder, name)], capture_output=True, text=True, check=True)
+            for line in listing.stdout.splitlines():
+                symbol, kind = line.split()[:2]
+                if kind == "U":
+                    takes[source].add(symbol)
+                elif kind in "TDBRVWC":
+                    gives[source].add(symbol)
+    return gives, takes
+
+
+def arrows(gives, takes):
+    """{source: {source it takes from: symbols}}; a symbol that two files define belongs to programs apart, and is left out."""
+    home = collections.defaultdict(set)
+    for source, symbols in gives.items():
+        for symbol in symbols:
+            home[symbol].add(source)
+    graph = {source: collections.defaultdict(set) for source in gives.keys() | takes.keys()}
+    for source, symbols in takes.items():
+        for symbol in symbols:
+            homes = home.get(symbol, set())
+            if len(homes) == 1 and source not in homes:
+                graph[source][next(iter(homes))].add(symbol)
+    return graph
+
+
+def circles(graph):
+    """Strongly connected components of more than one file (Tarjan)."""
+    index, low, stack, on, found = {}, {}, [], set(), []
+
+    def visit(node):
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        on.add(node)
+        for other in graph.get(node, ()):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in on:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            part = []
+            while not part or part[-1] != node:
+                part.append(stack.pop())
+                on.discard(part[-1])
+            if len(part) > 1:
+                found.append(sorted(part))
+    for node in sorted(graph):
+        if node not in index:
+            visit(node)
+    return found
+
+
+def breaches(graph):
+    known = [set(files) for files, _ in NATURAL] + [set(files) for files in OPEN]
+    there = circles(graph)
+    for files in known:
+        if graph.keys() & files and not any(set(circle) <= files for circle in there):
+            yield "no circle any more, take it out of the list: " + " ".join(sorted(files))
+    for circle in there:
+        if not any(set(circle) <= files for files in known):
+            yield "a circle: " + " ".join(circle)
+            for source in circle:
+                for other in sorted(set(graph[source]) & set(circle)):
+                    yield f"    {source} takes {', '.join(sorted(graph[source][other]))} of {other}"
+    for source in sorted(graph):
+        room = os.path.dirname(source)
+        for other in sorted(graph[source]):
+            theirs = os.path.dirname(other)
+            if room in LAW and theirs != room and theirs not in LAW[room]:
+                yield f"{source}: {room} may not take {', '.join(sorted(graph[source][other]))} of {other}"
+
+
+def self_test():
+    def of(edges):
+        gives, takes = collections.defaultdict(set), collections.defaultdict(set)
+        for source, other in edges:
+            gives[other].add(f"of_{other}")
+            takes[source].add(f"of_{other}")
+        return arrows(gives, takes)
+    good = of([("p11/keys/a.c", "p11/module/b.c"), ("p11/keys/a.c", "p11/keys/c.c"), ("posp/x.c", "posp/y.c")])
+    bad = [of([("p11/keys/a.c", "p11/keys/b.c"), ("p11/keys/b.c", "p11/keys/a.c")]),
+           of([("posp/a.c", "posp/b.c"), ("posp/b.c", "posp/c.c"), ("posp/c.c", "posp/a.c")]),
+           of([("p11/module/a.c", "p11/keys/b.c")]), of([("p11/flow/a.c", "posp/b.c")])]
+    return not list(breaches(good)) and all(list(breaches(graph)) for graph in bad)
+
+
+def main():
+    if not self_test():
+        print("self-test: a breach was not found, or one where there is none")
+        return 1
+    if "--self-test" in sys.argv:
+        return 0
+    graph = arrows(*tables(os.path.abspath(sys.argv[1])))
+    product = {source: others for source, others in graph.items() if not source.startswith(("tests/", "proto/posward", "proto/grpc"))}
+    missing = [room for room in LAW if not any(os.path.dirname(source) == room for source in product)]
+    found = [f"no object of {room} was found in {sys.argv[1]}" for room in missing] + list(breaches(product))
+    print("\n".join(found) if found else f"{len(product)} object files keep the room law")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
