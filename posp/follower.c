@@ -22,6 +22,7 @@ struct follower {
     struct rpc_channel *channel;
     pthread_t thread;
     atomic_bool stopping, following;
+    bool unstored; /* the last failure was of our store, not of POSV */
 };
 
 static enum err_code take_device(const Posward__Posv__V1__Device *from, struct store_device *out_device,
@@ -123,6 +124,7 @@ static enum err_code follow_stream(struct follower *f, struct rpc_stream *stream
         allowed_ms = silence_allowed(change, allowed_ms);
         const bool news = change->device != NULL || change->revision != revision;
         const enum err_code taken = news ? take_change(f, change, e) : ERR_OK;
+        f->unstored = taken != ERR_OK;
         revision = change->revision;
         protobuf_c_message_free_unpacked(message, NULL);
         TRY(taken);
@@ -153,6 +155,14 @@ static void pause_ms(struct follower *f, int64_t ms)
         clock_sleep_ms(50);
 }
 
+static void tell(const struct follower *f, const struct err *e)
+{
+    log_failure(LOG_WARN,
+                f->unstored ? "a change of the device table cannot be stored here; trying again"
+                            : "posv is unavailable; working with the copy of its table",
+                e);
+}
+
 static void *follow_loop(void *context)
 {
     struct follower *f = context;
@@ -160,15 +170,17 @@ static void *follow_loop(void *context)
     bool told = false;
     while (!atomic_load(&f->stopping)) {
         struct err e = {0};
+        const bool was_unstored = f->unstored;
         (void)!follow_once(f, &e);
-        if (atomic_exchange(&f->following, false)) {
+        const bool followed = atomic_exchange(&f->following, false);
+        if (f->unstored != was_unstored || (followed && !f->unstored)) {
             backoff_ms = BACKOFF_FIRST_MS;
             told = false;
         }
         if (atomic_load(&f->stopping))
             break;
         if (!told)
-            log_failure(LOG_WARN, "posv is away; working with the copy of its table", &e);
+            tell(f, &e);
         told = true;
         pause_ms(f, backoff_ms);
         backoff_ms = backoff_ms * 2 > BACKOFF_MOST_MS ? BACKOFF_MOST_MS : backoff_ms * 2;

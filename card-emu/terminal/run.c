@@ -62,7 +62,7 @@ enum err_code flow_run(struct terminal *t, enum outcome *out, struct err *e)
     static struct answer answer;
     const int64_t deadline_ms = clock_monotonic_ms() + t->options->seconds * 1000;
     enum outcome worst = OUTCOME_DONE;
-    for (int64_t i = 0; i < t->options->count; i++) {
+    for (int64_t i = 0; i < t->options->count && clock_monotonic_ms() < deadline_ms; i++) {
         TRY(state_next_trace(t->options->state, &t->state, e));
         TRY(until_answered(t, deadline_ms, &answer, e));
         print_answered(t, &answer);

@@ -190,7 +190,15 @@ static struct front *make_front(const struct hsm_config *config, struct rpc_serv
 /* What is allowed for the sake of an estate as it is, and should not stay. */
 static void warn_of_policy(const struct hsm_config *config)
 {
-    if (config->blob_form1_until[0] != '\0')
+    int64_t form1_until_ms = 0;
+    struct err e = {0};
+    const bool form1 = config->blob_form1_until[0] != '\0' &&
+                       hsm_config_form1_until(config, &form1_until_ms, &e) == ERR_OK;
+    if (form1 && clock_wall_ms() >= form1_until_ms)
+        log_event(LOG_WARN,
+                  "key blobs of form 1 are refused, for policy.blob_form1_until is past; remove it",
+                  LOG_STR("date", config->blob_form1_until));
+    else if (form1)
         log_event(LOG_WARN, "key blobs of form 1 serve until the end of policy.blob_form1_until, UTC",
                   LOG_STR("date", config->blob_form1_until));
     if (config->tdes_mak_bytes_min == HSM_MAK_SINGLE)

@@ -1,5 +1,9 @@
 #include "hsm-service/gate/permit.h"
 
+#include "posward/hsm/v1/hsm.pb-c.h"
+
+#include <stdio.h>
+
 static const enum rights_operation operations[FACTS_KIND_COUNT] = {
     [FACTS_DIVERSIFY] = RIGHTS_DIVERSIFY_CARD_KEY,
     [FACTS_RESEAL] = RIGHTS_RESEAL_BLOBS,
@@ -57,15 +61,29 @@ static bool is_whole(const struct facts_operation *o)
     return o->key_count >= keys[o->kind];
 }
 
-static enum err_code permit_all(const struct roles_view *view, const struct facts *facts,
+static void tell(struct roles *roles, const char *identity, const char *method, const struct err *why)
+{
+    char path[96];
+    snprintf(path, sizeof path, "/%s/%s", posward__hsm__v1__data_plane__descriptor.name, method);
+    roles_refuse_right(roles, identity, path, why->note);
+}
+
+struct asking {
+    struct roles *roles;
+    const struct roles_view *view;
+    const char *identity;
+};
+
+static enum err_code permit_all(const struct asking *asking, const struct facts *facts,
                                 struct refusals *refusals, struct err *e)
 {
     for (size_t i = 0; i < facts->count; i++) {
         const struct facts_operation *const o = &facts->operations[i];
         const struct rights_use use = use_of(o);
         struct err why = {0};
-        if (!is_whole(o) || rights_check(view, &use, &why) == ERR_OK)
+        if (!is_whole(o) || rights_check(asking->view, &use, &why) == ERR_OK)
             continue;
+        tell(asking->roles, asking->identity, facts_method(facts->method), &why);
         if (!facts->batch) {
             *e = why;
             return why.code;
@@ -82,7 +100,7 @@ enum err_code permit_call(struct roles *roles, const char *identity, const struc
     if (facts->count == 0)
         return ERR_OK;
     roles_view_init(&view, roles, identity);
-    const enum err_code code = permit_all(&view, facts, refusals, e);
+    const enum err_code code = permit_all(&(struct asking){roles, &view, identity}, facts, refusals, e);
     roles_view_drop(&view);
     return code;
 }
@@ -95,5 +113,7 @@ enum err_code permit_method(struct roles *roles, const char *identity, enum righ
     roles_view_init(&view, roles, identity);
     const enum err_code code = rights_check(&view, &use, e);
     roles_view_drop(&view);
+    if (code != ERR_OK)
+        tell(roles, identity, rights_operation_name(operation), e);
     return code;
 }

@@ -8,8 +8,8 @@
 #include "hsm-service/gate/rights.h"
 #include "run/roles.h"
 
-/* ERR_DENIED: a call of its own may not be done. Items of a batch that may not are added to `refusals`. Any
- * thread. */
+/* ERR_DENIED: a call of its own may not be done. Items of a batch that may not are added to `refusals`. Each
+ * is counted and logged (roles_refuse_right). Any thread. */
 enum err_code permit_call(struct roles *roles, const char *identity, const struct facts *facts,
                           struct refusals *refusals, struct err *e) MUST_CHECK;
 

@@ -19,8 +19,8 @@ static const struct roles_row common_rows[] = {
 };
 #define COMMON_ROWS (sizeof common_rows / sizeof common_rows[0])
 
-enum reason { REASON_IDENTITY, REASON_ROLE, REASON_COUNT };
-static const char *const reason_names[REASON_COUNT] = {"unauthenticated", "denied"};
+enum reason { REASON_IDENTITY, REASON_ROLE, REASON_RIGHT, REASON_COUNT };
+static const char *const reason_names[REASON_COUNT] = {"unauthenticated", "denied", "right"};
 
 struct method {
     const char *path;
@@ -93,9 +93,10 @@ static void log_repeats(void *context, const struct repeats_sum *sum)
 {
     (void)context;
     char more[REPEATS_TEXT_BYTES];
+    const enum reason denied = sum->about[0] != '\0' ? REASON_RIGHT : REASON_ROLE;
     repeats_text(sum, more);
     log_event(LOG_WARN, "call refused again",
-              LOG_STR("reason", reason_names[sum->code == ERR_DENIED ? REASON_ROLE : REASON_IDENTITY]),
+              LOG_STR("reason", reason_names[sum->code == ERR_DENIED ? denied : REASON_IDENTITY]),
               LOG_STR("identity", sum->who), LOG_STR("method", sum->what), LOG_INT("count", sum->count),
               LOG_STR("note", more));
 }
@@ -274,6 +275,17 @@ static enum err_code refuse(struct roles *r, struct method *method, enum reason 
                    peer->identity != NULL ? peer->identity : "an insecure caller", method->path, names);
 }
 
+void roles_refuse_right(struct roles *r, const char *identity, const char *path, const char *why)
+{
+    struct method *const method = find_method(r, path);
+    const struct repeats_event event = {.who = identity, .what = path, .about = why, .code = ERR_DENIED};
+    if (method != NULL)
+        atomic_fetch_add(&method->refused[REASON_RIGHT], 1);
+    if (repeats_first(r->refusals, &event, clock_monotonic_ms()))
+        log_event(LOG_WARN, "call refused", LOG_STR("reason", reason_names[REASON_RIGHT]),
+                  LOG_STR("identity", identity), LOG_STR("method", path), LOG_STR("why", why));
+}
+
 enum err_code roles_authorise(void *roles, const struct rpc_peer *peer, const char *path, struct err *e)
 {
     struct roles *const r = roles;
@@ -303,7 +315,7 @@ void roles_print(struct roles *r, FILE *out)
 void roles_metrics(const struct roles *roles, struct prometheus *page)
 {
     prometheus_family(page, "posward_refusals_total", PROMETHEUS_COUNTER,
-                      "Calls refused for want of an identity or of a role.");
+                      "Calls, and items of batches, refused for want of an identity, a role, or a right (may, zones, pin_pairs).");
     for (size_t i = 0; i < roles->method_count; i++)
         for (int reason = 0; reason < REASON_COUNT; reason++) {
             const struct prometheus_label labels[] = {

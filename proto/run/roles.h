@@ -90,6 +90,9 @@ enum err_code roles_check_served(const struct roles *roles, struct rpc_server *c
  * number. Any thread. */
 enum err_code roles_authorise(void *roles, const struct rpc_peer *peer, const char *path,
                               struct err *e) MUST_CHECK;
+/* A service refused a call that its role let pass, or an item of it, for want of a right, a zone or a pair:
+ * counted and logged likewise. `why` says what is missing, equal for equal reasons. Any thread. */
+void roles_refuse_right(struct roles *roles, const char *identity, const char *path, const char *why);
 /* Now and then: log the refusals that were joined and are due. roles_free logs the rest. */
 void roles_tick(struct roles *roles);
 /* What an identity may do at one moment: a call asks once, decides all of its items by it, and lets it go.

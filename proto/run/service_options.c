@@ -13,9 +13,9 @@ static void print_help(const struct service_spec *spec)
         "  --help-config   list every key of the configuration with its type, default and meaning\n"
         "  --version       print the version\n"
         "  --help          print this\n\n"
-        "SIGTERM and SIGINT finish the calls in flight and stop. SIGHUP %s.\n"
+        "SIGTERM and SIGINT finish the calls in flight and stop. SIGHUP reads roles again, at once%s.\n"
         "Exit status: 0 orderly stop, 1 start or run failed, 2 usage.\n",
-        spec->name, spec->summary, spec->reload != NULL ? "reloads what can be reloaded" : "is ignored");
+        spec->name, spec->summary, spec->reload != NULL ? ", and the token's keys" : "");
 }
 
 bool service_options_read(const struct service_spec *spec, int argc, char **argv,

@@ -44,11 +44,11 @@ class DeadLinks(unittest.TestCase):
     def test_pulled_cable_is_noticed_and_survived(self):
         self.estate.wait_until(lambda: self.estate.status_of_posp().following)
         self.assertEqual(self.terminal.purchase()[39], "00")
-        away = self.lines("posv is away")
+        away = self.lines("posv is unavailable")
         cable("down")
         try:
             began = time.monotonic()
-            self.estate.wait_until(lambda: self.lines("posv is away") > away, SOON_S)
+            self.estate.wait_until(lambda: self.lines("posv is unavailable") > away, SOON_S)
             print(f"noticed after {time.monotonic() - began:.1f} s")
         finally:
             cable("up")

@@ -235,7 +235,10 @@ END_TEST
 
 START_TEST(items_without_a_right_are_refused_one_by_one)
 {
-    static const struct roles_row methods[] = {{"/x/Y", ROLE_POSP}, {0}};
+    static const struct roles_row methods[] = {{"/posward.hsm.v1.DataPlane/ProcessBatch", ROLE_POSP},
+                                               {"/posward.hsm.v1.DataPlane/ReportKeyUse", ROLE_POSP},
+                                               {0}};
+    char page[4096] = "";
     const struct roles_grant grant = {.identity = (char *)"posp", .roles = (char *)"posp"};
     const struct roles_options options = {
         .rows = methods, .grants = &grant, .grant_count = 1, .insecure_role = "all", .rights = rights_table};
@@ -257,6 +260,13 @@ START_TEST(items_without_a_right_are_refused_one_by_one)
     ck_assert_ok(permit_method(roles, "posp", RIGHTS_REPORT_KEY_USE, &e), e);
     ck_assert_int_eq(permit_method(roles, NULL, RIGHTS_REPORT_KEY_USE, &e), ERR_DENIED);
     facts_drop(&facts);
+    FILE *const out = fmemopen(page, sizeof page, "w");
+    roles_metrics(roles, &(struct prometheus){.out = out});
+    fclose(out);
+    ck_assert_ptr_nonnull(
+        strstr(page, "{method=\"posward.hsm.v1.DataPlane/ProcessBatch\",reason=\"right\"} 4\n"));
+    ck_assert_ptr_nonnull(
+        strstr(page, "{method=\"posward.hsm.v1.DataPlane/ReportKeyUse\",reason=\"right\"} 1\n"));
     roles_free(roles);
 }
 END_TEST

@@ -260,6 +260,9 @@ START_TEST(roles_refusals_are_counted_and_logged_joined)
     for (int i = 0; i < 20000; i++)
         ck_assert_int_eq(ask(roles, "spiffe://posward/posp", STATUS, &e), ERR_DENIED);
     ck_assert_int_eq(ask(roles, NULL, STATUS, &e), ERR_UNAUTHENTICATED);
+    for (int i = 0; i < 300; i++)
+        roles_refuse_right(roles, "spiffe://posward/posp", STATUS, "add it to zones");
+    roles_refuse_right(roles, "spiffe://posward/posp", "/no/Method", "it is logged, and counted nowhere");
     FILE *out = fmemopen(page, sizeof page, "w");
     roles_metrics(roles, &(struct prometheus){.out = out});
     fclose(out);
@@ -268,17 +271,21 @@ START_TEST(roles_refusals_are_counted_and_logged_joined)
     close(kept);
     ck_assert_int_gt(pread(file, log, sizeof log - 1, 0), 0);
     close(file);
-    ck_assert_uint_eq(lines_of(log, "call refused reason"), 2);
+    ck_assert_uint_eq(lines_of(log, "call refused reason"), 4);
+    ck_assert_uint_eq(lines_of(log, "call refused reason=right identity=spiffe://posward/posp"), 2);
+    ck_assert_ptr_nonnull(strstr(log, "call refused again reason=right"));
     unsigned long count = 0;
     for (const char *at = log; (at = strstr(at, "count=")) != NULL; at++)
         count += strtoul(at + strlen("count="), NULL, 10);
-    ck_assert_uint_eq(count, 19999);
+    ck_assert_uint_eq(count, 19999 + 299);
     ck_assert_uint_le(lines_of(log, "call refused again"), 10); /* one, unless the machine is very slow */
     ck_assert_ptr_nonnull(strstr(log, "spiffe://posward/posp"));
     ck_assert_ptr_nonnull(
         strstr(page, "posward_refusals_total{method=\"" STATUS_NAME "\",reason=\"denied\"} 20000\n"));
     ck_assert_ptr_nonnull(
         strstr(page, "posward_refusals_total{method=\"" STATUS_NAME "\",reason=\"unauthenticated\"} 1\n"));
+    ck_assert_ptr_nonnull(
+        strstr(page, "posward_refusals_total{method=\"" STATUS_NAME "\",reason=\"right\"} 300\n"));
     ck_assert_ptr_nonnull(
         strstr(page, "posward_refusals_total{method=\"" AUTHORIZE_NAME "\",reason=\"denied\"} 0\n"));
 }
