@@ -58,7 +58,7 @@ const char *report_code_text(const char *f39)
         {"57", "not permitted to this card"},
         {"58", "not permitted at this terminal"},
         {"68", "time-out, try again"},
-        {"75", "too many wrong PINs"},
+        {"75", "too many PIN entries; wait"},
         {"77", "batch mismatch, sign in again"},
         {"90", "line busy, try again"},
         {"91", "issuer not reachable"},
