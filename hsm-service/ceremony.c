@@ -94,14 +94,6 @@ bool ceremony_find(const struct ceremony *c, const struct tok_key_name *name, st
     return false;
 }
 
-void ceremony_kcv_text(const struct tok_key_info *info, char out_text[7])
-{
-    if (info->has_kcv)
-        hex_encode(info->kcv, sizeof info->kcv, out_text);
-    else
-        memcpy(out_text, "-", 2);
-}
-
 void ceremony_say_next(void)
 {
     fputs("A running service sees new keys after SIGHUP: systemctl reload posward-hsm, or kill -HUP its "

@@ -2,6 +2,7 @@
 #include "hsm-service/ceremony.h"
 
 #include "base/hex.h"
+#include "base/terms.h"
 #include "hsm-service/cli.h"
 #include "hsm-service/components.h"
 #include "hsm-service/custodian.h"
@@ -131,7 +132,7 @@ static enum err_code make_name(const struct load_options *o, struct tok_key_name
     TRY(tok_suite_parse(o->suite, &name.suite, e));
     TRY(ceremony_zone(o->zone, &name, e));
     if (o->version != NULL)
-        TRY(read_number(o->version, "--version", 1, 255, &name.version, e));
+        TRY(read_number(o->version, "--version", 1, KEY_VERSION_MAX, &name.version, e));
     *out_name = name;
     return ERR_OK;
 }
@@ -146,8 +147,8 @@ static enum err_code choose_version(const struct ceremony *c, struct tok_key_nam
             "there is such a key, and keymgmt.path puts the next one under dual control: posward key import");
     if (newest > 0 && name->version <= newest)
         return err_set(e, ERR_EXISTS, "the token has version %u of this key; %s", newest,
-                       newest < 255 ? "give a higher --version to load the next one"
-                                    : "there is no higher version");
+                       newest < KEY_VERSION_MAX ? "give a higher --version to load the next one"
+                                                : "there is no higher version");
     if (name->version == 0)
         name->version = 1;
     return ERR_OK;

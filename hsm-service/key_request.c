@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/hex.h"
+#include "base/terms.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -30,7 +31,7 @@ enum err_code key_fill_name(const struct key_words *w, Posward__Hsm__V1__KeyName
     uint64_t version = 0;
     if (w->role == NULL || w->suite == NULL)
         return err_set(e, ERR_INPUT, "--role and --suite say which key; --zone too for a zone's");
-    TRY(read_number(w->version, "version", 255, &version, e));
+    TRY(read_number(w->version, "version", KEY_VERSION_MAX, &version, e));
     posward__hsm__v1__key_name__init(out_name);
     out_name->role = key_text(w->role);
     out_name->suite = key_text(w->suite);
@@ -84,7 +85,7 @@ static enum err_code fill_under(const struct key_words *w, Posward__Hsm__V1__Key
     const bool oaep = format == POSWARD__HSM__V1__KEY_FORMAT__KEY_FORMAT_RSA_OAEP;
     if (w->under_suite == NULL && !oaep)
         return err_set(e, ERR_INPUT, "--under-suite is missing: which of the zone's master keys wraps it?");
-    TRY(read_number(w->under_version, "under-version", 255, &version, e));
+    TRY(read_number(w->under_version, "under-version", KEY_VERSION_MAX, &version, e));
     r->under.role = key_text(oaep ? "transport" : "zone-master");
     r->under.suite = key_text(oaep ? "rsa-3072" : w->under_suite);
     r->under.zone = key_text(oaep ? "" : w->zone);

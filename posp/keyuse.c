@@ -2,12 +2,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/terms.h"
 #include "posward/hsm/v1/hsm.pb-c.h"
 
 #include <stdlib.h>
 
-#define USES_MOST    512 /* in one report */
-#define VERSION_MOST 255
+#define USES_MOST 512 /* in one report */
 #define UNKNOWN_LEAST                                                                                        \
     32 /* versions that a row of unknown version may depend on, when no newer one is known */
 
@@ -69,7 +69,7 @@ static uint32_t newest_of(const struct store_use *uses, size_t count)
     for (size_t i = 0; i < count; i++)
         if (uses[i].version > newest)
             newest = uses[i].version;
-    return newest < VERSION_MOST ? newest : VERSION_MOST;
+    return newest < KEY_VERSION_MAX ? newest : KEY_VERSION_MAX;
 }
 
 /* Rows that were made before POSP kept versions are older than those whose version is known: they may depend

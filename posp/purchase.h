@@ -1,5 +1,5 @@
-/* A purchase under way: purchase.c checks and deciphers it, forward.c journals it, sends it on and answers.
- */
+/* A purchase under way: purchase.c checks and deciphers it, forward.c journals it, sends it on and answers,
+ * decline.c refuses it. */
 #ifndef POSWARD_POSP_PURCHASE_H
 #define POSWARD_POSP_PURCHASE_H
 

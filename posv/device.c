@@ -1,5 +1,7 @@
 #include "posv/device.h"
 
+#include "base/terms.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -82,7 +84,7 @@ enum err_code device_check_suite(int64_t suite, struct err *e)
 
 static enum err_code check_master_version(int64_t version, struct err *e)
 {
-    if (version < 1 || version > MASTER_VERSION_MOST)
+    if (version < 1 || version > KEY_VERSION_MAX)
         return err_set(e, ERR_INPUT, "master_version must be 1 to 255, got %" PRId64, version);
     return ERR_OK;
 }

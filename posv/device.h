@@ -8,12 +8,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TERMINAL_ID_CHARS   8
-#define MERCHANT_ID_CHARS   15
-#define PSAM_DIGITS_LEAST   16
-#define PSAM_DIGITS_MOST    20
-#define REASON_CHARS_MOST   100
-#define MASTER_VERSION_MOST 255
+#define TERMINAL_ID_CHARS 8
+#define MERCHANT_ID_CHARS 15
+#define PSAM_DIGITS_LEAST 16
+#define PSAM_DIGITS_MOST  20
+#define REASON_CHARS_MOST 100
 
 /* Numbers of DeviceState and Suite in the .proto; the store keeps them too, so they never change. */
 enum device_state { DEVICE_ACTIVE = 1, DEVICE_SUSPENDED = 2, DEVICE_RETIRED = 3 };

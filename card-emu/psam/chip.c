@@ -49,15 +49,6 @@ void chip_reset(struct chip *chip)
     chip->session.directory = MF;
 }
 
-uint16_t chip_commit(struct chip *chip, const struct chip_image *next)
-{
-    struct err ignored; /* the status word is all that a chip can say */
-    if (chip->memory.save(chip->memory.state, next, &ignored) != ERR_OK)
-        return SW_MEMORY;
-    chip->image = *next;
-    return SW_OK;
-}
-
 static uint16_t get_response(struct chip *chip, const struct apdu_command *command,
                              struct apdu_response *response)
 {

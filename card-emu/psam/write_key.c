@@ -23,17 +23,6 @@ struct working_row {
 static const struct working_row working_keys[] = {
     {PSAM_MAK, CHIP_MAK}, {PSAM_TDK, CHIP_TDK}, {PSAM_PIK, CHIP_PIK}};
 
-uint16_t chip_wrong_mac(struct chip *chip)
-{
-    struct chip_image next = chip->image;
-    next.wrong_macs++;
-    const uint16_t sw = chip_commit(chip, &next);
-    chip_image_drop(&next);
-    if (sw != SW_OK)
-        return sw;
-    return chip->image.wrong_macs >= CHIP_WRONG_MACS_MAX ? SW_LOCKED : SW_MAC_WRONG;
-}
-
 /* Version 2 of the wrapping is for AES TMKs; how a TMK was written is kept in its algorithm byte. */
 static bool algorithm_fits(uint8_t algorithm)
 {

@@ -139,7 +139,4 @@ struct control_counts {
 enum err_code control_count(struct control *control, struct control_counts *out_counts,
                             struct err *e) MUST_CHECK;
 
-/* Take out of a request what is wrapped: for the record and for readers. */
-void control_strip(ControlRequest *request);
-
 #endif

@@ -7,23 +7,6 @@
 #define EXPIRE_A_TURN  20
 #define EXECUTING_MOST CONTROL_PENDING_MOST
 
-static void protect(ProtobufCBinaryData *bytes, char **text)
-{
-    free(bytes->data);
-    *bytes = (ProtobufCBinaryData){0};
-    if (*text != protobuf_c_empty_string)
-        free(*text);
-    *text = (char *)protobuf_c_empty_string;
-}
-
-void control_strip(ControlRequest *request)
-{
-    if (request->action_case != POSWARD__HSM__V1__PROPOSE_REQUEST__ACTION_IMPORT ||
-        request->import->source_case != POSWARD__HSM__V1__IMPORT_KEY__SOURCE_WRAPPED)
-        return;
-    protect(&request->import->wrapped->wrapped, &request->import->wrapped->key_block);
-}
-
 enum err_code control_get(struct control *c, const char *id, struct control_proposal *out_proposal,
                           struct err *e)
 {

@@ -1,12 +1,12 @@
 #include "hsm-service/control/plan.h"
 
+#include "base/terms.h"
 #include "p11/keys/keys.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define VERSION_MOST  255
 #define ACTION(which) POSWARD__HSM__V1__PROPOSE_REQUEST__ACTION_##which
 #define STATE(which)  POSWARD__HSM__V1__KEY_STATE__KEY_STATE_##which
 
@@ -114,8 +114,8 @@ static enum err_code set_version(ControlKeyName *name, const struct control_view
     char label[CONTROL_LABEL_BYTES];
     if (name->version == 0)
         name->version = newest(view, name) + 1;
-    if (name->version > VERSION_MOST)
-        return err_set(e, ERR_LIMIT, "version %d is the last one of a key; none is left", VERSION_MOST);
+    if (name->version > KEY_VERSION_MAX)
+        return err_set(e, ERR_LIMIT, "version %d is the last one of a key; none is left", KEY_VERSION_MAX);
     control_label(name, label);
     if (control_key_of(view, name) != NULL)
         return err_set(e, ERR_EXISTS, "%s is there already; leave the version out for a new one", label);

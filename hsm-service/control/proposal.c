@@ -1,6 +1,7 @@
 #include "hsm-service/control/proposal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *control_state_name(enum control_state state)
@@ -61,4 +62,21 @@ void control_waits_for(const struct control_proposal *p, char *out_text, size_t 
     if (p->component_count < wanted)
         snprintf(out_text + len, capacity - len, "%scomponent %zu of %u", len > 0 ? "; " : "",
                  p->component_count + 1, wanted);
+}
+
+static void protect(ProtobufCBinaryData *bytes, char **text)
+{
+    free(bytes->data);
+    *bytes = (ProtobufCBinaryData){0};
+    if (*text != protobuf_c_empty_string)
+        free(*text);
+    *text = (char *)protobuf_c_empty_string;
+}
+
+void control_strip(ControlRequest *request)
+{
+    if (request->action_case != POSWARD__HSM__V1__PROPOSE_REQUEST__ACTION_IMPORT ||
+        request->import->source_case != POSWARD__HSM__V1__IMPORT_KEY__SOURCE_WRAPPED)
+        return;
+    protect(&request->import->wrapped->wrapped, &request->import->wrapped->key_block);
 }

@@ -87,4 +87,7 @@ bool control_is_complete(const struct control_proposal *proposal);
  * nobody. */
 void control_waits_for(const struct control_proposal *proposal, char *out_text, size_t capacity);
 
+/* Take out of a request what is wrapped: for the record and for readers. */
+void control_strip(ControlRequest *request);
+
 #endif

@@ -15,23 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TRACE_FROM 3 /* of "00-TRACEID-SPANID-FLAGS" */
-#define TRACE_LEN  32
-#define FINISH_MS  3000
-#define JOINED_MS  60000 /* equal refusals stand in one record for so long */
-
-/* ---- Records ---- */
-
-void front_audit_fill(struct audit_record *r, const struct audit_caller *caller)
-{
-    r->time_ms = clock_wall_ms();
-    if (caller->identity_len > 0)
-        audit_text(caller->identity, caller->identity_len, r->who, sizeof r->who);
-    else
-        snprintf(r->who, sizeof r->who, "anonymous");
-    if (caller->traceparent_len >= TRACE_FROM + TRACE_LEN)
-        audit_text(caller->traceparent + TRACE_FROM, TRACE_LEN, r->trace, sizeof r->trace);
-}
+#define FINISH_MS 3000
+#define JOINED_MS 60000 /* equal refusals stand in one record for so long */
 
 void front_audit_event(struct front_audit *a, enum audit_kind kind, const char *what,
                        const struct err *failure, const char *note)
@@ -43,12 +28,6 @@ void front_audit_event(struct front_audit *a, enum audit_kind kind, const char *
     audit_text(note, strlen(note), r.note, sizeof r.note);
     snprintf(r.result, sizeof r.result, "%s", failure != NULL ? err_name(failure->code) : "OK");
     audit_writer_post(a->writer, &r, NULL, NULL);
-}
-
-void front_audit_trace(struct audit_record *r, const char *traceparent)
-{
-    if (strlen(traceparent) >= TRACE_FROM + TRACE_LEN)
-        audit_text(traceparent + TRACE_FROM, TRACE_LEN, r->trace, sizeof r->trace);
 }
 
 struct writing {
@@ -78,11 +57,6 @@ enum err_code front_audit_write(struct front_audit *a, const struct audit_record
         pthread_cond_wait(&w.written, &w.lock);
     pthread_mutex_unlock(&w.lock);
     return w.on_disk ? ERR_OK : err_set(e, ERR_UNAVAILABLE, NOT_WRITTEN);
-}
-
-bool front_audit_is_refusal(enum err_code code)
-{
-    return code == ERR_DENIED || code == ERR_UNAUTHENTICATED || code == ERR_LIMIT;
 }
 
 static struct audit_caller caller_of(const struct rpc_call *call)

@@ -192,11 +192,10 @@ static void warn_of_policy(const struct hsm_config *config)
 {
     int64_t form1_until_ms = 0;
     struct err e = {0};
-    const bool form1 = config->blob_form1_until[0] != '\0' &&
-                       hsm_config_form1_until(config, &form1_until_ms, &e) == ERR_OK;
+    const bool form1 =
+        config->blob_form1_until[0] != '\0' && hsm_config_form1_until(config, &form1_until_ms, &e) == ERR_OK;
     if (form1 && clock_wall_ms() >= form1_until_ms)
-        log_event(LOG_WARN,
-                  "key blobs of form 1 are refused, for policy.blob_form1_until is past; remove it",
+        log_event(LOG_WARN, "key blobs of form 1 are refused, for policy.blob_form1_until is past; remove it",
                   LOG_STR("date", config->blob_form1_until));
     else if (form1)
         log_event(LOG_WARN, "key blobs of form 1 serve until the end of policy.blob_form1_until, UTC",
@@ -255,15 +254,6 @@ enum err_code front_serve(void *front, struct rpc_server *server, struct err *e)
     const enum err_code code = f->ready == 0 ? front_pool_never(&f->pool, e) : ERR_OK;
     pthread_mutex_unlock(&f->lock);
     return code; /* without a keeper the service runs, says NOT_SERVING, and goes on trying */
-}
-
-void front_reload(void *front)
-{
-    struct front *const f = front;
-    pthread_mutex_lock(&f->lock);
-    f->reload = true;
-    pthread_mutex_unlock(&f->lock);
-    front_wake(f);
 }
 
 void front_drain(void *front)

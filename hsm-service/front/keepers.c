@@ -6,6 +6,7 @@
 #include "hsm-service/front/keepers_inside.h"
 
 #include "base/log.h"
+#include "hsm-service/front/front.h"
 
 struct tally {
     unsigned starting, fresh;
@@ -131,4 +132,13 @@ bool front_keepers_gone(const struct front *f)
         if (f->keepers[i].state != KEEPER_NONE)
             return false;
     return true;
+}
+
+void front_reload(void *front)
+{
+    struct front *const f = front;
+    pthread_mutex_lock(&f->lock);
+    f->reload = true;
+    pthread_mutex_unlock(&f->lock);
+    front_wake(f);
 }

@@ -215,12 +215,6 @@ static void *run(void *context)
     return NULL;
 }
 
-void front_wake(struct front *f)
-{
-    const uint64_t one = 1;
-    (void)!write(f->wake_fd, &one, sizeof one);
-}
-
 enum err_code front_loop_start(struct front *f, struct err *e)
 {
     f->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -78,7 +78,7 @@ static enum err_code open_control(struct manage *m, struct err *e)
     const struct hsm_config *const c = m->front->config;
     const struct control_options options = {
         .path = c->keymgmt_path, .configured = configured(c), .record = record, .context = m};
-    atomic_store(&m->in_token, options.configured.in_token);
+    atomic_store(&m->front->in_token, options.configured.in_token);
     if (c->keymgmt_path == NULL || c->keymgmt_path[0] == '\0')
         return ERR_OK;
     TRY(control_open(&options, &m->control, e));
@@ -150,11 +150,6 @@ void manage_free(struct manage *m)
     control_close(m->control);
     pthread_mutex_destroy(&m->executing);
     free(m);
-}
-
-bool manage_in_token(struct manage *m)
-{
-    return m != NULL && atomic_load(&m->in_token);
 }
 
 void manage_metrics(struct manage *m, struct prometheus *page)

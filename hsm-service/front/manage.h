@@ -30,8 +30,6 @@ enum err_code manage_start(struct manage *m, struct err *e) MUST_CHECK;
 /* Ends the thread. Before keepers go. Accepts NULL. */
 void manage_stop(struct manage *m);
 void manage_free(struct manage *m); /* accepts NULL */
-/* policy.exposure as it applies now: the stricter of configuration and policy. Any thread. */
-bool manage_in_token(struct manage *m);
 void manage_metrics(struct manage *m, struct prometheus *page);
 
 #endif

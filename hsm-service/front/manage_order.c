@@ -199,7 +199,7 @@ void manage_apply_policy(struct manage *m)
         .rows = {[LIMITS_TERMINAL] = {p.pin[CONTROL_PIN_TERMINAL_MINUTE], p.pin[CONTROL_PIN_TERMINAL_HOUR]},
                  [LIMITS_ACCOUNT] = {p.pin[CONTROL_PIN_ACCOUNT_MINUTE], p.pin[CONTROL_PIN_ACCOUNT_HOUR]}}};
     admit_set(m->front->admit, &limits);
-    atomic_store(&m->in_token, p.in_token);
+    atomic_store(&m->front->in_token, p.in_token);
 }
 
 /* ---- Execution ---- */
@@ -217,11 +217,11 @@ static enum err_code finish(struct manage *m, const struct control_caller *calle
 static enum err_code execute_policy(struct manage *m, const struct control_caller *caller,
                                     struct control_proposal *p, struct err *e)
 {
-    const bool was_in_token = atomic_load(&m->in_token);
+    const bool was_in_token = atomic_load(&m->front->in_token);
     const struct control_end end = {.detail = "in force"};
     TRY(finish(m, caller, p, &end, e));
     manage_apply_policy(m);
-    if (atomic_load(&m->in_token) != was_in_token)
+    if (atomic_load(&m->front->in_token) != was_in_token)
         (void)renew_keepers(m);
     return ERR_OK;
 }

@@ -16,7 +16,7 @@ struct manage {
     pthread_mutex_t executing; /* one order at a time */
     pthread_t thread;
     bool runs;
-    _Atomic bool stopping, in_token;
+    _Atomic bool stopping;
 };
 
 /* ---- manage_order.c ---- */

@@ -92,7 +92,7 @@ static enum err_code make_arguments(const struct front *f, const struct hsm_toke
         {"--token-directory", token->directory},
         {"--backup-dir", token->backup_dir},
         {"--sessions", sessions},
-        {"--exposure", manage_in_token(f->manage) ? "in_token" : "any"},
+        {"--exposure", atomic_load(&f->in_token) ? "in_token" : "any"},
         {"--flows-missing", c->flows_missing},
         {"--tdes-mak-bytes-min", mak_bytes},
         {"--blob-form1-until-ms", form1_until},

@@ -88,6 +88,7 @@ struct front {
     struct admit *admit;
     struct front_operations *kinds;
     struct manage *manage;
+    atomic_bool in_token; /* policy.exposure as it applies now: the stricter of configuration and policy */
     int64_t start_ms;
     _Atomic uint64_t next_id;
     int wake_fd; /* eventfd: the loop looks again */
@@ -132,6 +133,12 @@ void front_orphan(struct front *f, struct front_keeper *k, unsigned blame, int64
 void front_expire(struct front *f, int64_t now_ms, struct front_calls *out_failed);
 /* Without a keeper in sight nothing waits: the whole queue fails. */
 void front_flush(struct front *f, struct front_calls *out_failed);
+/* Mutex not held: answer and free. */
+void front_answer_failed(struct front *f, struct front_calls *failed);
+void front_call_free(struct front_call *call);
+
+/* ---- choose.c: mutex held ---- */
+
 /* The ready keeper with the fewest calls, of a token that is not away, that has room for one more; NULL:
  * none. One on a token where `call` did not fail goes first. */
 struct front_keeper *front_least_loaded(struct front *f, const struct front_call *call);
@@ -139,9 +146,6 @@ struct front_keeper *front_least_loaded(struct front *f, const struct front_call
 struct front_keeper *front_least_busy(struct front *f);
 /* Why no keeper is there, for a caller: ERR_UNAVAILABLE. */
 enum err_code front_say_unavailable(const struct front *f, struct err *e);
-/* Mutex not held: answer and free. */
-void front_answer_failed(struct front *f, struct front_calls *failed);
-void front_call_free(struct front_call *call);
 
 /* ---- keepers.c: loop thread, mutex held ---- */
 

@@ -1,10 +1,10 @@
 #include "hsm-service/keeper/convert.h"
 
 #include "base/hex.h"
+#include "base/terms.h"
 
 #include <string.h>
 
-#define VERSION_MOST    255
 #define PSAM_LEAST      16
 #define PAN_LEAST       12
 #define PAN_MOST        19
@@ -144,9 +144,9 @@ enum err_code convert_version(uint32_t version, const char *field, bool newest_a
 {
     if (version == 0 && !newest_allowed)
         return err_set(e, ERR_INPUT, "%s is missing", field);
-    if (version > VERSION_MOST)
+    if (version > KEY_VERSION_MAX)
         return err_set(e, ERR_INPUT, "%s is %u; it must be at most %d", field, (unsigned)version,
-                       VERSION_MOST);
+                       KEY_VERSION_MAX);
     return ERR_OK;
 }
 

@@ -3,59 +3,6 @@
 #include "hsm-service/keeper/convert.h"
 #include "hsm-service/keeper/order_travel.h"
 
-#include <string.h>
-
-#define VERSION_MOST 255
-
-static bool find_info(struct keeper_call *call, const struct tok_key_name *name,
-                      struct tok_key_info *out_info)
-{
-    char wanted[TOK_LABEL_BYTES];
-    tok_key_label(name, wanted);
-    for (size_t i = 0; i < tok_keys_count(call->tok); i++) {
-        struct tok_key_info info = {0};
-        tok_keys_info(call->tok, i, &info);
-        if (strcmp(info.label, wanted) != 0)
-            continue;
-        *out_info = info;
-        return true;
-    }
-    return false;
-}
-
-enum err_code order_new_name(struct keeper_call *call, struct tok_key_name *name, struct err *e)
-{
-    struct tok_key_info info;
-    if (name->version == 0) {
-        name->version = tok_keys_newest(call->tok, name->role, name->suite, name->zone) + 1;
-        if (name->version > VERSION_MOST)
-            return err_set(e, ERR_LIMIT, "version %d of this key is there; there is none after it",
-                           VERSION_MOST);
-    }
-    if (find_info(call, name, &info))
-        return err_set(e, ERR_EXISTS, "%s exists; make the next version", info.label);
-    return ERR_OK;
-}
-
-enum err_code order_tell(struct keeper_call *call, const struct tok_key_info *info, HsmKeyOutcome *out,
-                         struct err *e)
-{
-    ProtobufCMessage *key = NULL;
-    HsmKey **const keys = arena_take(call->arena, sizeof(HsmKey *));
-    if (keys == NULL)
-        return err_set(e, ERR_LIMIT, "the answer needs more memory than a request may use");
-    TRY(case_message(call, &posward__hsm__v1__key__descriptor, &key, e));
-    keys[0] = (HsmKey *)key;
-    TRY(case_fill_key(call, info, keys[0], e));
-    if (info->has_kcv)
-        TRY(arena_copy(call->arena, info->kcv, sizeof info->kcv, &out->kcv, e));
-    out->keys = keys;
-    out->n_keys = 1;
-    return ERR_OK;
-}
-
-/* ---- Actions ---- */
-
 static enum err_code create(struct keeper_call *call, const HsmKeyOrder *order, HsmKeyOutcome *out,
                             struct err *e)
 {
@@ -74,26 +21,12 @@ static enum err_code create(struct keeper_call *call, const HsmKeyOrder *order, 
     return order_tell(call, &info, out, e);
 }
 
-static enum err_code named_key(struct keeper_call *call, const Posward__Hsm__V1__KeyName *key,
-                               struct tok_key_info *out_info, struct err *e)
-{
-    struct tok_key_name name;
-    TRY(convert_key_name(key, "key", &name, e));
-    if (name.version == 0)
-        return err_set(e, ERR_INPUT, "key: version is missing: which one?");
-    if (!find_info(call, &name, out_info))
-        return err_set(e, ERR_NOT_FOUND, "there is no %s key of suite %s and version %u%s%s",
-                       tok_role_name(name.role), tok_suite_name(name.suite), name.version,
-                       name.zone[0] != '\0' ? " in zone " : "", name.zone);
-    return ERR_OK;
-}
-
 static enum err_code set_state(struct keeper_call *call, const HsmKeyOrder *order,
                                const Posward__Hsm__V1__KeyName *key, enum tok_key_state state,
                                HsmKeyOutcome *out, struct err *e)
 {
     struct tok_key_info info;
-    TRY(named_key(call, key, &info, e));
+    TRY(order_find_key(call, key, &info, e));
     if (!tok_state_may_become(info.state, state))
         return err_set(e, ERR_STATE, "%s is %s, which cannot become %s", info.label,
                        tok_state_name(info.state), tok_state_name(state));
@@ -118,7 +51,7 @@ static enum err_code destroy(struct keeper_call *call, const HsmKeyOrder *order,
                              struct err *e)
 {
     struct tok_key_info info;
-    TRY(named_key(call, order->destroy->key, &info, e));
+    TRY(order_find_key(call, order->destroy->key, &info, e));
     if (info.state == TOK_KEY_ACTIVE)
         return err_set(e, ERR_STATE, "%s is active; deactivate it before it is destroyed", info.label);
     if (!order->check_only)

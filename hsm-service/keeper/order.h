@@ -19,6 +19,9 @@ enum err_code order_serve(struct keeper_call *call, const uint8_t *body, size_t 
 /* For a new key: version 0 becomes the one after the newest. ERR_EXISTS the key is there; ERR_LIMIT versions
  * are used up. */
 enum err_code order_new_name(struct keeper_call *call, struct tok_key_name *name, struct err *e) MUST_CHECK;
+/* The key that an order names, which is there. ERR_NOT_FOUND; ERR_INPUT without a version. */
+enum err_code order_find_key(struct keeper_call *call, const Posward__Hsm__V1__KeyName *key,
+                             struct tok_key_info *out_info, struct err *e) MUST_CHECK;
 /* Say of the key in the outcome. */
 enum err_code order_tell(struct keeper_call *call, const struct tok_key_info *info, HsmKeyOutcome *out,
                          struct err *e) MUST_CHECK;

@@ -5,14 +5,6 @@
 
 #define BLOBS_MOST 256
 
-bool case_is_stale(const struct keeper_call *call, const struct tok_key_ref *ref)
-{
-    struct tok_blob_versions versions;
-    return ref->blob != NULL &&
-           tok_blob_versions(call->tok, ref->blob, ref->blob_len, &versions, NULL) == ERR_OK &&
-           !versions.current;
-}
-
 static enum err_code reseal_one(struct keeper_call *call, const ProtobufCBinaryData *blob,
                                 HsmResealResult *out, struct err *e)
 {

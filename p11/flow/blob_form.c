@@ -2,6 +2,7 @@
 
 #include "base/hex.h"
 #include "base/secret.h"
+#include "base/terms.h"
 #include "p11/flow/diversify.h"
 #include "p11/module/session.h"
 
@@ -121,8 +122,8 @@ static bool binding_is_sound(const struct tok_blob_info *info)
 
 static bool versions_are_sound(const struct tok_blob_view *view)
 {
-    return view->info.master_version - 1 < 255 && view->info.storage_version - 1 < 255 &&
-           view->tag_version - 1 < 255;
+    return view->info.master_version - 1 < KEY_VERSION_MAX &&
+           view->info.storage_version - 1 < KEY_VERSION_MAX && view->tag_version - 1 < KEY_VERSION_MAX;
 }
 
 /* Digits of the BCD field; false when the padding is not zeros or a nibble is no digit. */

@@ -1,6 +1,8 @@
 /* A card's TMK as a finished WRITE KEY command. Profile aes here, pboc in script_pboc.c; the card's side of
  * both is in card-emu/psam. */
 #include "base/clock.h"
+
+#include "base/terms.h"
 #include "p11/flow/blob.h"
 #include "p11/flow/diversify.h"
 #include "p11/flow/pay.h"
@@ -9,7 +11,6 @@
 /* High nibble of a TMK's algorithm byte: 0 wrap version 1, 1 wrap version 2. A card that knows version 1
  * alone refuses what is not 0. */
 #define CARD_WRAP_USAGE 0x10
-#define VERSION_MOST    255
 #define COMMAND_HEADER  5 /* CLA INS P1 P2 Lc */
 #define CMAC_BYTES      8
 #define WRAPPED_MOST    40
@@ -48,12 +49,12 @@ static enum err_code check_request(const struct tok_card_request *request, struc
     if (request->challenge == NULL || request->challenge_len != profile->challenge_len)
         return err_set(e, ERR_INPUT, "a challenge for profile %s has %zu bytes, not %zu", profile->name,
                        profile->challenge_len, request->challenge_len);
-    if (request->master_version < 1 || request->master_version > VERSION_MOST)
+    if (request->master_version < 1 || request->master_version > KEY_VERSION_MAX)
         return err_set(e, ERR_INPUT, "master_version %u is not from 1 to %d", request->master_version,
-                       VERSION_MOST);
-    if (request->control_version < 1 || request->control_version > VERSION_MOST)
+                       KEY_VERSION_MAX);
+    if (request->control_version < 1 || request->control_version > KEY_VERSION_MAX)
         return err_set(e, ERR_INPUT, "control_version %u is not from 1 to %d", request->control_version,
-                       VERSION_MOST);
+                       KEY_VERSION_MAX);
     if (request->wrap_version > TOK_WRAP_MAX ||
         (request->wrap_version == TOK_WRAP_USAGE && request->suite == TOK_TDES))
         return err_set(e, ERR_INPUT, "suite %s has no wrap version %u", tok_suite_name(request->suite),

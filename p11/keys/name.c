@@ -1,13 +1,13 @@
 #include "p11/keys/keys.h"
 
 #include "base/hex.h"
+#include "base/terms.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PREFIX       "posward/"
-#define VERSION_MOST 255
+#define PREFIX "posward/"
 
 static const struct {
     const char *name;
@@ -84,8 +84,8 @@ enum err_code tok_key_check_name(const struct tok_key_name *name, struct err *e)
         (suites_of_role[name->role] >> name->suite & 1) == 0)
         return err_set(e, ERR_INPUT, "a %s key cannot be of suite %s", tok_role_name(name->role),
                        tok_suite_name(name->suite));
-    if (name->version < 1 || name->version > VERSION_MOST)
-        return err_set(e, ERR_INPUT, "key version %u is not within 1 to %d", name->version, VERSION_MOST);
+    if (name->version < 1 || name->version > KEY_VERSION_MAX)
+        return err_set(e, ERR_INPUT, "key version %u is not within 1 to %d", name->version, KEY_VERSION_MAX);
     if (roles[name->role].has_zone && !zone_is_sound(name->zone))
         return err_set(e, ERR_INPUT, "a zone's name is 1 to %d of a-z 0-9 -", TOK_ZONE_BYTES - 1);
     if (!roles[name->role].has_zone && name->zone[0] != '\0')
@@ -168,7 +168,8 @@ enum err_code tok_key_parse(const char *label, struct tok_key_name *out_name, st
     if (!next_part(&at, part, sizeof part) || (name.suite = suite_by_name(part)) == 0)
         return err_set(e, ERR_INPUT, "\"%.80s\" names no suite, such as tdes or aes-128", label);
     if (!version_parse(at, &name.version))
-        return err_set(e, ERR_INPUT, "\"%.80s\" does not end with a version, 1 to %d", label, VERSION_MOST);
+        return err_set(e, ERR_INPUT, "\"%.80s\" does not end with a version, 1 to %d", label,
+                       KEY_VERSION_MAX);
     TRY(tok_key_check_name(&name, e));
     *out_name = name;
     return ERR_OK;

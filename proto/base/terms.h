@@ -10,4 +10,7 @@
 #define PSAM_DIGITS_MIN 16
 #define PSAM_DIGITS_MAX 20
 
+/* Of a key, from 1: it has one byte in blobs and device tables. */
+#define KEY_VERSION_MAX 255
+
 #endif

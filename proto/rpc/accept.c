@@ -94,7 +94,8 @@ static enum err_code decide(struct rpc_call *call, const char *path, struct err 
     TRY(check_welcome(call, e));
     if (o->authorise != NULL && !call->method->open)
         TRY(o->authorise(o->authorise_context, &call->peer, path, e));
-    rpc_connections_open(server, call);
+    if (rpc_connections_open(server, call))
+        rpc_watch_now(server);
     return rpc_slots_take(&server->slots, &call->slot, RPC_SLOT_WAITING, call->identity, e);
 }
 
@@ -190,25 +191,6 @@ static void on_closed(struct rpc_call *call, bool ok)
     if (!ok || call->core_cancelled)
         rpc_call_mark_cancelled(call);
     rpc_call_unref(call);
-}
-
-void rpc_run_raw(struct rpc_call *call)
-{
-    struct payload_view view = {0};
-    struct err e = {0};
-    enum err_code code = ERR_OK;
-    const size_t most = call->server->options.max_message_bytes;
-    if (grpc_byte_buffer_length(call->payload) > most)
-        code = err_set(&e, ERR_LIMIT, "message is over the limit of %zu bytes", most);
-    else
-        code = payload_view_init(&view, call->payload, &e);
-    if (code == ERR_OK)
-        code = form_check(call->method->input, view.bytes, view.len, &e);
-    if (code != ERR_OK)
-        rpc_call_fail(call, &e);
-    else
-        call->method->raw(call->method->raw_context, call, call->method->index, view.bytes, view.len);
-    payload_view_drop(&view);
 }
 
 /* Now that it has something to do the call takes a slot: who only opens calls holds none. */

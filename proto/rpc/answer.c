@@ -166,3 +166,16 @@ void rpc_call_finish(struct rpc_call *call, const uint8_t *bytes, size_t len)
     grpc_slice message = grpc_slice_from_copied_buffer((const char *)bytes, len);
     end_call(call, (struct ending){.message = &message, .status = GRPC_STATUS_OK, .note = ""});
 }
+
+bool rpc_call_refuse_stale(struct rpc_call *call)
+{
+    struct err e = {0};
+    if (rpc_call_left_ms(call) == 0)
+        err_set(&e, ERR_TIMEOUT, "the deadline passed before the call could run");
+    else if (atomic_load(&call->cancelled) && call->payload != NULL)
+        err_set(&e, ERR_CANCELLED, "the client left before the call could run");
+    else
+        return false;
+    rpc_call_fail(call, &e);
+    return true;
+}

@@ -96,19 +96,6 @@ void rpc_call_batch(struct rpc_call *call, const grpc_op *ops, size_t count, str
         abort();
 }
 
-bool rpc_call_refuse_stale(struct rpc_call *call)
-{
-    struct err e = {0};
-    if (rpc_call_left_ms(call) == 0)
-        err_set(&e, ERR_TIMEOUT, "the deadline passed before the call could run");
-    else if (atomic_load(&call->cancelled) && call->payload != NULL)
-        err_set(&e, ERR_CANCELLED, "the client left before the call could run");
-    else
-        return false;
-    rpc_call_fail(call, &e);
-    return true;
-}
-
 const struct rpc_peer *rpc_call_peer(const struct rpc_call *call)
 {
     return &call->peer;

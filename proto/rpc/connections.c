@@ -75,12 +75,13 @@ static struct rpc_connection *item_of(struct rpc_connections *c, uint64_t addres
     return &c->items[at];
 }
 
-static void note_call(struct rpc_server *server, const struct rpc_call *call, struct rpc_connection more)
+/* Whether too many calls of its connection wait with it. */
+static bool note_call(struct rpc_server *server, const struct rpc_call *call, struct rpc_connection more)
 {
     struct rpc_connections *const c = &server->connections;
     bool floods = false;
     if (call->address == NULL)
-        return;
+        return false;
     const uint64_t address = hash_of(call->address);
     pthread_mutex_lock(&c->lock);
     struct rpc_connection *const item = item_of(c, address);
@@ -93,24 +94,24 @@ static void note_call(struct rpc_server *server, const struct rpc_call *call, st
         floods = more.waiting > 0 && item->waiting == c->waiting_max + 1;
     }
     pthread_mutex_unlock(&c->lock);
-    if (floods)
-        rpc_watch_now(server);
+    return floods;
 }
 
-void rpc_connections_open(struct rpc_server *server, const struct rpc_call *call)
+bool rpc_connections_open(struct rpc_server *server, const struct rpc_call *call)
 {
-    note_call(server, call, (struct rpc_connection){.waiting = 1});
+    return note_call(server, call, (struct rpc_connection){.waiting = 1});
 }
 
 void rpc_connections_explain(struct rpc_server *server, const struct rpc_call *call, size_t bytes)
 {
-    note_call(server, call,
-              (struct rpc_connection){.explained = (int64_t)bytes + RPC_EXPLAINED_BYTES, .waiting = -1});
+    (void)note_call(
+        server, call,
+        (struct rpc_connection){.explained = (int64_t)bytes + RPC_EXPLAINED_BYTES, .waiting = -1});
 }
 
 void rpc_connections_refuse(struct rpc_server *server, const struct rpc_call *call)
 {
-    note_call(server, call, (struct rpc_connection){.unwelcome = true});
+    (void)note_call(server, call, (struct rpc_connection){.unwelcome = true});
 }
 
 /* As grpc_call_get_peer writes it; false for what is no TCP address. */

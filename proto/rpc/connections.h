@@ -27,7 +27,7 @@
 #define RPC_UNEXPLAINED_MESSAGES 2
 
 /* Not explained, on a connection on which no call was admitted yet. */
-#define RPC_UNPROVEN_BYTES (128 * 1024)
+#define RPC_UNPROVEN_BYTES   (128 * 1024)
 #define RPC_FLOOD_PENALTY_MS 5000
 #define RPC_PENALTIES        64 /* at a time; of more, the oldest ends */
 
@@ -59,8 +59,9 @@ struct rpc_server;
 bool rpc_connections_init(struct rpc_connections *connections);
 /* Accepts a zeroed one. */
 void rpc_connections_drop(struct rpc_connections *connections);
-/* A call that may come in has opened; its request is to come. Any thread, like the next two. */
-void rpc_connections_open(struct rpc_server *server, const struct rpc_call *call);
+/* A call that may come in has opened; its request is to come. True: with it too many wait, and the
+ * connections are to be looked at now. Any thread, like the next two. */
+bool rpc_connections_open(struct rpc_server *server, const struct rpc_call *call);
 /* A request of so many bytes came in, of a call that was admitted. */
 void rpc_connections_explain(struct rpc_server *server, const struct rpc_call *call, size_t bytes);
 /* Its peer may not connect any more: close it, but not before the call under way is answered. */

@@ -1,3 +1,4 @@
+#include "rpc/form.h"
 #include "rpc/server_state.h"
 
 #include <stdlib.h>
@@ -15,6 +16,25 @@ static struct rpc_call *take(struct rpc_pool *pool)
     }
     pthread_mutex_unlock(&pool->lock);
     return call;
+}
+
+void rpc_run_raw(struct rpc_call *call)
+{
+    struct payload_view view = {0};
+    struct err e = {0};
+    enum err_code code = ERR_OK;
+    const size_t most = call->server->options.max_message_bytes;
+    if (grpc_byte_buffer_length(call->payload) > most)
+        code = err_set(&e, ERR_LIMIT, "message is over the limit of %zu bytes", most);
+    else
+        code = payload_view_init(&view, call->payload, &e);
+    if (code == ERR_OK)
+        code = form_check(call->method->input, view.bytes, view.len, &e);
+    if (code != ERR_OK)
+        rpc_call_fail(call, &e);
+    else
+        call->method->raw(call->method->raw_context, call, call->method->index, view.bytes, view.len);
+    payload_view_drop(&view);
 }
 
 static void run(struct rpc_call *call)

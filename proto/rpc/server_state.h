@@ -153,7 +153,8 @@ struct rpc_server {
     bool core_down, watch_ends, watch_now;
 };
 
-/* server.c */
+/* methods.c: by path, which start sorts them by. ERR_EXISTS: one was added twice. */
+enum err_code rpc_server_sort_methods(struct rpc_server *server, struct err *e) MUST_CHECK;
 const struct rpc_method *rpc_server_method(const struct rpc_server *server, const char *path);
 
 /* Where a call of `method`, NULL for an unknown one, is counted. */
@@ -161,8 +162,6 @@ struct rpc_measure *rpc_server_measure(const struct rpc_server *server, const st
 
 /* accept.c */
 enum err_code rpc_accept_post(struct rpc_server *server, struct err *e) MUST_CHECK;
-/* Hand the packed request to the raw handler. */
-void rpc_run_raw(struct rpc_call *call);
 void *rpc_io_main(void *server);
 
 /* peer.c: address and identity of the caller. */
@@ -183,16 +182,18 @@ void rpc_call_unref(struct rpc_call *call);
 void rpc_call_mark_cancelled(struct rpc_call *call);
 /* Start a batch that ends in `event`, which holds a reference. */
 void rpc_call_batch(struct rpc_call *call, const grpc_op *ops, size_t count, struct rpc_event *event);
-/* Fail a call for the reason that its deadline passed or its client left; false when it is still wanted. */
-bool rpc_call_refuse_stale(struct rpc_call *call);
 
 /* answer.c */
+/* Fail a call for the reason that its deadline passed or its client left; false when it is still wanted. */
+bool rpc_call_refuse_stale(struct rpc_call *call);
 /* The closure given to handlers. */
 void rpc_answer(const ProtobufCMessage *message, void *closure_data);
 void rpc_on_sent(struct rpc_call *call, bool ok);
 void rpc_on_ended(struct rpc_call *call, bool ok);
 
 /* pool.c */
+/* Hand the packed request to the raw handler, in this thread. */
+void rpc_run_raw(struct rpc_call *call);
 enum err_code rpc_pool_start(struct rpc_pool *pool, size_t thread_count, struct err *e) MUST_CHECK;
 void rpc_pool_put(struct rpc_pool *pool, struct rpc_call *call);
 /* After the last put: let the workers finish what is queued, and join them. */

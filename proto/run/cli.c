@@ -20,14 +20,6 @@ struct arguments {
     bool json, help, help_config, version;
 };
 
-void cli_complain(const char *command, const struct err *e)
-{
-    fprintf(stderr, "posward %s: %s: ", command, rpc_status_name(rpc_status_of(e->code)));
-    for (const unsigned char *c = (const unsigned char *)e->note; *c != '\0'; c++)
-        fputc(*c < 0x20 || *c >= 0x7F ? '?' : *c, stderr);
-    fputc('\n', stderr);
-}
-
 /* --version and --help-config speak of the whole program in front of a command only: behind it they may be
  * its own. */
 static bool take_flag(struct arguments *a, const char *argument)
@@ -68,17 +60,6 @@ static enum err_code read_arguments(int argc, char **argv, struct arguments *a, 
         }
     }
     return ERR_OK;
-}
-
-const struct cli_command *cli_find_command(const struct cli *cli, const char *group, const char *name)
-{
-    for (size_t i = 0; i < cli->table_count; i++) {
-        for (const struct cli_command *c = cli->tables[i]; c->group != NULL; c++) {
-            if (strcmp(c->group, group) == 0 && (name == NULL || strcmp(c->name, name) == 0))
-                return c;
-        }
-    }
-    return NULL;
 }
 
 /* `group` NULL: the unknown word stands for a group. */

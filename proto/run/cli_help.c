@@ -4,11 +4,6 @@
 
 #define NAME_WIDTH 25
 
-const ProtobufCMethodDescriptor *cli_method_of(const ProtobufCServiceDescriptor *service, const char *name)
-{
-    return protobuf_c_service_descriptor_get_method_by_name(service, name);
-}
-
 static void print_entry(const char *name, const char *help, FILE *out)
 {
     fprintf(out, "  %-*s  %s\n", NAME_WIDTH, name, help != NULL ? help : "");

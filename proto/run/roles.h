@@ -112,19 +112,12 @@ bool roles_view_has_zone(const struct roles_view *view, const char *zone, size_t
 /* Absent: none; insecure_role all: all. Says nothing of the zones themselves. */
 bool roles_view_has_pin_pair(const struct roles_view *view, const char *from, size_t from_len, const char *to,
                              size_t to_len);
-/* The same for who asks one thing only. Any thread. */
-unsigned roles_rights(struct roles *roles, const char *identity);
-bool roles_has_zone(struct roles *roles, const char *identity, const char *zone, size_t zone_len);
-bool roles_has_pin_pair(struct roles *roles, const char *identity, const char *from, size_t from_len,
-                        const char *to, size_t to_len);
-
 /* Other grants from now on, all at once; on failure, as of roles_new, the ones before stay. The rest of what
  * roles_new was given stays too. Any thread. */
 enum err_code roles_replace(struct roles *roles, const struct roles_grant *grants, size_t grant_count,
                             struct err *e) MUST_CHECK;
-/* Whether an identity has a role now that may call some method of this server; everybody has under tls.insecure,
- * and NULL nowhere else. Logs who has
- * none, within the same bounds. Any thread. */
+/* Whether an identity has a role now that may call some method of this server; everybody has under
+ * tls.insecure, and NULL nowhere else. Logs who has none, within the same bounds. Any thread. */
 bool roles_knows(struct roles *roles, unsigned server, const char *identity);
 /* How many identities have the role now; 0 under tls.insecure, where nobody has one. Any thread. */
 size_t roles_count(struct roles *roles, enum role role);

@@ -30,25 +30,3 @@ bool roles_view_has_pin_pair(const struct roles_view *view, const char *from, si
     memcpy(pair + from_len + 1, to, to_len);
     return view->holder->all_pin_pairs || roles_names_have(&view->holder->pin_pairs, pair);
 }
-
-unsigned roles_rights(struct roles *roles, const char *identity)
-{
-    AUTO(roles_view) view = {0};
-    roles_view_init(&view, roles, identity);
-    return view.rights;
-}
-
-bool roles_has_zone(struct roles *roles, const char *identity, const char *zone, size_t zone_len)
-{
-    AUTO(roles_view) view = {0};
-    roles_view_init(&view, roles, identity);
-    return roles_view_has_zone(&view, zone, zone_len);
-}
-
-bool roles_has_pin_pair(struct roles *roles, const char *identity, const char *from, size_t from_len,
-                        const char *to, size_t to_len)
-{
-    AUTO(roles_view) view = {0};
-    roles_view_init(&view, roles, identity);
-    return roles_view_has_pin_pair(&view, from, from_len, to, to_len);
-}
