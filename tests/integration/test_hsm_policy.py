@@ -85,7 +85,7 @@ class Policy(unittest.TestCase):
                 self.refused(lambda: self.mac(old), "sealed in form 1")
             results = self.estate.data.ResealBlobs(hsm.ResealBlobsRequest(blobs=[old, new]), timeout=20).results
             self.assertEqual([(r.status, r.changed, r.blob) for r in results], [(0, False, old), (0, False, new)])
-            self.assertIn("key blobs of form 1 serve until", self.estate.log())
+            self.assertIn(f"key blobs of form 1 {'serve until' if serves else 'are refused'}", self.estate.log())
             self.assertEqual(self.estate.stop(), 0)
 
 
