@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/terms.h"
+#include "base/wait.h"
 #include "posward/hsm/v1/hsm.pb-c.h"
 
 #include <stdlib.h>
@@ -149,31 +150,16 @@ static bool try_report(struct posp *posp, bool failed_before)
     return false;
 }
 
-static struct timespec after_ms(struct timespec from, int64_t ms)
-{
-    from.tv_sec += ms / 1000;
-    from.tv_nsec += (ms % 1000) * 1000000;
-    if (from.tv_nsec >= 1000000000) {
-        from.tv_sec++;
-        from.tv_nsec -= 1000000000;
-    }
-    return from;
-}
-
 /* Until the period is over, or a tenth of it once something has changed. False: stop. */
 static bool wait_turn(struct keyuse *k)
 {
     const int64_t period = k->posp->config->hsm_report_period_ms;
-    struct timespec now;
-    int rc = 0;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    const struct timespec soon = after_ms(now, period / 10), late = after_ms(now, period);
+    const struct timespec soon = wait_end(period / 10), late = wait_end(period);
     pthread_mutex_lock(&k->lock);
-    while (!k->stopping && rc == 0)
-        rc = pthread_cond_timedwait(&k->wake, &k->lock, &soon);
-    rc = 0;
-    while (!k->stopping && !k->changed && rc == 0)
-        rc = pthread_cond_timedwait(&k->wake, &k->lock, &late);
+    for (bool in_time = true; in_time && !k->stopping;)
+        in_time = wait_until(&k->wake, &k->lock, &soon);
+    for (bool in_time = true; in_time && !k->stopping && !k->changed;)
+        in_time = wait_until(&k->wake, &k->lock, &late);
     const bool go_on = !k->stopping;
     k->changed = false;
     pthread_mutex_unlock(&k->lock);
@@ -200,15 +186,11 @@ static void drop_locks(struct keyuse *k)
 enum err_code keyuse_start(struct posp *posp, struct keyuse **out_keyuse, struct err *e)
 {
     struct keyuse *const k = calloc(1, sizeof *k);
-    pthread_condattr_t monotonic;
     if (k == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
     k->posp = posp;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&k->lock, NULL);
-    pthread_cond_init(&k->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    wait_cond_init(&k->wake);
     if (pthread_create(&k->thread, NULL, report_loop, k) != 0) {
         drop_locks(k);
         return err_set(e, ERR_LIMIT, "cannot start the thread that reports the use of keys");

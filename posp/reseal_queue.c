@@ -1,5 +1,7 @@
 #include "posp/reseal_queue.h"
 
+#include "base/wait.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,14 +22,10 @@ struct reseal_queue {
 enum err_code reseal_queue_new(struct reseal_queue **out_queue, struct err *e)
 {
     struct reseal_queue *const q = calloc(1, sizeof *q);
-    pthread_condattr_t monotonic;
     if (q == NULL)
         return err_set(e, ERR_LIMIT, "out of memory");
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&q->lock, NULL);
-    pthread_cond_init(&q->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    wait_cond_init(&q->changed);
     *out_queue = q;
     return ERR_OK;
 }
@@ -96,14 +94,10 @@ size_t reseal_queue_take(struct reseal_queue *q, struct reseal_waiting *out_take
 
 void reseal_queue_sleep(struct reseal_queue *q, int64_t ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    const int64_t ns = until.tv_nsec + ms % 1000 * 1000000;
-    until.tv_sec += ms / 1000 + ns / 1000000000;
-    until.tv_nsec = ns % 1000000000;
+    const struct timespec end = wait_end(ms);
     pthread_mutex_lock(&q->lock);
-    for (int rc = 0; ms > 0 && rc == 0 && !q->stopping;)
-        rc = pthread_cond_timedwait(&q->changed, &q->lock, &until);
+    for (bool in_time = ms > 0; in_time && !q->stopping;)
+        in_time = wait_until(&q->changed, &q->lock, &end);
     pthread_mutex_unlock(&q->lock);
 }
 

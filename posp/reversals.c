@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/trace.h"
+#include "base/wait.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,18 +105,10 @@ static bool run_round(struct reversals *r)
 
 static void wait_for_work(struct reversals *r, bool may_wake)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += r->posp->config->reversal_retry_ms / 1000;
-    until.tv_nsec += (r->posp->config->reversal_retry_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    const struct timespec end = wait_end(r->posp->config->reversal_retry_ms);
     pthread_mutex_lock(&r->lock);
-    while (!(r->woken && may_wake) && !r->stopping)
-        if (pthread_cond_timedwait(&r->wake, &r->lock, &until) != 0)
-            break;
+    for (bool in_time = true; in_time && !(r->woken && may_wake) && !r->stopping;)
+        in_time = wait_until(&r->wake, &r->lock, &end);
     r->woken = false;
     pthread_mutex_unlock(&r->lock);
 }
@@ -137,12 +130,8 @@ enum err_code reversals_start(struct posp *posp, struct reversals **out_reversal
         return err_set(e, ERR_LIMIT, "out of memory");
     r->posp = posp;
     take_orphans(posp, INT64_MAX);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&r->lock, NULL);
-    pthread_cond_init(&r->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    wait_cond_init(&r->wake);
     if (pthread_create(&r->thread, NULL, reverse_loop, r) != 0) {
         pthread_cond_destroy(&r->wake);
         pthread_mutex_destroy(&r->lock);

@@ -1,6 +1,7 @@
 #include "posv/changes.h"
 
 #include "base/clock.h"
+#include "base/wait.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -32,11 +33,7 @@ enum err_code changes_new(struct store *store, int64_t heartbeat_ms, struct chan
     c->heartbeat_ms = heartbeat_ms;
     c->latest = revision;
     pthread_mutex_init(&c->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&c->news, &attributes);
-    pthread_condattr_destroy(&attributes);
+    wait_cond_init(&c->news);
     *out_changes = c;
     return ERR_OK;
 }
@@ -78,19 +75,6 @@ uint32_t changes_followers(struct changes *c)
     const uint32_t followers = c->followers;
     pthread_mutex_unlock(&c->lock);
     return followers;
-}
-
-static struct timespec in_ms(int64_t ms)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += ms / 1000;
-    at.tv_nsec += (ms % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    return at;
 }
 
 static bool is_closed(struct changes *c)
@@ -139,8 +123,8 @@ static enum err_code wait_for_news(struct changes *c, const struct changes_sink 
         const int64_t left_ms = heartbeat_at - clock_monotonic_ms();
         pthread_mutex_lock(&c->lock);
         if (c->latest <= revision && !c->closed && left_ms > 0) {
-            const struct timespec until = in_ms(left_ms < GONE_POLL_MS ? left_ms : GONE_POLL_MS);
-            pthread_cond_timedwait(&c->news, &c->lock, &until);
+            const struct timespec end = wait_end(left_ms < GONE_POLL_MS ? left_ms : GONE_POLL_MS);
+            (void)wait_until(&c->news, &c->lock, &end);
         }
         const bool news = c->latest > revision;
         pthread_mutex_unlock(&c->lock);

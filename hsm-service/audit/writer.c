@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/wait.h"
 #include "hsm-service/audit/signature.h"
 
 #include <errno.h>
@@ -24,7 +25,8 @@ struct posted {
 STAILQ_HEAD(posted_list, posted);
 
 struct audit_writer {
-    struct audit_store *store; /* the thread's */
+    struct audit_store *store;    /* the thread's, as `records` */
+    struct audit_record *records; /* room for a batch */
     pthread_t thread;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
@@ -35,11 +37,14 @@ struct audit_writer {
     bool healthy, stopping;
 };
 
-static void free_list(struct posted_list *list)
+/* Tell who waits for them, and free them. */
+static void tell(struct posted_list *list, bool on_disk)
 {
     struct posted *p;
     while ((p = STAILQ_FIRST(list)) != NULL) {
         STAILQ_REMOVE_HEAD(list, link);
+        if (p->done != NULL)
+            p->done(p->context, on_disk);
         free(p);
     }
 }
@@ -49,8 +54,7 @@ static size_t copy_batch(struct audit_writer *w, struct audit_record *out_record
 {
     size_t count = 0;
     const struct posted *p;
-    STAILQ_FOREACH(p, &w->queue, link)
-    {
+    STAILQ_FOREACH (p, &w->queue, link) {
         if (count == AUDIT_BATCH_MOST - 1) /* room for one about lost records */
             break;
         out_records[count++] = p->record;
@@ -105,8 +109,7 @@ static void settle(struct audit_writer *w, size_t count, const struct audit_head
 static void disappoint(struct audit_writer *w, struct posted_list *out_told)
 {
     struct posted *p;
-    STAILQ_FOREACH(p, &w->queue, link)
-    {
+    STAILQ_FOREACH (p, &w->queue, link) {
         if (p->done == NULL)
             continue;
         struct posted *const told = calloc(1, sizeof *told);
@@ -117,15 +120,6 @@ static void disappoint(struct audit_writer *w, struct posted_list *out_told)
         p->done = NULL;
         STAILQ_INSERT_TAIL(out_told, told, link);
     }
-}
-
-static void tell(struct posted_list *told, bool on_disk)
-{
-    struct posted *p;
-    STAILQ_FOREACH(p, told, link)
-    if (p->done != NULL)
-        p->done(p->context, on_disk);
-    free_list(told);
 }
 
 static void log_change(bool was_healthy, const struct err *failure)
@@ -170,27 +164,20 @@ static bool write_batch(struct audit_writer *w, struct audit_record *records)
 
 static void wait_ms(struct audit_writer *w, int64_t ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += ms % 1000 * 1000000;
-    until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    (void)pthread_cond_timedwait(&w->changed, &w->lock, &until);
+    const struct timespec end = wait_end(ms);
+    (void)wait_until(&w->changed, &w->lock, &end);
 }
 
 static void *run(void *context)
 {
     struct audit_writer *const w = context;
-    struct audit_record *const records = calloc(AUDIT_BATCH_MOST, sizeof *records);
     pthread_mutex_lock(&w->lock);
-    if (records == NULL)
-        w->healthy = false;
-    while (records != NULL) {
+    for (;;) {
         while (STAILQ_EMPTY(&w->queue) && w->counts.lost == w->lost_told && !w->stopping)
             pthread_cond_wait(&w->changed, &w->lock);
         if (STAILQ_EMPTY(&w->queue) && w->counts.lost == w->lost_told)
             break;
-        const bool written = write_batch(w, records);
+        const bool written = write_batch(w, w->records);
         if (!written && w->stopping)
             break;
         const int64_t again_ms = clock_monotonic_ms() + RETRY_MS;
@@ -198,30 +185,30 @@ static void *run(void *context)
             wait_ms(w, RETRY_MS);
     }
     pthread_mutex_unlock(&w->lock);
-    free(records);
     return NULL;
 }
 
 enum err_code audit_writer_start(struct audit_store *store, struct audit_writer **out_writer, struct err *e)
 {
     struct audit_writer *const w = calloc(1, sizeof *w);
-    if (w == NULL) {
+    struct audit_record *const records = calloc(AUDIT_BATCH_MOST, sizeof *records);
+    if (w == NULL || records == NULL) {
+        free(records);
+        free(w);
         audit_store_close(store);
         return err_set(e, ERR_LIMIT, "no memory for the audit log");
     }
+    w->records = records;
     w->store = store;
     w->healthy = true;
     w->counts.head = audit_store_head(store);
     STAILQ_INIT(&w->queue);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    wait_cond_init(&w->changed);
     pthread_mutex_init(&w->lock, NULL);
     const int failed = pthread_create(&w->thread, NULL, run, w);
     if (failed != 0) {
         audit_store_close(store);
+        free(records);
         free(w);
         return err_native(e, ERR_IO, failed, "cannot start the audit log's thread: %s", strerror(failed));
     }
@@ -241,10 +228,11 @@ void audit_writer_stop(struct audit_writer *w)
     if (w->counts.waiting > 0)
         log_event(LOG_ERROR, "audit records could not be written before the end",
                   LOG_INT("records", w->counts.waiting));
-    free_list(&w->queue);
+    tell(&w->queue, false);
     audit_store_close(w->store);
     pthread_cond_destroy(&w->changed);
     pthread_mutex_destroy(&w->lock);
+    free(w->records);
     free(w);
 }
 

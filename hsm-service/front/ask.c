@@ -1,12 +1,14 @@
 #include "hsm-service/front/ask.h"
 
 #include "base/clock.h"
+#include "base/wait.h"
 #include "hsm-service/front/state.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#define WAKE_MS 1000 /* beyond the time allowed: the loop ends the question, and says so */
 #define LATE_MS 5000 /* beyond keepers.hang_ms, for the loop to notice a keeper that hangs */
 
 static bool send_question(struct front_keeper *k, const struct ipc_frame *frame)
@@ -65,15 +67,11 @@ struct waiter {
 static struct waiter *waiter_new(void)
 {
     struct waiter *const w = calloc(1, sizeof *w);
-    pthread_condattr_t attributes;
     if (w == NULL)
         return NULL;
     w->holders = 1;
     pthread_mutex_init(&w->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->news, &attributes);
-    pthread_condattr_destroy(&attributes);
+    wait_cond_init(&w->news);
     return w;
 }
 
@@ -122,13 +120,10 @@ static void wake_waiter(struct front *f, void *context, const struct ipc_frame *
 static enum err_code wait_for_answer(struct waiter *w, int64_t most_ms, struct front_reply *out_reply,
                                      struct err *e)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += most_ms / 1000 + 1;
+    const struct timespec end = wait_end(most_ms + WAKE_MS);
     pthread_mutex_lock(&w->lock);
-    int late = 0;
-    while (!w->done && late == 0)
-        late = pthread_cond_timedwait(&w->news, &w->lock, &until);
+    for (bool in_time = true; !w->done && in_time;)
+        in_time = wait_until(&w->news, &w->lock, &end);
     if (!w->done) {
         w->reply.lost = true;
         w->code = err_set(&w->err, ERR_UNAVAILABLE, "no keeper answered within %lld ms", (long long)most_ms);

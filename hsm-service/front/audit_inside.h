@@ -29,8 +29,9 @@ struct front_audit {
     struct repeats *refusals;
     struct use_policy uses[USE_CLASSES];
     _Atomic bool force; /* a checkpoint is wanted now */
+    atomic_bool can_sign; /* the loop thread's; the stop reads it */
     /* The loop thread's: */
-    bool signing, can_sign, has_key;
+    bool signing, has_key;
     struct audit_head signing_head;
     int64_t signed_ms;
     uint64_t files_seen;

@@ -200,8 +200,7 @@ void front_take(struct front *f, struct rpc_call *rpc, uint16_t method, const ui
 struct front_call *front_answered(struct front_keeper *k, uint64_t id)
 {
     struct front_call *call;
-    TAILQ_FOREACH(call, &k->calls, link)
-    {
+    TAILQ_FOREACH (call, &k->calls, link) {
         if (call->id != id)
             continue;
         TAILQ_REMOVE(&k->calls, call, link);
@@ -286,9 +285,9 @@ void front_expire(struct front *f, int64_t now_ms, struct front_calls *out_faile
     }
     for (size_t i = 0; i < FRONT_KEEPERS; i++)
         if (f->keepers[i].load > 0)
-            TAILQ_FOREACH(call, &f->keepers[i].calls, link)
-    if (is_over(call, now_ms))
-        answer_early(call, out_failed);
+            TAILQ_FOREACH (call, &f->keepers[i].calls, link)
+                if (is_over(call, now_ms))
+                    answer_early(call, out_failed);
 }
 
 void front_flush(struct front *f, struct front_calls *out_failed)

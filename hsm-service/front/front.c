@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/wait.h"
 #include "hsm-service/front/state.h"
 #include "hsm-service/gate/permit.h"
 #include "hsm-service/harden.h"
@@ -178,11 +179,7 @@ static struct front *make_front(const struct hsm_config *config, struct rpc_serv
     TAILQ_INIT(&f->waiting);
     for (size_t i = 0; i < FRONT_KEEPERS; i++)
         TAILQ_INIT(&f->keepers[i].calls);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&f->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    wait_cond_init(&f->changed);
     pthread_mutex_init(&f->lock, NULL);
     return f;
 }
@@ -244,13 +241,10 @@ enum err_code front_serve(void *front, struct rpc_server *server, struct err *e)
 {
     (void)server;
     struct front *const f = front;
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += FIRST_START_MS / 1000;
+    const struct timespec end = wait_end(FIRST_START_MS);
     pthread_mutex_lock(&f->lock);
-    while (f->ready == 0 && !front_pool_failed(&f->pool))
-        if (pthread_cond_timedwait(&f->changed, &f->lock, &until) == ETIMEDOUT)
-            break;
+    for (bool in_time = true; in_time && f->ready == 0 && !front_pool_failed(&f->pool);)
+        in_time = wait_until(&f->changed, &f->lock, &end);
     const enum err_code code = f->ready == 0 ? front_pool_never(&f->pool, e) : ERR_OK;
     pthread_mutex_unlock(&f->lock);
     return code; /* without a keeper the service runs, says NOT_SERVING, and goes on trying */
@@ -299,8 +293,8 @@ void front_metrics(void *front, struct prometheus *page)
     unsigned waiting = 0, with_keepers = 0;
     struct front_call *call;
     pthread_mutex_lock(&f->lock);
-    TAILQ_FOREACH(call, &f->waiting, link)
-    waiting++;
+    TAILQ_FOREACH (call, &f->waiting, link)
+        waiting++;
     for (size_t i = 0; i < FRONT_KEEPERS; i++)
         with_keepers += f->keepers[i].load;
     const unsigned ready = f->ready;

@@ -251,9 +251,9 @@ void front_keeper_lost(struct front *f, struct front_keeper *k, const char *reas
         struct err e = {0};
         (void)err_set(&e, ERR_UNAVAILABLE, "a keeper ended during its start: %s", reason);
         front_keeper_not_started(f, token_of(f, k), &e, out_failed);
-    } else if (lived_ms < SHORT_LIFE_MS) {
+    } else if (was == KEEPER_READY && lived_ms < SHORT_LIFE_MS) {
         back_off(token_of(f, k));
-    } else {
+    } else if (was == KEEPER_READY) { /* the end of one that retires says nothing of its token */
         token_of(f, k)->failures = 0;
     }
     front_orphan(f, k, blame, INT64_MAX, out_failed);

@@ -28,5 +28,7 @@ struct timespec wait_end(int64_t ms)
 
 bool wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, const struct timespec *end)
 {
+    if (end == NULL)
+        return pthread_cond_wait(cond, lock) == 0;
     return pthread_cond_timedwait(cond, lock, end) != ETIMEDOUT;
 }

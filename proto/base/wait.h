@@ -11,7 +11,7 @@
 void wait_cond_init(pthread_cond_t *cond);
 /* The end of a wait that begins now, for wait_until; 0 for a negative `ms`. */
 struct timespec wait_end(int64_t ms);
-/* False: `end` is reached. Wakes without a reason, as pthread_cond_wait does. */
+/* False: `end` is reached; NULL: never. Wakes without a reason, as pthread_cond_wait does. */
 bool wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, const struct timespec *end);
 
 #endif

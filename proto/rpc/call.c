@@ -1,5 +1,7 @@
 #include "rpc/server_state.h"
 
+#include "base/wait.h"
+
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 #include <stdlib.h>
@@ -18,11 +20,7 @@ struct rpc_call *rpc_call_new(struct rpc_server *server)
     call->pushback.value = grpc_empty_slice();
     call->deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
     pthread_mutex_init(&call->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&call->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    wait_cond_init(&call->changed);
     return call;
 }
 
@@ -127,18 +125,10 @@ const char *rpc_call_traceparent(const struct rpc_call *call)
 
 bool rpc_call_wait(struct rpc_call *call, int64_t timeout_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += (timeout_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    const struct timespec end = wait_end(timeout_ms);
     pthread_mutex_lock(&call->lock);
-    int rc = 0;
-    while (rc == 0 && !call->woken && !rpc_call_cancelled(call))
-        rc = pthread_cond_timedwait(&call->changed, &call->lock, &until);
+    for (bool in_time = true; in_time && !call->woken && !rpc_call_cancelled(call);)
+        in_time = wait_until(&call->changed, &call->lock, &end);
     call->woken = false;
     pthread_mutex_unlock(&call->lock);
     return !rpc_call_cancelled(call);

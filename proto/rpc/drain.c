@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/wait.h"
 #include "rpc/server_state.h"
 
 #include <stdlib.h>
@@ -17,19 +18,13 @@ static bool closed(const struct rpc_server *server)
 }
 
 /* Wait until `condition` holds, at most `timeout_ms` (negative: for ever). */
-static void wait_until(struct rpc_server *server, bool (*condition)(const struct rpc_server *),
-                       int64_t timeout_ms)
+static void wait_for(struct rpc_server *server, bool (*condition)(const struct rpc_server *),
+                     int64_t timeout_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    const int64_t end_ns = until.tv_nsec + (timeout_ms % 1000) * 1000000;
-    until.tv_sec += timeout_ms / 1000 + end_ns / 1000000000;
-    until.tv_nsec = end_ns % 1000000000;
-    int rc = 0;
+    const struct timespec end = wait_end(timeout_ms);
     pthread_mutex_lock(&server->lock);
-    while (rc == 0 && !condition(server))
-        rc = timeout_ms < 0 ? pthread_cond_wait(&server->quiet, &server->lock)
-                            : pthread_cond_timedwait(&server->quiet, &server->lock, &until);
+    for (bool in_time = true; in_time && !condition(server);)
+        in_time = wait_until(&server->quiet, &server->lock, timeout_ms < 0 ? NULL : &end);
     pthread_mutex_unlock(&server->lock);
 }
 
@@ -67,11 +62,11 @@ void rpc_server_drain(struct rpc_server *server, int64_t lame_duck_ms, int64_t g
     atomic_store(&server->draining, true);
     grpc_server_shutdown_and_notify(server->core, server->queue, NULL);
     rpc_server_wake(server);
-    wait_until(server, no_calls, grace_ms);
-    wait_until(server, closed, FLUSH_MS);
+    wait_for(server, no_calls, grace_ms);
+    wait_for(server, closed, FLUSH_MS);
     grpc_server_cancel_all_calls(server->core);
-    wait_until(server, no_calls, -1);
-    wait_until(server, closed, -1);
+    wait_for(server, no_calls, -1);
+    wait_for(server, closed, -1);
     stop_threads(server);
 }
 

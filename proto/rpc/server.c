@@ -1,3 +1,4 @@
+#include "base/wait.h"
 #include "rpc/core_log.h"
 #include "rpc/server_state.h"
 
@@ -63,12 +64,8 @@ enum err_code rpc_server_new(const struct rpc_server_options *options, struct rp
     core_log_to_ours();
     grpc_init();
     pthread_mutex_init(&server->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&server->quiet, &monotonic);
-    pthread_cond_init(&server->watch_wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    wait_cond_init(&server->quiet);
+    wait_cond_init(&server->watch_wake);
     rpc_slots_init(&server->slots);
     set_options(server, options);
     atomic_store(&server->serving, true);

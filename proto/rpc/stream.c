@@ -1,6 +1,7 @@
 #include "rpc/channel_state.h"
 
 #include "base/clock.h"
+#include "base/wait.h"
 
 #include <errno.h>
 #include <grpc/slice.h>
@@ -57,26 +58,14 @@ static void start(struct operation *operation, const grpc_op *ops, size_t count)
         abort(); /* a misuse of core's interface */
 }
 
-static struct timespec moment_in(int64_t timeout_ms)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    const int64_t ns = until.tv_nsec + (timeout_ms % 1000) * 1000000;
-    until.tv_sec += timeout_ms / 1000 + ns / 1000000000;
-    until.tv_nsec = ns % 1000000000;
-    return until;
-}
-
 /* Wait for an operation's end; false when `timeout_ms` (negative: none) ran out first. */
 static bool finish(struct operation *operation, int64_t timeout_ms)
 {
     struct rpc_stream *stream = operation->stream;
-    const struct timespec until = moment_in(timeout_ms < 0 ? 0 : timeout_ms);
+    const struct timespec end = wait_end(timeout_ms);
     pthread_mutex_lock(&stream->lock);
-    int rc = 0;
-    while (operation->busy && rc == 0)
-        rc = timeout_ms < 0 ? pthread_cond_wait(&stream->changed, &stream->lock)
-                            : pthread_cond_timedwait(&stream->changed, &stream->lock, &until);
+    for (bool in_time = true; operation->busy && in_time;)
+        in_time = wait_until(&stream->changed, &stream->lock, timeout_ms < 0 ? NULL : &end);
     const bool over = !operation->busy;
     pthread_mutex_unlock(&stream->lock);
     return over;
@@ -144,11 +133,7 @@ static enum err_code stream_new(struct rpc_channel *channel, const ProtobufCServ
     stream->channel = channel;
     stream->output = descriptor->output;
     pthread_mutex_init(&stream->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&stream->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    wait_cond_init(&stream->changed);
     stream->send = stream->receive = stream->status =
         (struct operation){.reply.run = on_operation, .stream = stream};
     grpc_metadata_array_init(&stream->head);

@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/wait.h"
 #include "rpc/core_log.h"
 #include "rpc/server_state.h"
 #include "rpc/status.h"
@@ -34,15 +35,10 @@ static void notice_deafness(struct rpc_server *server)
 /* False: the thread is to end. */
 static bool wait_tick(struct rpc_server *server)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += RPC_SWEEP_TICK_MS * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    int rc = 0;
+    const struct timespec end = wait_end(RPC_SWEEP_TICK_MS);
     pthread_mutex_lock(&server->lock);
-    while (rc == 0 && !server->watch_ends && !server->watch_now)
-        rc = pthread_cond_timedwait(&server->watch_wake, &server->lock, &until);
+    for (bool in_time = true; in_time && !server->watch_ends && !server->watch_now;)
+        in_time = wait_until(&server->watch_wake, &server->lock, &end);
     server->watch_now = false;
     const bool ends = server->watch_ends;
     pthread_mutex_unlock(&server->lock);

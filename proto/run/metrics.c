@@ -63,9 +63,9 @@ static void end_overdue(struct metrics *m)
 {
     const int64_t began_ms = clock_monotonic_ms() - REQUEST_MS;
     struct client *client;
-    TAILQ_FOREACH(client, &m->clients, link)
-    if (!client->ended && client->since_ms <= began_ms)
-        end_client(m, client);
+    TAILQ_FOREACH (client, &m->clients, link)
+        if (!client->ended && client->since_ms <= began_ms)
+            end_client(m, client);
 }
 
 static void on_connection(void *context, struct MHD_Connection *connection, void **place,

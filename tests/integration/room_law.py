@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 BASE = {"proto/base"}
 LOWER = BASE | {"p11/module"}
 # A room, and what it may take from. Rooms that are not here are not held yet: only circles are looked for.
@@ -34,7 +35,8 @@ def sources(build):
         where = place.match(folder)
         for name in names if where else []:
             source = os.path.normpath(os.path.join(where.group(1), (where.group(2) or "").lstrip("/"), name[:-2]))
-            if name.endswith(".c.o") and not source.startswith(("tests/", "proto/posward/", "proto/grpc/")):
+            there = os.path.exists(os.path.join(ROOT, source))  # an object may have outlived its source
+            if name.endswith(".c.o") and there and not source.startswith(("tests/", "proto/posward/", "proto/grpc/")):
                 found[os.path.join(folder, name)] = source
     return found
 
