@@ -1,7 +1,6 @@
 #include "hsm-service/config.h"
 #include "hsm-service/front/front.h"
 #include "hsm-service/gate/rights.h"
-#include "hsm-service/keeper/keeper.h"
 
 int main(int argc, char **argv)
 {
@@ -23,8 +22,6 @@ int main(int argc, char **argv)
         .stop = front_stop,
         .metrics = front_metrics,
         .refused = front_refused,
-        .mode_option = "--keeper",
-        .mode_main = keeper_main,
     };
     return service_main(&spec, argc, argv);
 }

@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STRINGS_MOST 32 /* variables, or options, of a keeper */
 
@@ -96,6 +98,7 @@ static enum err_code make_arguments(const struct front *f, const struct hsm_toke
         {"--flows-missing", c->flows_missing},
         {"--tdes-mak-bytes-min", mak_bytes},
         {"--blob-form1-until-ms", form1_until},
+        {"--front-version", POSWARD_VERSION},
         {"--log-level", c->service.log_level},
         {"--log-format", c->service.log_format},
     };
@@ -122,10 +125,24 @@ static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attri
     return failed ? failed : posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK);
 }
 
+/* Beside this program, as both are installed. */
+static enum err_code find_program(char out_path[PATH_MAX], struct err *e)
+{
+    static const char name[] = "posward-keeper";
+    const ssize_t len = readlink("/proc/self/exe", out_path, PATH_MAX - sizeof name);
+    char *const slash = len > 0 ? memrchr(out_path, '/', (size_t)len) : NULL;
+    if (slash == NULL)
+        return err_errno(e, "find the folder of this program");
+    memcpy(slash + 1, name, sizeof name);
+    return ERR_OK;
+}
+
 static enum err_code spawn(char *const *argv, char *const *environment, int fd, pid_t *out_pid, struct err *e)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
+    char path[PATH_MAX];
+    TRY(find_program(path, e));
     if (posix_spawn_file_actions_init(&actions) != 0)
         return err_set(e, ERR_LIMIT, "no memory to start a keeper");
     if (posix_spawnattr_init(&attributes) != 0) {
@@ -134,11 +151,11 @@ static enum err_code spawn(char *const *argv, char *const *environment, int fd, 
     }
     int failed = prepare(&actions, &attributes, fd);
     if (failed == 0)
-        failed = posix_spawn(out_pid, "/proc/self/exe", &actions, &attributes, argv, environment);
+        failed = posix_spawn(out_pid, path, &actions, &attributes, argv, environment);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     return failed == 0 ? ERR_OK
-                       : err_native(e, ERR_IO, failed, "cannot start a keeper: %s", strerror(failed));
+                       : err_native(e, ERR_IO, failed, "cannot start %.150s: %s", path, strerror(failed));
 }
 
 enum err_code front_spawn(const struct front *f, const struct hsm_token *token, int fd, pid_t *out_pid,
@@ -147,8 +164,8 @@ enum err_code front_spawn(const struct front *f, const struct hsm_token *token, 
     AUTO(strings) environment = {0}, options = {0};
     TRY(make_environment(f->config, token, &environment, e));
     TRY(make_arguments(f, token, &options, e));
-    char program[] = "posward-hsm", mode[] = "--keeper";
-    char *argv[STRINGS_MOST + 3] = {program, mode};
-    memcpy(argv + 2, options.items, options.count * sizeof argv[0]);
+    char program[] = "posward-keeper";
+    char *argv[STRINGS_MOST + 2] = {program};
+    memcpy(argv + 1, options.items, options.count * sizeof argv[0]);
     return spawn(argv, environment.items, fd, out_pid, e);
 }

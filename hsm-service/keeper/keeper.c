@@ -192,13 +192,13 @@ int keeper_main(int argc, char **argv)
     int type = 0;
     socklen_t len = sizeof type;
     if (keeper_options_read(argc, argv, &options, &e) != ERR_OK) {
-        fprintf(stderr, "posward-hsm --keeper: %s\n", e.note);
+        fprintf(stderr, "posward-keeper: %s\n", e.note);
         return EXIT_USAGE;
     }
     if (getsockopt(IPC_KEEPER_FD, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_SEQPACKET) {
-        fprintf(stderr, "posward-hsm --keeper: posward-hsm starts keepers by itself\n");
+        fprintf(stderr, "posward-keeper: posward-hsm starts keepers by itself\n");
         return EXIT_USAGE;
     }
-    log_setup("posward-hsm-keeper", options.log_level, options.log_json);
+    log_setup("posward-keeper", options.log_level, options.log_json);
     return run(&options);
 }

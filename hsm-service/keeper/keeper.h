@@ -1,4 +1,4 @@
-/* A keeper: the process that holds the token. `posward-hsm --keeper OPTIONS`, started by the front with its
+/* A keeper: the process that holds the token. `posward-keeper OPTIONS`, started by the front with its
  * end of a socket pair as descriptor 3; it has no network, serves until the socket closes, and then finalises
  * the module.
  *

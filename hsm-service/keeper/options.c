@@ -64,6 +64,17 @@ static enum err_code set_log_format(struct keeper_options *o, const char *value,
     return ERR_OK;
 }
 
+/* Both are installed together, but an upgrade under a running service replaces the one file before the
+ * other process. */
+static enum err_code check_version(struct keeper_options *o, const char *value, struct err *e)
+{
+    (void)o;
+    if (strcmp(value, POSWARD_VERSION) == 0)
+        return ERR_OK;
+    return err_set(e, ERR_STATE, "this keeper is of version %s, posward-hsm of %.40s: restart posward-hsm",
+                   POSWARD_VERSION, value);
+}
+
 static const struct option_row {
     const char *name;
     size_t text; /* offset of a const char * that takes the value as it is; used where `set` is NULL */
@@ -82,6 +93,7 @@ static const struct option_row {
     {"--flows-missing", .set = set_missing},
     {"--tdes-mak-bytes-min", .set = set_mak_bytes},
     {"--blob-form1-until-ms", .set = set_form1_until},
+    {"--front-version", .set = check_version},
     {"--log-level", .set = set_log_level},
     {"--log-format", .set = set_log_format},
 };
@@ -112,7 +124,7 @@ enum err_code keeper_options_read(int argc, char **argv, struct keeper_options *
     struct keeper_options o = {.log_level = LOG_INFO, .exposure = TOK_EXPOSURE_IN_TOKEN};
     o.token.session_count = 1;
     o.policy.tdes_mak_bytes_min = 16;
-    for (int i = 2; i < argc; i++)
+    for (int i = 1; i < argc; i++)
         TRY(read_one(argv[i], &o, e));
     if (o.token.module_path == NULL || o.token.token_label == NULL || o.token.pin_path == NULL)
         return err_set(e, ERR_INPUT,

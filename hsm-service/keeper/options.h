@@ -18,7 +18,8 @@ struct keeper_options {
     bool log_json;
 };
 
-/* "--name=value" words; argv[1] is the mode. Strings point into argv. */
+/* "--name=value" words from argv[1] on. Strings point into argv. ERR_STATE: the front is of another version.
+ */
 enum err_code keeper_options_read(int argc, char **argv, struct keeper_options *out_options,
                                   struct err *e) MUST_CHECK;
 

@@ -436,8 +436,6 @@ static int run_with_config(const struct service_spec *spec, const struct service
 
 int service_main(const struct service_spec *spec, int argc, char **argv)
 {
-    if (spec->mode_option != NULL && argc > 1 && strcmp(argv[1], spec->mode_option) == 0)
-        return spec->mode_main(argc, argv);
     struct service_options options = {0};
     int status = EXIT_SUCCESS;
     if (!service_options_read(spec, argc, argv, &options, &status))

@@ -201,10 +201,6 @@ struct service_spec {
     /* Append own families; NULL: none. The common ones are there already. Runs on the
      * endpoint's thread, from the end of `serve` until before `stop`. */
     void (*metrics)(void *state, struct prometheus *page);
-    /* Another mode of the binary, chosen by argv[1], such as "--keeper": called before anything else. NULL:
-     * none. */
-    const char *mode_option;
-    int (*mode_main)(int argc, char **argv);
 };
 
 int service_main(const struct service_spec *spec, int argc, char **argv);

@@ -50,7 +50,7 @@ class Trace(unittest.TestCase):
         trace = self.buy()
         self.assertRegex(trace, "^[0-9a-f]{32}$")
         self.assertEqual(len(self.wait("posp", event="purchase answered", trace=trace, code="00")), 1)
-        keeper = self.wait("hsm", program="posward-hsm-keeper", event="operation done", trace=trace, result="OK")
+        keeper = self.wait("hsm", program="posward-keeper", event="operation done", trace=trace, result="OK")
         self.assertIn("ProcessTransactionResponse", {record["answer"] for record in keeper})
         self.wait("hsm", program="posward-hsm", event="call served", trace=trace, status="OK",
                   method="/posward.hsm.v1.DataPlane/ProcessBatch")
@@ -63,7 +63,7 @@ class Trace(unittest.TestCase):
         written = self.wait("posp", event="card key handed out")[0]["trace"]
         self.assertRegex(written, "^[0-9a-f]{32}$")
         self.wait("posp", event="call served", trace=written, method="/posward.posp.v1.CardKeys/ConfirmCardKey")
-        self.wait("hsm", program="posward-hsm-keeper", event="operation done", trace=written,
+        self.wait("hsm", program="posward-keeper", event="operation done", trace=written,
                   answer="DiversifyCardKeyResponse")
         self.wait("posv", event="call served", trace=written, method="/posward.posv.v1.Registry/RegisterDevice")
 
@@ -79,7 +79,7 @@ class Trace(unittest.TestCase):
                  {"traceparent": f"00-{other}-00f067aa0ba902b7-01", "generateMac": {}},
                  {"traceparent": f"00-{bad}-00f067aa0ba902b7-01\nforged", "translatePin": {}}]
         self.estate.posward("call", "posward.hsm.v1.DataPlane/ProcessBatch", json.dumps({"items": items}))
-        keeper = {"program": "posward-hsm-keeper", "event": "operation done"}
+        keeper = {"program": "posward-keeper", "event": "operation done"}
         self.assertEqual([r["answer"] for r in self.wait("hsm", trace=own, **keeper)], ["VerifyMacResponse"])
         self.assertEqual([r["answer"] for r in self.wait("hsm", trace=other, **keeper)], ["GenerateMacResponse"])
         of_the_call = self.wait("hsm", answer="TranslatePinResponse", result="INPUT", **keeper)[-1]["trace"]
@@ -97,7 +97,7 @@ class Trace(unittest.TestCase):
                 record = json.loads(line, object_pairs_hook=self.unique)
                 self.assertTrue({"time", "level", "program", "event"} <= record.keys(), line)
                 programs.add(record["program"])
-        self.assertEqual(programs, {"posward-hsm", "posward-hsm-keeper", "posward-posp", "posward-posv", "posward-bank"})
+        self.assertEqual(programs, {"posward-hsm", "posward-keeper", "posward-posp", "posward-posv", "posward-bank"})
 
     def test_no_log_line_has_a_secret(self):
         self.buy()

@@ -23,6 +23,10 @@ LAW = {
     "p11/travel": LOWER | {"p11/object", "p11/keys", "p11/flow", "p11"},
     "p11/probe": LOWER | {"p11/object", "p11/keys", "p11/flow", "p11", "p11/travel"},
 }
+# Programs that hold code of the token. posward: the key ceremonies on the HSM host.
+WITH_TOKEN = {"posward-keeper", "posward"}
+NAMES = {"p11/keys/name.c"}  # what keys are called is for everybody
+
 # Files that call each other as they should: (files, why). There are none.
 NATURAL = []
 
@@ -118,6 +122,23 @@ def breaches(graph):
                 yield f"{source}: {room} may not take {', '.join(sorted(graph[source][other]))} of {other}"
 
 
+def programs(build, gives):
+    """What a program holds of the token that may not."""
+    token = {symbol for source, symbols in gives.items() if source.startswith("p11/") and source not in NAMES
+             for symbol in symbols}
+    folder = os.path.join(build, "bin")
+    names = set(os.listdir(folder))
+    if not WITH_TOKEN <= names:
+        yield f"no {', '.join(sorted(WITH_TOKEN - names))} in {folder}"
+    for name in sorted(names):
+        listing = subprocess.run(["nm", "-P", os.path.join(folder, name)], capture_output=True, text=True, check=True).stdout
+        held = token & {line.split()[0] for line in listing.splitlines()}
+        if name in WITH_TOKEN and not held:
+            yield f"{name} holds nothing of the token, which cannot be"
+        elif name not in WITH_TOKEN and held:
+            yield f"{name} holds {', '.join(sorted(held)[:8])} of the token"
+
+
 def self_test():
     def of(edges):
         gives, takes = collections.defaultdict(set), collections.defaultdict(set)
@@ -138,10 +159,12 @@ def main():
         return 1
     if "--self-test" in sys.argv:
         return 0
-    graph = arrows(*tables(os.path.abspath(sys.argv[1])))
+    build = os.path.abspath(sys.argv[1])
+    gives, takes = tables(build)
+    graph = arrows(gives, takes)
     missing = [room for room in LAW if not any(os.path.dirname(source) == room for source in graph)]
-    found = [f"no object of {room} was found in {sys.argv[1]}" for room in missing] + list(breaches(graph))
-    print("\n".join(found) if found else f"{len(graph)} object files keep the room law")
+    found = [f"no object of {room} was found in {sys.argv[1]}" for room in missing] + list(breaches(graph)) + list(programs(build, gives))
+    print("\n".join(found) if found else f"{len(graph)} object files and the programs keep the room law")
     return 1 if found else 0
 
 

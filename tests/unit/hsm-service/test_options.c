@@ -6,8 +6,8 @@
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-static char program[] = "posward-hsm", mode[] = "--keeper", module[] = "--module=/m.so",
-            label[] = "--label=a=b", pin[] = "--pin-file=/pin";
+static char program[] = "posward-keeper", module[] = "--module=/m.so", label[] = "--label=a=b",
+            pin[] = "--pin-file=/pin";
 
 START_TEST(options_are_read)
 {
@@ -15,8 +15,8 @@ START_TEST(options_are_read)
          exposure[] = "--exposure=any", missing[] = "--flows-missing=allow", level[] = "--log-level=debug",
          format[] = "--log-format=json", mak[] = "--tdes-mak-bytes-min=8",
          form1[] = "--blob-form1-until-ms=1806537600000";
-    char *argv[] = {program,  mode,    module, label,  pin, init, sessions,
-                    exposure, missing, level,  format, mak, form1};
+    char *argv[] = {program,  module,  label, pin,    init, sessions,
+                    exposure, missing, level, format, mak,  form1};
     struct keeper_options o;
     struct err e = {0};
     ck_assert_ok(keeper_options_read(COUNT(argv), argv, &o, &e), e);
@@ -37,7 +37,7 @@ END_TEST
 
 START_TEST(policy_is_strict_when_not_given)
 {
-    char *argv[] = {program, mode, module, label, pin};
+    char *argv[] = {program, module, label, pin};
     struct keeper_options o;
     struct err e = {0};
     ck_assert_ok(keeper_options_read(COUNT(argv), argv, &o, &e), e);
@@ -71,11 +71,24 @@ START_TEST(wrong_options_are_refused)
 {
     char option[64];
     strcpy(option, wrong[_i]);
-    char *argv[] = {program, mode, module, label, pin, option};
+    char *argv[] = {program, module, label, pin, option};
     struct keeper_options o;
     struct err e = {0};
     ck_assert_int_eq(keeper_options_read(COUNT(argv), argv, &o, &e), ERR_INPUT);
-    ck_assert_int_eq(keeper_options_read(4, argv, &o, &e), ERR_INPUT);
+    ck_assert_int_eq(keeper_options_read(3, argv, &o, &e), ERR_INPUT);
+}
+END_TEST
+
+START_TEST(front_of_another_version_is_refused)
+{
+    char other[] = "--front-version=0.0.1", own[] = "--front-version=" POSWARD_VERSION;
+    char *argv[] = {program, module, label, pin, own};
+    struct keeper_options o;
+    struct err e = {0};
+    ck_assert_ok(keeper_options_read(COUNT(argv), argv, &o, &e), e);
+    argv[4] = other;
+    ck_assert_int_eq(keeper_options_read(COUNT(argv), argv, &o, &e), ERR_STATE);
+    ck_assert_ptr_nonnull(strstr(e.note, "restart posward-hsm"));
 }
 END_TEST
 
@@ -85,6 +98,7 @@ static Suite *suite(void)
     TCase *t = tcase_create("options");
     tcase_add_test(t, options_are_read);
     tcase_add_test(t, policy_is_strict_when_not_given);
+    tcase_add_test(t, front_of_another_version_is_refused);
     tcase_add_loop_test(t, wrong_options_are_refused, 0, COUNT(wrong));
     suite_add_tcase(s, t);
     return s;

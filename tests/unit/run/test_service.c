@@ -186,12 +186,6 @@ static void hook_metrics(void *state, struct prometheus *page)
     prometheus_count(page, NULL, state != NULL);
 }
 
-static int other_mode(int argc, char **argv)
-{
-    printf("mode %d %s\n", argc, argv[1]);
-    return 5;
-}
-
 static const struct roles_row role_rows[] = {
     {"/posward.business.v1.Business/Authorize", ROLE_ALL},
     {"/posward.business.v1.Business/Reverse", ROLE_ALL},
@@ -211,9 +205,7 @@ static struct service_spec spec = {.name = "posward-unit",
                                    .drain = hook_drain,
                                    .reload = hook_reload,
                                    .stop = hook_stop,
-                                   .metrics = hook_metrics,
-                                   .mode_option = "--other",
-                                   .mode_main = other_mode};
+                                   .metrics = hook_metrics};
 
 /* A running child and what it has said so far, on both streams. */
 struct child {
@@ -649,17 +641,6 @@ START_TEST(service_with_rights_takes_grants)
 }
 END_TEST
 
-START_TEST(service_gives_the_other_mode_its_arguments)
-{
-    char name[] = "posward-unit", option[] = "--other", third[] = "x";
-    char *argv[] = {name, option, third, NULL};
-    struct child c;
-    child_start(&c, argv);
-    ck_assert_int_eq(child_end(&c), 5);
-    ck_assert_str_eq(c.said, "mode 3 --other\n");
-}
-END_TEST
-
 static size_t many_descriptors(const void *config, const char **out_key)
 {
     (void)config;
@@ -751,7 +732,6 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, service_refuses_or_answers, 0, (int)(sizeof runs / sizeof runs[0]));
     tcase_add_test(tc, service_does_not_start_with_a_method_that_has_no_row);
     tcase_add_test(tc, service_with_rights_takes_grants);
-    tcase_add_test(tc, service_gives_the_other_mode_its_arguments);
     tcase_add_test(tc, configuration_that_needs_more_descriptors_than_there_are_is_refused);
     tcase_add_test(tc, descriptors_are_raised_to_the_hard_limit);
     tcase_add_test(tc, daemon_that_accepts_no_more_ends_in_order);
