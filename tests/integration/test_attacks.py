@@ -59,13 +59,16 @@ class Attacks(unittest.TestCase):
         return self.estate.log(daemon_of(service))
 
     def served(self, service, who="operator"):
-        """A new connection, whose first attempts may be closed with the attacker's."""
-        with self.estate.channel(service, who) as channel:
-            try:
-                channel.unary_unary(STATUS[service])(b"", timeout=PATIENCE_S, wait_for_ready=True)
-                return True
-            except grpc.RpcError as failure:
-                return f"{failure.code()} {failure.details()}"
+        """On a new connection, of which the first may be closed with the attacker's."""
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            with self.estate.channel(service, who) as channel:
+                try:
+                    channel.unary_unary(STATUS[service])(b"", timeout=PATIENCE_S, wait_for_ready=True)
+                    return True
+                except grpc.RpcError as failure:
+                    if failure.code() != grpc.StatusCode.UNAVAILABLE or time.monotonic() > until:
+                        return f"{failure.code()} {failure.details()}"
 
     def flood(self, service, who, name, path):
         pki = self.estate.pki
@@ -97,6 +100,13 @@ class Attacks(unittest.TestCase):
                     self.fail_to_stop(service, who, name, STATUS[service])
             self.assertGreater(self.closed(service, "flood"), 0)
 
+    def once_there_is_room(self, channel):
+        """Its own flood holds the identity's share of calls until it is unwound."""
+        until = time.monotonic() + PATIENCE_S
+        while (code := call(channel, STATUS["hsm"])[0]) == grpc.StatusCode.RESOURCE_EXHAUSTED and time.monotonic() < until:
+            time.sleep(0.1)
+        return code
+
     def test_who_floods_makes_no_new_connection_for_a_while(self):
         with self.estate.channel("hsm", "monitor") as early:
             self.assertEqual(call(early, STATUS["hsm"])[0], grpc.StatusCode.OK)
@@ -107,7 +117,7 @@ class Attacks(unittest.TestCase):
                     heard.add(call(late, STATUS["hsm"])[0])
             self.assertEqual(attacker.returncode, 0, attacker.communicate()[0])
             self.assertIn(grpc.StatusCode.UNAVAILABLE, heard)
-            self.assertEqual(call(early, STATUS["hsm"])[0], grpc.StatusCode.OK)  # what floods nothing stays
+            self.assertEqual(self.once_there_is_room(early), grpc.StatusCode.OK)  # a connection that floods nothing stays
             self.assertIs(True, self.served("hsm"))
             self.assertIs(True, self.served("hsm", "monitor"))  # waits until it may
 
