@@ -49,10 +49,13 @@ enum err_code answer_begin(struct posp *posp, const struct iso_message *request,
     TRY(iso_set_mti(message, mti, e));
     for (const uint8_t *field = echoed; *field != 0; field++)
         TRY(iso_copy_field(message, request, *field, e));
-    if (reference == NULL && fresh_reference(posp, now_ms, own_reference, e) == ERR_OK)
-        reference = own_reference;
-    if (reference == NULL && strcmp(response_code, F39_APPROVED) == 0)
-        return e->code;
+    if (reference == NULL) {
+        const enum err_code code = fresh_reference(posp, now_ms, own_reference, e);
+        if (code == ERR_OK)
+            reference = own_reference;
+        else if (strcmp(response_code, F39_APPROVED) == 0)
+            return code;
+    }
     local_time_fields(now_ms, time_text, date_text);
     TRY(iso_set_text(message, 12, time_text, e));
     TRY(iso_set_text(message, 13, date_text, e));

@@ -81,7 +81,9 @@ static enum err_code check_revision(struct follower *f, int64_t *revision, struc
     log_event(LOG_WARN, "device table of POSV is older than the copy; the copy is made anew",
               LOG_INT("theirs", theirs), LOG_INT("ours", *revision));
     *revision = 0;
-    return store_devices_clear(f->store, e);
+    const enum err_code code = store_devices_clear(f->store, e);
+    f->unstored = code != ERR_OK;
+    return code;
 }
 
 /* How long the feed may be silent before it counts as dead, once it has said how often it speaks. Its
@@ -136,6 +138,7 @@ static enum err_code follow_stream(struct follower *f, struct rpc_stream *stream
 static enum err_code follow_once(struct follower *f, struct err *e)
 {
     int64_t revision = 0;
+    f->unstored = false;
     TRY(check_revision(f, &revision, e));
     Posward__Posv__V1__WatchDevicesRequest request = POSWARD__POSV__V1__WATCH_DEVICES_REQUEST__INIT;
     request.from_revision = revision;

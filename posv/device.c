@@ -1,7 +1,5 @@
 #include "posv/device.h"
 
-#include "base/terms.h"
-
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,7 +32,7 @@ static const struct text_rule prefix_rule = {"terminal_prefix", 0, TERMINAL_ID_C
                                              "at most 8 characters A-Z a-z 0-9"};
 static const struct text_rule merchant_rule = {"merchant_id", MERCHANT_ID_CHARS, MERCHANT_ID_CHARS,
                                                is_printable, "15 printable ASCII characters"};
-static const struct text_rule psam_rule = {"psam_number", PSAM_DIGITS_LEAST, PSAM_DIGITS_MOST, is_digit,
+static const struct text_rule psam_rule = {"psam_number", PSAM_DIGITS_MIN, PSAM_DIGITS_MAX, is_digit,
                                            "16 to 20 decimal digits"};
 static const struct text_rule reason_rule = {"reason", 0, REASON_CHARS_MOST, is_printable,
                                              "at most 100 printable ASCII characters"};
@@ -119,7 +117,7 @@ enum err_code device_check(const struct device_request *request, struct err *e)
 
 static bool same_card(const struct device *now, const struct device_request *request)
 {
-    char old_key[PSAM_DIGITS_MOST + 1], new_key[PSAM_DIGITS_MOST + 1];
+    char old_key[PSAM_DIGITS_MAX + 1], new_key[PSAM_DIGITS_MAX + 1];
     device_card_key(now->psam_number, old_key);
     device_card_key(request->psam_number, new_key);
     return strcmp(old_key, new_key) == 0 && now->suite == request->suite &&
@@ -201,12 +199,12 @@ enum err_code device_next(const struct device *now, const struct device_request 
     return ERR_OK;
 }
 
-void device_card_key(const char *psam_number, char out_key[PSAM_DIGITS_MOST + 1])
+void device_card_key(const char *psam_number, char out_key[PSAM_DIGITS_MAX + 1])
 {
-    const size_t len = strnlen(psam_number, PSAM_DIGITS_MOST);
-    memset(out_key, '0', PSAM_DIGITS_MOST);
-    memcpy(out_key + PSAM_DIGITS_MOST - len, psam_number, len);
-    out_key[PSAM_DIGITS_MOST] = '\0';
+    const size_t len = strnlen(psam_number, PSAM_DIGITS_MAX);
+    memset(out_key, '0', PSAM_DIGITS_MAX);
+    memcpy(out_key + PSAM_DIGITS_MAX - len, psam_number, len);
+    out_key[PSAM_DIGITS_MAX] = '\0';
 }
 
 const char *device_state_name(enum device_state state)

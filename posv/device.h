@@ -4,14 +4,13 @@
 #define POSWARD_POSV_DEVICE_H
 
 #include "base/err.h"
+#include "base/terms.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #define TERMINAL_ID_CHARS 8
 #define MERCHANT_ID_CHARS 15
-#define PSAM_DIGITS_LEAST 16
-#define PSAM_DIGITS_MOST  20
 #define REASON_CHARS_MOST 100
 
 /* Numbers of DeviceState and Suite in the .proto; the store keeps them too, so they never change. */
@@ -24,7 +23,7 @@ enum device_state { DEVICE_ACTIVE = 1, DEVICE_SUSPENDED = 2, DEVICE_RETIRED = 3 
 struct device {
     char terminal_id[TERMINAL_ID_CHARS + 1];
     char merchant_id[MERCHANT_ID_CHARS + 1];
-    char psam_number[PSAM_DIGITS_MOST + 1]; /* empty once retired */
+    char psam_number[PSAM_DIGITS_MAX + 1]; /* empty once retired */
     int suite;
     int master_version;
     int wrap_version; /* 1 or 2: what working keys come under */
@@ -62,7 +61,7 @@ enum err_code device_next(const struct device *now, const struct device_request 
 
 /* A card's identity: its number left-padded with zeros to 20 digits. Two spellings of one number give one key
  * material, so they are one card. */
-void device_card_key(const char *psam_number, char out_key[PSAM_DIGITS_MOST + 1]);
+void device_card_key(const char *psam_number, char out_key[PSAM_DIGITS_MAX + 1]);
 
 /* "ACTIVE", "SUSPENDED", "RETIRED". */
 const char *device_state_name(enum device_state state);

@@ -9,7 +9,7 @@
  */
 static enum err_code check_card_is_free(struct store *s, const struct device *next, struct err *e)
 {
-    char card_key[PSAM_DIGITS_MOST + 1];
+    char card_key[PSAM_DIGITS_MAX + 1];
     device_card_key(next->psam_number, card_key);
     struct device holder;
     bool found = false;
@@ -75,7 +75,7 @@ enum err_code store_get(struct store *s, const char *terminal_id, struct device 
 enum err_code store_get_by_card(struct store *s, const char *psam_number, struct device *out_device,
                                 struct err *e)
 {
-    char card_key[PSAM_DIGITS_MOST + 1];
+    char card_key[PSAM_DIGITS_MAX + 1];
     device_card_key(psam_number, card_key);
     bool found = false;
     TRY(s->backend->get(s, NULL, card_key, out_device, &found, e));

@@ -62,7 +62,7 @@ static enum err_code writer_put(struct store *s, const struct device *device, st
     sqlite3_bind_int64(statement, 9, device->updated_ms);
     sqlite_bind_text(statement, 10, device->reason);
     sqlite3_bind_int(statement, 11, device->wrap_version);
-    char card_key[PSAM_DIGITS_MOST + 1];
+    char card_key[PSAM_DIGITS_MAX + 1];
     device_card_key(device->psam_number, card_key);
     if (device->psam_number[0] != '\0')
         sqlite_bind_text(statement, 12, card_key);
@@ -74,7 +74,7 @@ static enum err_code writer_stay_begin(struct store *s, const struct device *dev
     struct sqlite_link *link = &sqlite_of(s)->writer;
     sqlite3_stmt *statement;
     TRY(sqlite_take(link, STAY_BEGIN, &statement, e));
-    char card_key[PSAM_DIGITS_MOST + 1];
+    char card_key[PSAM_DIGITS_MAX + 1];
     device_card_key(device->psam_number, card_key);
     sqlite_bind_text(statement, 1, device->terminal_id);
     sqlite_bind_text(statement, 2, device->psam_number);

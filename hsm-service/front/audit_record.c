@@ -1,3 +1,4 @@
+/* What records of calls have in common. */
 #include "base/clock.h"
 #include "hsm-service/front/audit_inside.h"
 
@@ -6,8 +7,6 @@
 
 #define TRACE_FROM 3 /* of "00-TRACEID-SPANID-FLAGS" */
 #define TRACE_LEN  32
-
-/* ---- Records ---- */
 
 void front_audit_fill(struct audit_record *r, const struct audit_caller *caller)
 {

@@ -27,8 +27,7 @@ enum offset {
     AT_SIGN_IN
 };
 
-#define PSAM_LEAST_DIGITS 16
-#define PSAM_BCD_BYTES    (TOK_PSAM_DIGITS / 2)
+#define PSAM_BCD_BYTES (TOK_PSAM_DIGITS / 2)
 
 /* Algorithms as bits. */
 #define MAC_BIT(algorithm) (1U << (unsigned)(algorithm))
@@ -131,7 +130,7 @@ static bool read_psam(const uint8_t *blob, char out_digits[TOK_PSAM_DIGITS + 1])
 {
     char all[TOK_PSAM_DIGITS + 1];
     const size_t digits = blob[AT_DIGITS];
-    if (digits < PSAM_LEAST_DIGITS || digits > TOK_PSAM_DIGITS)
+    if (digits < PSAM_DIGITS_MIN || digits > TOK_PSAM_DIGITS)
         return false;
     hex_encode(blob + AT_PSAM, PSAM_BCD_BYTES, all);
     const size_t padding = TOK_PSAM_DIGITS - digits;

@@ -1,23 +1,23 @@
 #include "p11/flow/diversify.h"
 
 #include "base/hex.h"
+#include "base/terms.h"
 #include "p11/flow/flows.h"
 #include "p11/keys/find.h"
 #include "p11/object/template.h"
 
 #include <string.h>
 
-#define FACTOR_DIGITS     16
-#define PSAM_LEAST_DIGITS 16
-#define AES_BLOCK_BYTES   16
-#define PSAM_BCD_BYTES    (TOK_PSAM_DIGITS / 2)
-#define KEK_DOMAIN        0x03 /* beside the domains of enum tok_child_domain */
+#define FACTOR_DIGITS   16
+#define AES_BLOCK_BYTES 16
+#define PSAM_BCD_BYTES  (TOK_PSAM_DIGITS / 2)
+#define KEK_DOMAIN      0x03 /* beside the domains of enum tok_child_domain */
 
 enum err_code tok_check_psam_number(const char *psam_number, struct err *e)
 {
     const size_t digits = psam_number != NULL ? strnlen(psam_number, TOK_PSAM_DIGITS + 1) : 0;
-    if (digits < PSAM_LEAST_DIGITS || digits > TOK_PSAM_DIGITS || !digits_only(psam_number, digits))
-        return err_set(e, ERR_INPUT, "a PSAM number has %d to %d decimal digits", PSAM_LEAST_DIGITS,
+    if (digits < PSAM_DIGITS_MIN || digits > TOK_PSAM_DIGITS || !digits_only(psam_number, digits))
+        return err_set(e, ERR_INPUT, "a PSAM number has %d to %d decimal digits", PSAM_DIGITS_MIN,
                        TOK_PSAM_DIGITS);
     return ERR_OK;
 }

@@ -5,6 +5,7 @@
 #ifndef POSWARD_P11_FLOW_FLOWS_H
 #define POSWARD_P11_FLOW_FLOWS_H
 
+#include "base/terms.h"
 #include "p11/flow/way.h"
 #include "p11/keys/keys.h"
 
@@ -21,10 +22,10 @@ enum tok_mac {
     TOK_MAC_CMAC          /* AES-CMAC, 16 bytes */
 };
 
-#define TOK_BLOB_BYTES    160  /* at most; the length of a blob is its own affair */
-#define TOK_BLOB_FORM     2    /* of new blobs; form 1 is read too, and knows no sign-in nor MAC algorithm */
-#define TOK_SIGN_IN_BYTES 8    /* of what the keys of one sign-in have in common; zeros: not known */
-#define TOK_PSAM_DIGITS   20   /* at most; at least 16 */
+#define TOK_BLOB_BYTES    160 /* at most; the length of a blob is its own affair */
+#define TOK_BLOB_FORM     2   /* of new blobs; form 1 is read too, and knows no sign-in nor MAC algorithm */
+#define TOK_SIGN_IN_BYTES 8   /* of what the keys of one sign-in have in common; zeros: not known */
+#define TOK_PSAM_DIGITS   PSAM_DIGITS_MAX
 #define TOK_DATA_BYTES    4096 /* at most, for a MAC or data operation */
 
 /* ---- Issuing: a card's TMK, as finished card commands ---- */

@@ -2,10 +2,11 @@
  * object with nothing but the role's usages. So no half-made key is ever seen, and no key keeps a usage it
  * does not need. */
 #include "p11/keys/make.h"
+#include "p11/keys/pair.h"
 #include "p11/keys/role.h"
 #include "p11/keys/state.h"
 #include "p11/module/state.h"
-#include "p11/travel/oaep.h"
+#include "p11/object/object.h"
 
 #include <string.h>
 

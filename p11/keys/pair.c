@@ -1,10 +1,8 @@
 /* Key pairs: the audit key that signs, the transport and component keys under which keys travel in. */
 #include "p11/keys/pair.h"
-#include "p11/flow/flows.h"
 #include "p11/keys/make.h"
 #include "p11/object/object.h"
 #include "p11/object/template.h"
-#include "p11/travel/transport.h"
 
 #include <string.h>
 

@@ -19,11 +19,6 @@ static const uint8_t aes_key[32] = {0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x
                                     0x0B, 0x0C, 0x0D, 0x0E, 0x0F, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15,
                                     0x16, 0x17, 0x18, 0x19, 0x1A, 0x1B, 0x1C, 0x1D, 0x1E, 0x1F};
 
-static enum err_code expect(const uint8_t *got, const uint8_t *right, size_t len, struct err *e)
-{
-    return secret_equal(got, right, len) ? ERR_OK : err_set(e, ERR_CHECK, "wrong answer");
-}
-
 static const uint8_t des_kcv[4] = {0x08, 0xD7, 0xB4, 0xFB};
 
 static enum err_code expect_kcv(struct tok_session *s, const struct tok_object *key, const uint8_t right[4],
@@ -31,7 +26,7 @@ static enum err_code expect_kcv(struct tok_session *s, const struct tok_object *
 {
     uint8_t kcv[4];
     TRY(tok_object_kcv(s, key->handle, TOK_TDES, kcv, sizeof kcv, e));
-    return expect(kcv, right, sizeof kcv, e);
+    return probe_expect(kcv, right, sizeof kcv, e);
 }
 
 /* div-psamno-d2: factor 0000001234567890, check value BDCE7C22. */
@@ -82,7 +77,7 @@ static enum err_code try_diversify_aes(struct tok_session *s, struct err *e)
                                                    .uses = TOK_USES(CKA_SIGN)};
         TRY(tok_derive_data(s, &request, &child, e));
         TRY(tok_object_kcv(s, child.handle, TOK_AES_256, kcv, sizeof kcv, e));
-        TRY(expect(kcv, right[blocks - 1], sizeof kcv, e));
+        TRY(probe_expect(kcv, right[blocks - 1], sizeof kcv, e));
     }
     return ERR_OK;
 }
@@ -109,7 +104,7 @@ static enum err_code check_tdes(struct tok_session *s, const struct tok_made *ma
     TRY(code);
     TRY(tok_object_kcv(s, card.handle, TOK_TDES, want, sizeof want, e));
     TRY(tok_object_kcv(s, made->key.handle, TOK_TDES, got, sizeof got, e));
-    return expect(got, want, sizeof got, e);
+    return probe_expect(got, want, sizeof got, e);
 }
 
 typedef enum err_code working_fn(struct tok_session *s, CK_OBJECT_HANDLE tmk, unsigned key_bytes,
@@ -178,7 +173,7 @@ static enum err_code check_aes(struct tok_session *s, CK_OBJECT_HANDLE kek, cons
     TRY(unwrap(s, kek, &cryptogram, &t, &card, e));
     TRY(tok_object_kcv(s, card.handle, TOK_AES_128, want, sizeof want, e));
     TRY(tok_object_kcv(s, made->key.handle, TOK_AES_128, got, sizeof got, e));
-    return expect(got, want, sizeof got, e);
+    return probe_expect(got, want, sizeof got, e);
 }
 
 static enum err_code try_working_aes(struct tok_session *s, struct err *e)
@@ -242,7 +237,7 @@ static enum err_code try_blob(struct tok_session *s, struct err *e)
     TRY(tok_object_import(s, CKK_AES, key, sizeof key, TOK_USES(CKA_EXTRACTABLE), &aes, e));
     TRY(tok_object_import(s, CKK_DES2, des_key, sizeof des_key, TOK_USES(CKA_EXTRACTABLE), &des, e));
     TRY(wrap(s, storage.handle, aes.handle, &wrapped, e));
-    TRY(expect(wrapped.bytes, right, sizeof right, e));
+    TRY(probe_expect(wrapped.bytes, right, sizeof right, e));
     TRY(wrap(s, storage.handle, des.handle, &wrapped, e));
     tok_template_secret(&t, CKK_DES2, TOK_USES(CKA_ENCRYPT));
     TRY(unwrap(s, storage.handle, &wrapped, &t, &back, e));

@@ -10,13 +10,6 @@ static const uint8_t des_key[16] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0x
 static const uint8_t aes_key[16] = {0x2B, 0x7E, 0x15, 0x16, 0x28, 0xAE, 0xD2, 0xA6,
                                     0xAB, 0xF7, 0x15, 0x88, 0x09, 0xCF, 0x4F, 0x3C};
 
-static enum err_code expect(const uint8_t *got, const uint8_t *right, size_t len, struct err *e)
-{
-    if (!secret_equal(got, right, len))
-        return err_set(e, ERR_CHECK, "wrong answer");
-    return ERR_OK;
-}
-
 static enum err_code import_des(struct tok_session *s, const uint8_t value[16], const CK_ATTRIBUTE_TYPE *uses,
                                 struct tok_object *out_key, struct err *e)
 {
@@ -39,10 +32,10 @@ static enum err_code try_kcv(struct tok_session *s, struct err *e)
     AUTO(tok_object) aes = {0};
     TRY(import_des(s, des_key, TOK_USES(CKA_ENCRYPT), &des, e));
     TRY(tok_object_kcv(s, des.handle, TOK_TDES, kcv, sizeof kcv, e));
-    TRY(expect(kcv, des_right, sizeof kcv, e));
+    TRY(probe_expect(kcv, des_right, sizeof kcv, e));
     TRY(import_aes(s, aes_key, TOK_USES(CKA_SIGN), &aes, e));
     TRY(tok_object_kcv(s, aes.handle, TOK_AES_128, kcv, sizeof kcv, e));
-    return expect(kcv, aes_right, sizeof kcv, e);
+    return probe_expect(kcv, aes_right, sizeof kcv, e);
 }
 
 /* ---- MACs ---- */
@@ -53,7 +46,7 @@ static enum err_code try_mac(struct tok_session *s, enum tok_mac algorithm, cons
     uint8_t mac[TOK_MAC_BYTES];
     size_t len;
     TRY(tok_mac_run(s, algorithm, key, input, mac, &len, e));
-    return expect(mac, right, DES_BLOCK, e);
+    return probe_expect(mac, right, DES_BLOCK, e);
 }
 
 /* upmac-d-d2 */
@@ -166,7 +159,7 @@ static enum err_code try_pin_des(struct tok_session *s, enum tok_pin_format form
     const struct tok_pin_job job = {source.handle, destination.handle, format,
                                     TOK_PIN_0,     "1234567890120",    block};
     TRY(way(s, &job, got, e));
-    return expect(got, pin_des_right, sizeof pin_des_right, e);
+    return probe_expect(got, pin_des_right, sizeof pin_des_right, e);
 }
 
 static enum err_code try_pin_tdes_object(struct tok_session *s, struct err *e)
@@ -202,7 +195,7 @@ static enum err_code try_pin_aes(struct tok_session *s, pin_way *way, struct err
     const struct tok_pin_job job = {source.handle, destination.handle,   TOK_PIN_4,
                                     TOK_PIN_4,     "432198765432109870", block};
     TRY(way(s, &job, got, e));
-    return expect(got, right, sizeof right, e);
+    return probe_expect(got, right, sizeof right, e);
 }
 
 static enum err_code try_pin_aes_object(struct tok_session *s, struct err *e)
@@ -231,9 +224,9 @@ static enum err_code try_cipher(struct tok_session *s, CK_OBJECT_HANDLE key, con
     uint8_t iv[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, got[16];
     CK_MECHANISM mechanism = {row->mechanism, row->iv_bytes != 0 ? iv : NULL, row->iv_bytes};
     TRY(tok_encrypt(s, &mechanism, key, data, sizeof data, got, e));
-    TRY(expect(got, row->right, sizeof got, e));
+    TRY(probe_expect(got, row->right, sizeof got, e));
     TRY(tok_decrypt(s, &mechanism, key, row->right, sizeof got, got, e));
-    return expect(got, data, sizeof got, e);
+    return probe_expect(got, data, sizeof got, e);
 }
 
 static enum err_code try_data(struct tok_session *s, struct err *e)
@@ -286,7 +279,7 @@ static enum err_code try_card_concat(struct tok_session *s, struct err *e)
     TRY(import_des(s, des_key, TOK_USES(CKA_WRAP, CKA_ENCRYPT), &control, e));
     TRY(import_des(s, card_tmk, TOK_USES(CKA_EXTRACTABLE, CKA_DERIVE), &tmk, e));
     TRY(tok_card_pboc_concat(s, control.handle, tmk.handle, card_header, cipher, e));
-    return expect(cipher, card_cipher, sizeof cipher, e);
+    return probe_expect(cipher, card_cipher, sizeof cipher, e);
 }
 
 static enum err_code try_card_clear(struct tok_session *s, struct err *e)
@@ -300,7 +293,7 @@ static enum err_code try_card_clear(struct tok_session *s, struct err *e)
     TRY(import_des(s, des_key, TOK_USES(CKA_WRAP, CKA_ENCRYPT), &control, e));
     TRY(import_des(s, master_key, TOK_USES(CKA_DERIVE), &master, e));
     TRY(tok_card_pboc_clear(s, control.handle, master.handle, factor, card_header, cipher, e));
-    return expect(cipher, card_cipher, sizeof cipher, e);
+    return probe_expect(cipher, card_cipher, sizeof cipher, e);
 }
 
 static enum err_code try_card_aes(struct tok_session *s, struct err *e)
@@ -318,7 +311,7 @@ static enum err_code try_card_aes(struct tok_session *s, struct err *e)
     TRY(tok_card_aes(s, control.handle, tmk.handle, card_header, challenge, &apdu, e));
     if (apdu.len != sizeof right)
         return err_set(e, ERR_CHECK, "wrong answer");
-    return expect(apdu.bytes, right, sizeof right, e);
+    return probe_expect(apdu.bytes, right, sizeof right, e);
 }
 
 const struct tok_way_row tok_ways_pay[] = {

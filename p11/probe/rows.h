@@ -5,6 +5,8 @@
 #include "p11/flow/way.h"
 #include "p11/object/object.h"
 
+#include "base/secret.h"
+
 struct tok_way_row {
     enum tok_flow flow;
     const char *way_name;
@@ -16,5 +18,11 @@ struct tok_way_row {
 extern const struct tok_way_row tok_ways_keys[];      /* derive, working keys, blob: key_ways.c */
 extern const struct tok_way_row tok_ways_pay[];       /* kcv, mac, pin, data, card: pay_ways.c */
 extern const struct tok_way_row tok_ways_transport[]; /* import, export, key blocks: transport_ways.c */
+
+/* A known answer. */
+static inline enum err_code probe_expect(const void *got, const void *right, size_t len, struct err *e)
+{
+    return secret_equal(got, right, len) ? ERR_OK : err_set(e, ERR_CHECK, "wrong answer");
+}
 
 #endif

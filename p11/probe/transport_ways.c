@@ -17,11 +17,6 @@ static const uint8_t des_kek[16] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0x
 static const uint8_t sample_key[16] = {0x40, 0x4C, 0x4F, 0x43, 0x45, 0x46, 0x49, 0x4A, 0x57,
                                        0x58, 0x5B, 0x5D, 0x5E, 0x61, 0x62, 0x64}; /* no secret; odd parity */
 
-static enum err_code expect(const void *got, const void *right, size_t len, struct err *e)
-{
-    return secret_equal(got, right, len) ? ERR_OK : err_set(e, ERR_CHECK, "wrong answer");
-}
-
 /* ---- RSA ---- */
 
 struct pair {
@@ -86,7 +81,7 @@ static enum err_code check_unwrap(struct tok_session *s, CK_MECHANISM *mechanism
     TRY(tok_object_import(s, CKK_DES2, sample_key, sizeof sample_key, TOK_USES(CKA_ENCRYPT), &right, e));
     TRY(tok_object_kcv(s, got.handle, TOK_TDES, got_kcv, sizeof got_kcv, e));
     TRY(tok_object_kcv(s, right.handle, TOK_TDES, right_kcv, sizeof right_kcv, e));
-    return expect(got_kcv, right_kcv, sizeof right_kcv, e);
+    return probe_expect(got_kcv, right_kcv, sizeof right_kcv, e);
 }
 
 static enum err_code try_import_oaep(struct tok_session *s, struct err *e)
@@ -113,7 +108,7 @@ static enum err_code try_component(struct tok_session *s, struct err *e)
     TRY(oaep_sample(s, &pair, cipher, e));
     TRY(tok_rv(s->fn->C_DecryptInit(s->handle, &mechanism, pair.private_key.handle), "C_DecryptInit", e));
     TRY(tok_rv(s->fn->C_Decrypt(s->handle, cipher, sizeof cipher, clear, &len), "C_Decrypt", e));
-    return len == sizeof sample_key ? expect(clear, sample_key, len, e)
+    return len == sizeof sample_key ? probe_expect(clear, sample_key, len, e)
                                     : err_set(e, ERR_CHECK, "wrong answer");
 }
 
@@ -182,7 +177,7 @@ static enum err_code try_tdes_decrypt(struct tok_session *s, struct err *e)
     uint8_t cipher[16], clear[16];
     TRY(encipher_sample(s, cipher, &kek, e));
     TRY(tok_decrypt(s, &ecb, kek.handle, cipher, sizeof cipher, clear, e));
-    return expect(clear, sample_key, sizeof clear, e);
+    return probe_expect(clear, sample_key, sizeof clear, e);
 }
 
 /* The sample under des_kek, by OpenSSL. */
@@ -193,7 +188,7 @@ static enum err_code try_tdes_encrypt(struct tok_session *s, struct err *e)
     AUTO(tok_object) kek = {0};
     uint8_t cipher[16];
     TRY(encipher_sample(s, cipher, &kek, e));
-    return expect(cipher, right, sizeof right, e);
+    return probe_expect(cipher, right, sizeof right, e);
 }
 
 static enum err_code try_tdes_wrap(struct tok_session *s, struct err *e)
@@ -203,7 +198,8 @@ static enum err_code try_tdes_wrap(struct tok_session *s, struct err *e)
     size_t len = 0;
     TRY(encipher_sample(s, cipher, &kek, e));
     TRY(wrap_sample(s, CKM_DES3_ECB, kek.handle, wrapped, &len, e));
-    return len == sizeof cipher ? expect(wrapped, cipher, len, e) : err_set(e, ERR_CHECK, "wrong answer");
+    return len == sizeof cipher ? probe_expect(wrapped, cipher, len, e)
+                                : err_set(e, ERR_CHECK, "wrong answer");
 }
 
 /* ---- Key blocks: published ones ---- */
@@ -216,7 +212,7 @@ static enum err_code open_sample(struct tok_session *s, CK_OBJECT_HANDLE kbpk, s
     AUTO(secret) key = {0};
     TRY(key_block_parse(text, &block, e));
     TRY(key_block_open(s, &with, &block, &key, e));
-    return key.len == 16 ? expect(key.bytes, right, 16, e) : err_set(e, ERR_CHECK, "wrong answer");
+    return key.len == 16 ? probe_expect(key.bytes, right, 16, e) : err_set(e, ERR_CHECK, "wrong answer");
 }
 
 static const uint8_t published_key[16] = {0x3F, 0x41, 0x9E, 0x1C, 0xB7, 0x07, 0x94, 0x42,

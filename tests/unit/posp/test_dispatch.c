@@ -5,8 +5,10 @@
 #include "posward/posv/v1/posv.pb-c.h"
 #include "tests/support/suite.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static char directory[64];
@@ -184,6 +186,32 @@ START_TEST(what_is_no_request_has_no_answer)
 }
 END_TEST
 
+/* A refusal leaves without a number; an approval must have one, and becomes 96. */
+START_TEST(store_that_takes_nothing_gives_no_number)
+{
+    const struct {
+        const char *terminal, *code;
+    } cases[] = {{"X0000001", "97"}, {"S0000001", "58"}, {"A0000001", "96"}};
+    const struct row r = {"0820", cases[_i].terminal, M, "00000001301", NULL, NULL, 0, NULL};
+    uint8_t message[512];
+    struct rlimit limit;
+    struct answer answer;
+    struct iso_message m;
+    const size_t len = build(&r, message, sizeof message);
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    const struct rlimit full = {0, limit.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &full), 0);
+    const enum err_code code = dispatch(&posp, message, len, &answer, &e);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    ck_assert_ok(code, e);
+    iso_message_init(&m, &iso_unionpay);
+    ck_assert_ok(iso_unpack(&m, &iso_unionpay, answer.bytes, answer.len, &e), e);
+    ck_assert_str_eq(iso_text(&m, 39), cases[_i].code);
+    ck_assert(!iso_has(&m, 37));
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("posp dispatch");
@@ -193,6 +221,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, each_case_has_its_code, 0, (int)(sizeof rows / sizeof rows[0]));
     tcase_add_test(tc, message_cut_at_every_byte_is_answered_30_or_dropped);
     tcase_add_test(tc, what_is_no_request_has_no_answer);
+    tcase_add_loop_test(tc, store_that_takes_nothing_gives_no_number, 0, 3);
     suite_add_tcase(s, tc);
     return s;
 }

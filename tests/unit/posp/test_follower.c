@@ -6,9 +6,13 @@
 #include "rpc/server.h"
 #include "tests/support/suite.h"
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define SOON_MS 20000
@@ -17,9 +21,10 @@ typedef Posward__Posv__V1__Registry_Service registry_service;
 
 /* What the feed does after its first mark. */
 struct feed {
-    registry_service service; /* first */
-    uint32_t heartbeat_ms;    /* as it says */
-    bool speaks;              /* and comes */
+    registry_service service;          /* first */
+    uint32_t heartbeat_ms;             /* as it says */
+    bool speaks;                       /* and comes */
+    Posward__Posv__V1__Device *device; /* in the mark; NULL: none */
     atomic_int watched;
     struct rpc_server *server;
     struct rpc_channel *channel;
@@ -28,6 +33,7 @@ struct feed {
 };
 
 static struct feed feed;
+static struct err e_of_test;
 
 static void get_status(registry_service *service, const Posward__Posv__V1__GetStatusRequest *request,
                        Posward__Posv__V1__GetStatusResponse_Closure closure, void *call)
@@ -47,6 +53,8 @@ static void watch_devices(registry_service *service, const Posward__Posv__V1__Wa
     Posward__Posv__V1__DeviceChange mark = POSWARD__POSV__V1__DEVICE_CHANGE__INIT;
     Posward__Posv__V1__Heartbeat heartbeat = POSWARD__POSV__V1__HEARTBEAT__INIT;
     heartbeat.interval_ms = f->heartbeat_ms;
+    mark.device = f->device;
+    mark.revision = f->device != NULL;
     mark.heartbeat = f->heartbeat_ms != 0 ? &heartbeat : NULL;
     atomic_fetch_add(&f->watched, 1);
     do {
@@ -133,6 +141,62 @@ START_TEST(feed_that_promises_nothing_is_kept)
 }
 END_TEST
 
+static void fill_disk(rlim_t bytes)
+{
+    struct rlimit limit;
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* What was logged since the last time. */
+static void read_log(int fd, char *out_text, size_t capacity)
+{
+    const ssize_t len = read(fd, out_text, capacity - 1);
+    out_text[len > 0 ? len : 0] = '\0';
+}
+
+/* POSV is there, and nobody is to look for it. */
+START_TEST(store_that_takes_nothing_is_not_said_of_posv)
+{
+    char text[65536] = "";
+    int fds[2];
+    const int kept = dup(STDERR_FILENO);
+    signal(SIGXFSZ, SIG_IGN);
+    begin(200, true);
+    await(true);
+    Posward__Posv__V1__Device device = POSWARD__POSV__V1__DEVICE__INIT;
+    device.terminal_id = (char *)"10000001";
+    device.merchant_id = (char *)"898100012345678";
+    device.psam_number = (char *)"62010000001234567890";
+    follower_free(feed.follower);
+    feed.device = &device;
+    ck_assert_int_eq(pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
+    (void)dup2(fds[1], STDERR_FILENO);
+    fill_disk(0);
+    ck_assert_ok(follower_start(feed.store, feed.channel, &feed.follower, &e_of_test), e_of_test);
+    size_t len = 0;
+    for (int64_t until_ms = clock_monotonic_ms() + SOON_MS;
+         strstr(text, "cannot be stored here") == NULL && clock_monotonic_ms() < until_ms;
+         clock_sleep_ms(5)) {
+        read_log(fds[0], text + len, sizeof text - len);
+        len = strlen(text);
+    }
+    fill_disk(RLIM_INFINITY);
+    (void)dup2(kept, STDERR_FILENO);
+    ck_assert_ptr_nonnull(strstr(text, "cannot be stored here"));
+    ck_assert_ptr_null(strstr(text, "posv is unavailable"));
+    await(true); /* by itself, once there is room */
+    struct store_device stored;
+    bool found = false;
+    for (int64_t until_ms = clock_monotonic_ms() + SOON_MS; !found && clock_monotonic_ms() < until_ms;
+         clock_sleep_ms(5))
+        found = store_device_get(feed.store, "10000001", &stored, &e_of_test) == ERR_OK;
+    ck_assert(found);
+    end();
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("follower");
@@ -141,6 +205,7 @@ static Suite *suite(void)
     tcase_add_test(tc, feed_without_heartbeats_is_left);
     tcase_add_test(tc, feed_with_heartbeats_is_kept);
     tcase_add_test(tc, feed_that_promises_nothing_is_kept);
+    tcase_add_test(tc, store_that_takes_nothing_is_not_said_of_posv);
     suite_add_tcase(s, tc);
     return s;
 }

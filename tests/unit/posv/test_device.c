@@ -124,7 +124,7 @@ END_TEST
 
 START_TEST(card_key_is_the_number_without_regard_to_leading_zeros)
 {
-    char a[PSAM_DIGITS_MOST + 1], b[PSAM_DIGITS_MOST + 1];
+    char a[PSAM_DIGITS_MAX + 1], b[PSAM_DIGITS_MAX + 1];
     device_card_key("1234567890123456", a);
     device_card_key("00001234567890123456", b);
     ck_assert_str_eq(a, b);
